@@ -1,0 +1,124 @@
+package identity
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+)
+
+// Tags of the compact form. A tag says how many bytes follow, so no two lists of values have the same bytes.
+const (
+	tagString    = 's' // uvarint length, bytes
+	tagCutString = 'c' // the same, of a string that was longer than the limit
+	tagInt       = 'i' // 8 bytes
+	tagDouble    = 'd' // 8 bytes
+	tagTrue      = 't'
+	tagFalse     = 'f'
+)
+
+// AppendCompact appends the compact form of v to dst. Of a string it takes at most limit bytes (0 = all), cut where
+// a character starts. Nothing of v is kept. A type that has no kind of its own is written as its AsString text.
+func AppendCompact(dst []byte, v pcommon.Value, limit int) []byte {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		return AppendCompactString(dst, v.Str(), limit)
+	case pcommon.ValueTypeInt:
+		return appendBits(dst, tagInt, uint64(v.Int()))
+	case pcommon.ValueTypeBool:
+		return appendBool(dst, v.Bool())
+	case pcommon.ValueTypeDouble:
+		return AppendCompactValue(dst, DoubleValue(v.Double()), limit)
+	default:
+		return AppendCompactString(dst, v.AsString(), limit)
+	}
+}
+
+// AppendCompactValue appends the compact form of v, with the limit of AppendCompact.
+func AppendCompactValue(dst []byte, v Value, limit int) []byte {
+	switch v.kind {
+	case Int:
+		return appendBits(dst, tagInt, v.bits)
+	case Double:
+		return appendBits(dst, tagDouble, v.bits)
+	case Bool:
+		return appendBool(dst, v.Bool())
+	default:
+		return AppendCompactString(dst, v.str, limit)
+	}
+}
+
+// AppendCompactString appends the compact form of a string, with the limit of AppendCompact.
+func AppendCompactString(dst []byte, s string, limit int) []byte {
+	tag := byte(tagString)
+	if limit > 0 && len(s) > limit {
+		s, tag = cut(s, limit), tagCutString
+	}
+	dst = append(dst, tag)
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func appendBits(dst []byte, tag byte, bits uint64) []byte {
+	return binary.LittleEndian.AppendUint64(append(dst, tag), bits)
+}
+
+func appendBool(dst []byte, b bool) []byte {
+	if b {
+		return append(dst, tagTrue)
+	}
+	return append(dst, tagFalse)
+}
+
+// cut returns the longest start of s that has at most limit bytes and does not end within a character.
+func cut(s string, limit int) string {
+	end := limit
+	for end > 0 && limit-end < utf8.UTFMax-1 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	if !utf8.RuneStart(s[end]) {
+		end = limit // not UTF-8 at all here: each byte is a character of its own
+	}
+	return s[:end]
+}
+
+// AppendNextText reads the first value of a compact form, appends its JSON text to dst, and returns that with what
+// follows in src, and whether the value was cut. A string that is longer than limit once its invalid bytes have
+// become U+FFFD is cut again. src must have been written by this package: it is not checked.
+func AppendNextText(dst, src []byte, limit int) (text, rest []byte, wasCut bool) {
+	tag, src := src[0], src[1:]
+	switch tag {
+	case tagTrue, tagFalse:
+		return AppendValue(dst, BoolValue(tag == tagTrue)), src, false
+	case tagInt:
+		return AppendValue(dst, IntValue(int64(binary.LittleEndian.Uint64(src)))), src[8:], false
+	case tagDouble:
+		return AppendValue(dst, DoubleValue(math.Float64frombits(binary.LittleEndian.Uint64(src)))), src[8:], false
+	}
+	n, size := binary.Uvarint(src)
+	s, rest := src[size:size+int(n)], src[size+int(n):]
+	wasCut = tag == tagCutString
+	if limit > 0 && !utf8.Valid(s) {
+		if valid := string([]rune(string(s))); len(valid) > limit { // each invalid byte has become U+FFFD
+			return AppendString(dst, cut(valid, limit)), rest, true
+		}
+	}
+	return AppendString(dst, s), rest, wasCut
+}
+
+// CleanName returns an attribute name as it stands in a key: valid UTF-8 and at most limit bytes (0 = all). The
+// result may be name itself.
+func CleanName(name string, limit int) string {
+	if limit > 0 && len(name) > limit {
+		name = cut(name, limit)
+	}
+	if utf8.ValidString(name) {
+		return name
+	}
+	name = string([]rune(name)) // each invalid byte becomes U+FFFD
+	if limit > 0 && len(name) > limit {
+		name = cut(name, limit)
+	}
+	return name
+}
