@@ -1,0 +1,116 @@
+// Package cardinality bounds how many keys a metric has without losing a count.
+package cardinality
+
+import "sync"
+
+// Limiter decides under which key an increment of one metric is counted. The first Limit keys are counted under
+// themselves. Further ones are counted under an overflow key of their resource, as long as there are no more than
+// Limit of those either, and then under one last key. So a metric has at most 2*Limit+1 keys, and a key, once
+// admitted, is never counted elsewhere.
+//
+// A Limiter is safe for concurrent use.
+type Limiter struct {
+	last string
+
+	// mu guards set.
+	mu  sync.RWMutex
+	set set
+}
+
+// NewLimiter returns a Limiter that admits limit keys (0 = no limit) and counts what fits nowhere under last.
+func NewLimiter(limit int, last string) *Limiter {
+	return &Limiter{last: last, set: set{
+		limit:    limit,
+		keys:     map[string]string{},
+		overflow: map[string]string{},
+	}}
+}
+
+// LastKey returns the key under which the Limiter counts what fits nowhere else.
+func (l *Limiter) LastKey() string { return l.last }
+
+// Verdict is the answer of a Limiter.
+type Verdict struct {
+	Key        string // what to count under; safe to keep
+	New        bool   // no increment was counted under Key before
+	Overflowed bool   // Key is an overflow key
+}
+
+// Lookup returns an admitted key, safe to keep, and whether there is one. It takes a read lock and does not allocate.
+func (l *Limiter) Lookup(key []byte) (string, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	k, known := l.set.keys[string(key)]
+	return k, known
+}
+
+// Admit answers for a key that Lookup did not know, and whose overflow key is overflow. It keeps neither.
+func (l *Limiter) Admit(key, overflow []byte) Verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.set.admit(key, overflow, l.last)
+}
+
+// Overflow answers for an increment that has no key of its own, because that would be too long: it is counted under
+// overflow if there is room, else under the last key. Where even that overflow key would be too long the caller gives
+// the last key for it.
+func (l *Limiter) Overflow(overflow []byte) Verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.set.admitOverflow(overflow, l.last)
+}
+
+// Len returns the number of admitted keys and of overflow keys, the last one included.
+func (l *Limiter) Len() (keys, overflow int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.set.keys), l.set.overflowKeys()
+}
+
+// set is the serial core of a Limiter.
+type set struct {
+	limit    int
+	keys     map[string]string // admitted keys, each to itself
+	overflow map[string]string // overflow keys of a resource, each to itself
+	lastUsed bool
+}
+
+func (s *set) admit(key, overflow []byte, last string) Verdict {
+	if k, known := s.keys[string(key)]; known { // another worker was faster
+		return Verdict{Key: k}
+	}
+	if s.limit > 0 && len(s.keys) >= s.limit {
+		return s.admitOverflow(overflow, last)
+	}
+	k := string(key)
+	s.keys[k] = k
+	return Verdict{Key: k, New: true}
+}
+
+func (s *set) admitOverflow(overflow []byte, last string) Verdict {
+	if string(overflow) == last { // a resource without attributes has no overflow key but the last one
+		return s.admitLast(last)
+	}
+	if k, known := s.overflow[string(overflow)]; known {
+		return Verdict{Key: k, Overflowed: true}
+	}
+	if s.limit > 0 && len(s.overflow) >= s.limit {
+		return s.admitLast(last)
+	}
+	k := string(overflow)
+	s.overflow[k] = k
+	return Verdict{Key: k, New: true, Overflowed: true}
+}
+
+func (s *set) admitLast(last string) Verdict {
+	isNew := !s.lastUsed
+	s.lastUsed = true
+	return Verdict{Key: last, New: isNew, Overflowed: true}
+}
+
+func (s *set) overflowKeys() int {
+	if s.lastUsed {
+		return len(s.overflow) + 1
+	}
+	return len(s.overflow)
+}

@@ -1,0 +1,103 @@
+// Package fold sums counts by identity, so that a batch of thousands of records becomes a handful of numbers before
+// anything shared is touched.
+package fold
+
+import (
+	"bytes"
+	"hash/maphash"
+)
+
+// minSlots is the size a Table starts with; a power of two, as every size is. 64 slots (256 bytes) hold what a batch
+// usually folds into.
+const minSlots = 64
+
+// keepArena is how many bytes of identities a Table keeps from one batch to the next; one that needed more gives
+// the surplus back, so that one odd batch does not hold its memory for ever.
+const keepArena = 1 << 20
+
+// Table sums counts by identity. A hash only finds the slot; the identity's own bytes decide, so that identities
+// whose hashes collide stay apart. It allocates nothing once it has grown to the size of the batches it sees.
+//
+// The zero Table is not usable; make one with NewTable. A Table is not safe for concurrent use.
+type Table struct {
+	hash func([]byte) uint64
+
+	arena   []byte // the identities, end to end
+	entries []entry
+	slots   []int32 // open addressing with linear probing: 1 + an index into entries, 0 = free
+}
+
+type entry struct {
+	hash       uint64
+	start, end int
+	count      int64
+}
+
+// NewTable returns an empty Table whose hash is seeded at random, so that nobody can choose identities that collide.
+func NewTable() *Table {
+	seed := maphash.MakeSeed()
+	return NewTableWithHash(func(b []byte) uint64 { return maphash.Bytes(seed, b) })
+}
+
+// NewTableWithHash returns an empty Table with a hash of the caller's: a test can make all identities collide.
+func NewTableWithHash(hash func([]byte) uint64) *Table {
+	return &Table{hash: hash, slots: make([]int32, minSlots)}
+}
+
+// Add adds n to the count of an identity and returns the index of its entry. It copies identity when it is new and
+// keeps nothing of it.
+func (t *Table) Add(identity []byte, n int64) int {
+	h := t.hash(identity)
+	mask := uint64(len(t.slots) - 1)
+	i := h & mask
+	for ; t.slots[i] != 0; i = (i + 1) & mask {
+		e := &t.entries[t.slots[i]-1]
+		if e.hash == h && bytes.Equal(t.arena[e.start:e.end], identity) {
+			e.count += n
+			return int(t.slots[i] - 1)
+		}
+	}
+	start := len(t.arena)
+	t.arena = append(t.arena, identity...)
+	t.entries = append(t.entries, entry{hash: h, start: start, end: len(t.arena), count: n})
+	t.slots[i] = int32(len(t.entries))
+	if len(t.entries) > len(t.slots)/2 {
+		t.grow()
+	}
+	return len(t.entries) - 1
+}
+
+func (t *Table) grow() {
+	t.slots = make([]int32, 2*len(t.slots))
+	mask := uint64(len(t.slots) - 1)
+	for n, e := range t.entries {
+		i := e.hash & mask
+		for t.slots[i] != 0 {
+			i = (i + 1) & mask
+		}
+		t.slots[i] = int32(n + 1)
+	}
+}
+
+// Len returns the number of distinct identities.
+func (t *Table) Len() int { return len(t.entries) }
+
+// Entry returns the identity and the count of entry i, in the order in which identities were first added. The
+// identity is valid until the next Add or Reset and must not be changed.
+func (t *Table) Entry(i int) (identity []byte, count int64) {
+	e := &t.entries[i]
+	return t.arena[e.start:e.end], e.count
+}
+
+// Reset empties the Table and keeps its memory for the next batch, up to a bound.
+func (t *Table) Reset() {
+	if len(t.slots) > minSlots && len(t.entries) < len(t.slots)/16 {
+		t.slots = make([]int32, len(t.slots)/2) // clearing it would cost more than the batches need
+	} else {
+		clear(t.slots)
+	}
+	if cap(t.arena) > keepArena {
+		t.arena, t.entries = nil, nil
+	}
+	t.arena, t.entries = t.arena[:0], t.entries[:0]
+}

@@ -1,0 +1,115 @@
+package fold
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// model is the plain version: what a Table must say.
+func checkAgainstModel(t *testing.T, table *Table, next func() (string, int64), adds int) {
+	t.Helper()
+	model := map[string]int64{}
+	for range adds {
+		identity, n := next()
+		i := table.Add([]byte(identity), n)
+		model[identity] += n
+		got, count := table.Entry(i)
+		assert.Equal(t, identity, string(got))
+		assert.Equal(t, model[identity], count)
+	}
+	assert.Equal(t, len(model), table.Len())
+	for i := range table.Len() {
+		identity, count := table.Entry(i)
+		assert.Equal(t, model[string(identity)], count, "%q", identity)
+		delete(model, string(identity))
+	}
+	assert.Empty(t, model)
+}
+
+func TestTableAgainstMap(t *testing.T) {
+	for _, distinct := range []int{1, 31, 32, 33, 5000} {
+		t.Run(fmt.Sprint(distinct), func(t *testing.T) {
+			table := NewTable()
+			random := rand.New(rand.NewPCG(1, uint64(distinct)))
+			next := func() (string, int64) { return fmt.Sprint(random.IntN(distinct)), random.Int64N(5) }
+			for range 3 { // reused as in steady state
+				checkAgainstModel(t, table, next, 2*distinct)
+				table.Reset()
+				assert.Zero(t, table.Len())
+			}
+		})
+	}
+}
+
+// A hash is a shortcut to an identity, never the identity: with a hash that sends everything to one slot, and with
+// one that leaves only two values, no two identities merge.
+func TestCollidingHashesDoNotMerge(t *testing.T) {
+	for name, hash := range map[string]func([]byte) uint64{
+		"all equal":    func([]byte) uint64 { return 7 },
+		"one bit left": func(b []byte) uint64 { return uint64(len(b) & 1) },
+		"last slot":    func([]byte) uint64 { return ^uint64(0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			checkAgainstModel(t, NewTableWithHash(hash), func() (string, int64) { n++; return fmt.Sprint(n % 300), 1 }, 900)
+		})
+	}
+}
+
+func TestEmptyIdentity(t *testing.T) {
+	table := NewTable()
+	table.Add(nil, 2)
+	table.Add([]byte{}, 3)
+	assert.Equal(t, 1, table.Len())
+	_, count := table.Entry(0)
+	assert.EqualValues(t, 5, count)
+}
+
+func TestResetGivesSurplusBack(t *testing.T) {
+	table := NewTable()
+	big := make([]byte, keepArena+1)
+	table.Add(big, 1)
+	for i := range 10_000 {
+		table.Add(fmt.Append(nil, i), 1)
+	}
+	grown := len(table.slots)
+	for range 20 {
+		table.Reset()
+		table.Add([]byte("x"), 1)
+	}
+	assert.Less(t, len(table.slots), grown/8)
+	assert.LessOrEqual(t, cap(table.arena), keepArena)
+}
+
+func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	table := NewTable()
+	identities := make([][]byte, 1000)
+	for i := range identities {
+		identities[i] = fmt.Append(nil, i)
+	}
+	batch := func() {
+		for _, identity := range identities {
+			table.Add(identity, 1)
+		}
+		table.Reset()
+	}
+	batch()
+	assert.Zero(t, testing.AllocsPerRun(20, batch))
+}
+
+func TestSeedsDiffer(t *testing.T) {
+	a, b := NewTable(), NewTable()
+	same := 0
+	for i := range 64 {
+		identity := fmt.Append(nil, i)
+		if a.hash(identity) == b.hash(identity) {
+			same++
+		}
+	}
+	assert.Less(t, same, 64)
+	assert.NotEqual(t, maphash.MakeSeed(), maphash.MakeSeed())
+}
