@@ -1,0 +1,354 @@
+package tallyprocessor
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/identity"
+)
+
+const (
+	defaultMetricName        = "log.record.count"
+	defaultMetricDescription = "The number of log records observed."
+	defaultUnit              = "{record}"
+
+	defaultCardinalityLimit = 10_000
+	defaultNumConsumers     = 2
+	defaultQueueSize        = 1000
+	defaultShutdownTimeout  = 5 * time.Second
+
+	// 256 bytes hold every value that is worth counting by; what is longer is text, not a dimension.
+	defaultValueLengthLimit = 256
+	// 4 KiB hold a Kubernetes pod's resource attributes (about 20 of them, some 1200 bytes) three times over.
+	defaultKeyLengthLimit = 4096
+)
+
+// Config is the configuration of the processor. The README explains each option.
+type Config struct {
+	// Logs are the metrics to count, by name. Empty = one, `log.record.count`, over all records.
+	Logs map[string]MetricConfig `mapstructure:"logs"`
+
+	// ResourceAttributes are the names of the resource attributes that tell totals apart. nil = all of them,
+	// empty = none.
+	ResourceAttributes []string `mapstructure:"resource_attributes"`
+
+	// ErrorMode says what becomes of a record on which an OTTL condition fails. With `ignore` (the default) and
+	// `silent` it is not counted, with and without a log line. With `propagate` its batch is refused with a
+	// permanent error before it is forwarded.
+	ErrorMode ottl.ErrorMode `mapstructure:"error_mode"`
+
+	// AttributeValueLengthLimit is the longest string value in a key, in bytes; a longer one is cut at a character
+	// boundary. 0 = no limit.
+	AttributeValueLengthLimit int `mapstructure:"attribute_value_length_limit"`
+
+	// KeyLengthLimit is the longest key in bytes; what has a longer one is counted under an overflow key. 0 = no
+	// limit.
+	KeyLengthLimit int `mapstructure:"key_length_limit"`
+
+	Queue QueueConfig `mapstructure:"queue"`
+
+	// ShutdownTimeout is the longest time that Shutdown waits for calls in flight and queued batches; it must be
+	// positive. An earlier deadline of the Collector's goes first.
+	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// MetricConfig is one metric: which records it counts, and by what.
+type MetricConfig struct {
+	Description string `mapstructure:"description"`
+
+	// Unit of the metric; empty = `{record}`.
+	Unit string `mapstructure:"unit"`
+
+	// Conditions are OTTL conditions on a log record. A record that meets any of them is counted. Empty = all.
+	Conditions []string `mapstructure:"conditions"`
+
+	// Attributes are what to count by: one total for each distinct set of their values. Empty = one total.
+	Attributes []AttributeConfig `mapstructure:"attributes"`
+
+	// CardinalityLimit is how many distinct keys the metric has before further ones are counted under overflow
+	// keys. nil = 10000, 0 = no limit.
+	CardinalityLimit *int `mapstructure:"cardinality_limit"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// AttributeConfig is one attribute to count by.
+type AttributeConfig struct {
+	// Key is the name of an attribute of the record, or else of its scope, or else of its resource.
+	Key string `mapstructure:"key"`
+
+	// DefaultValue is a string, number or bool for records that have no such attribute. nil = do not count those.
+	DefaultValue any `mapstructure:"default_value"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// QueueConfig configures the bounded worker pool.
+type QueueConfig struct {
+	// NumConsumers is the number of workers; it must be positive.
+	NumConsumers int `mapstructure:"num_consumers"`
+
+	// QueueSize is how many batches may wait to be applied; it must be positive.
+	QueueSize int `mapstructure:"queue_size"`
+
+	// OnOverflow says what ConsumeLogs does when the queue is full.
+	OnOverflow OverflowPolicy `mapstructure:"on_overflow"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// OverflowPolicy says what ConsumeLogs does when the queue is full.
+type OverflowPolicy string
+
+const (
+	// OverflowBlock waits for a place until the caller's context ends, then refuses the batch with a retryable
+	// error. Nothing was forwarded then.
+	OverflowBlock OverflowPolicy = "block"
+	// OverflowReject refuses the batch at once with a retryable error. Nothing was forwarded then.
+	OverflowReject OverflowPolicy = "reject"
+	// OverflowSkip forwards the batch without counting it, and says so in the metric of records not counted.
+	OverflowSkip OverflowPolicy = "skip"
+)
+
+var _ encoding.TextUnmarshaler = (*OverflowPolicy)(nil)
+
+// UnmarshalText accepts the three policies in any case.
+func (p *OverflowPolicy) UnmarshalText(text []byte) error {
+	switch policy := OverflowPolicy(strings.ToLower(string(text))); policy {
+	case OverflowBlock, OverflowReject, OverflowSkip:
+		*p = policy
+		return nil
+	}
+	return fmt.Errorf("unknown policy %q: it must be `block`, `reject` or `skip`", text)
+}
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		ErrorMode:                 ottl.IgnoreError,
+		AttributeValueLengthLimit: defaultValueLengthLimit,
+		KeyLengthLimit:            defaultKeyLengthLimit,
+		Queue: QueueConfig{
+			NumConsumers: defaultNumConsumers,
+			QueueSize:    defaultQueueSize,
+			OnOverflow:   OverflowBlock,
+		},
+		ShutdownTimeout: defaultShutdownTimeout,
+	}
+}
+
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ component.Config    = (*Config)(nil)
+)
+
+// Unmarshal reads the configuration. When a value is of the wrong type, or a word unknown, it also validates what it
+// could read, so that the user sees all mistakes at once.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	if err := conf.Unmarshal(c); err != nil {
+		return errors.Join(err, c.Validate())
+	}
+	return nil
+}
+
+var (
+	errEmpty       = errors.New("must not be empty")
+	errNotPositive = errors.New("must be positive")
+	errNegative    = errors.New("must not be negative")
+	errTwice       = errors.New("is named twice")
+	errReserved    = errors.New("is reserved")
+	errScalar      = errors.New("must be a string, an integer, a finite number or a bool")
+)
+
+// Validate returns all mistakes, each with its YAML key and the value found.
+func (c *Config) Validate() error {
+	parser, err := newConditionParser()
+	if err != nil {
+		return err
+	}
+	errs := []error{
+		validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))),
+		validateNames("resource_attributes", c.ResourceAttributes),
+		atLeast("attribute_value_length_limit", c.AttributeValueLengthLimit, 0),
+		atLeast("key_length_limit", c.KeyLengthLimit, 0),
+		atLeast("queue::num_consumers", c.Queue.NumConsumers, 1),
+		atLeast("queue::queue_size", c.Queue.QueueSize, 1),
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
+		errs = append(errs, c.Logs[name].validate("logs::"+name, name, parser))
+	}
+	if err := new(ottl.ErrorMode).UnmarshalText([]byte(c.ErrorMode)); err != nil {
+		errs = append(errs, fmt.Errorf("`error_mode`: %w", err))
+	}
+	if err := new(OverflowPolicy).UnmarshalText([]byte(c.Queue.OnOverflow)); err != nil {
+		errs = append(errs, fmt.Errorf("`queue::on_overflow`: %w", err))
+	}
+	if c.ShutdownTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("`shutdown_timeout` is %v: %w", c.ShutdownTimeout, errNotPositive))
+	}
+	return errors.Join(errs...)
+}
+
+func (m MetricConfig) validate(path, name string, parser *extract.ConditionParser) error {
+	var errs []error
+	if name == "" {
+		errs = append(errs, fmt.Errorf("`logs`: name of a metric: %w", errEmpty))
+	}
+	for i, condition := range m.Conditions {
+		if _, err := parser.Parse(condition); err != nil {
+			errs = append(errs, fmt.Errorf("`%s::conditions::%d` is %q: %w", path, i, condition, err))
+		}
+	}
+	names := make([]string, len(m.Attributes))
+	for i, a := range m.Attributes {
+		names[i] = a.Key
+		if _, err := a.defaultValue(); err != nil {
+			errs = append(errs, fmt.Errorf("`%s::attributes::%d::default_value` is %v: %w", path, i, a.DefaultValue, err))
+		}
+		if a.Key == extract.OverflowAttribute {
+			errs = append(errs, fmt.Errorf("`%s::attributes::%d::key` is %q: %w", path, i, a.Key, errReserved))
+		}
+	}
+	errs = append(errs, validateNames(path+"::attributes", names))
+	if m.CardinalityLimit != nil {
+		errs = append(errs, atLeast(path+"::cardinality_limit", *m.CardinalityLimit, 0))
+	}
+	return errors.Join(errs...)
+}
+
+// validateNames wants every name once and none of them empty.
+func validateNames(path string, names []string) error {
+	var errs []error
+	for i, name := range names {
+		if name == "" {
+			errs = append(errs, fmt.Errorf("`%s::%d`: name of an attribute: %w", path, i, errEmpty))
+		} else if slices.Contains(names[:i], name) {
+			errs = append(errs, fmt.Errorf("`%s::%d`: attribute %q %w", path, i, name, errTwice))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func atLeast(path string, found, least int) error {
+	if found >= least {
+		return nil
+	}
+	if least == 0 {
+		return fmt.Errorf("`%s` is %d: %w", path, found, errNegative)
+	}
+	return fmt.Errorf("`%s` is %d: %w", path, found, errNotPositive)
+}
+
+// defaultValue returns the default as a value of a key; nil when there is none.
+func (a AttributeConfig) defaultValue() (*identity.Value, error) {
+	var v identity.Value
+	switch d := a.DefaultValue.(type) {
+	case nil:
+		return nil, nil //nolint:nilnil // no default is not a mistake
+	case string:
+		v = identity.StringValue(d)
+	case bool:
+		v = identity.BoolValue(d)
+	case int:
+		v = identity.IntValue(int64(d))
+	case int64:
+		v = identity.IntValue(d)
+	case uint64:
+		if d > math.MaxInt64 {
+			return nil, errScalar
+		}
+		v = identity.IntValue(int64(d))
+	case float64:
+		if math.IsNaN(d) || math.IsInf(d, 0) {
+			return nil, errScalar
+		}
+		v = identity.DoubleValue(d)
+	default:
+		return nil, errScalar
+	}
+	return &v, nil
+}
+
+// namedMetric is a metric of the configuration with its defaults filled in.
+type namedMetric struct {
+	name string
+	MetricConfig
+}
+
+// metrics returns the metrics sorted by name, so that their numbers are the same for every reader of the Config.
+func (c *Config) metrics() []namedMetric {
+	if len(c.Logs) == 0 {
+		return []namedMetric{{defaultMetricName, MetricConfig{Description: defaultMetricDescription, Unit: defaultUnit}}}
+	}
+	list := make([]namedMetric, 0, len(c.Logs))
+	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
+		m := namedMetric{name, c.Logs[name]}
+		if m.Unit == "" {
+			m.Unit = defaultUnit
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func (m MetricConfig) cardinalityLimit() int {
+	if m.CardinalityLimit == nil {
+		return defaultCardinalityLimit
+	}
+	return *m.CardinalityLimit
+}
+
+// extractor compiles the configuration.
+func (c *Config) extractor() (*extract.Extractor, error) {
+	parser, err := newConditionParser()
+	if err != nil {
+		return nil, err
+	}
+	settings := extract.Settings{
+		ResourceAttributes: c.ResourceAttributes,
+		ValueLengthLimit:   c.AttributeValueLengthLimit,
+		StopOnError:        c.ErrorMode == ottl.PropagateError,
+	}
+	for _, m := range c.metrics() {
+		made := extract.Metric{Name: m.name}
+		for _, text := range m.Conditions {
+			condition, err := parser.Parse(text)
+			if err != nil {
+				return nil, fmt.Errorf("`logs::%s::conditions`: %w", m.name, err)
+			}
+			made.Conditions = append(made.Conditions, condition)
+		}
+		for _, a := range m.Attributes {
+			fallback, err := a.defaultValue()
+			if err != nil {
+				return nil, fmt.Errorf("`logs::%s::attributes`: %w", m.name, err)
+			}
+			made.Attributes = append(made.Attributes, extract.Attribute{Key: a.Key, Default: fallback})
+		}
+		settings.Metrics = append(settings.Metrics, made)
+	}
+	return extract.New(settings), nil
+}
+
+// newConditionParser returns a parser that says nothing of its own: what is wrong with a condition is in its error,
+// and what fails on a record is for the processor to count and log.
+func newConditionParser() (*extract.ConditionParser, error) {
+	return extract.NewConditionParser(component.TelemetrySettings{Logger: zap.NewNop()})
+}

@@ -1,0 +1,95 @@
+package tallyprocessor
+
+import (
+	"context"
+	"sync"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/processor"
+
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+// Option changes what NewFactory returns.
+type Option func(*registry)
+
+// WithMetricStore makes every processor of the factory count in store, whose keys then say which metric counted but
+// not which processor. Its totals are not published on the Collector's own telemetry: they are the caller's to read.
+// The caller keeps ownership; the processors flush it, if it is a Flusher, and never close it.
+func WithMetricStore(store MetricStore) Option {
+	return func(r *registry) { r.store = store }
+}
+
+// NewFactory returns the factory of the processor `tally`. Without an option each component id counts in a MemoryStore
+// of its own and publishes its totals on the Collector's own telemetry.
+func NewFactory(options ...Option) processor.Factory {
+	r := &registry{leases: map[*Config]*lease{}}
+	for _, option := range options {
+		option(r)
+	}
+	return processor.NewFactory(
+		metadata.Type,
+		createDefaultConfig,
+		processor.WithLogs(r.createLogs, metadata.LogsStability),
+	)
+}
+
+// registry knows the tallies that run, so that the processors of one component id share theirs. It belongs to one
+// factory; the Collector gives all processors of one id the same Config.
+type registry struct {
+	store MetricStore // nil = a private one for each tally
+
+	// mu guards leases.
+	mu     sync.Mutex
+	leases map[*Config]*lease
+}
+
+// lease is a running tally and the number of processors that use it.
+type lease struct {
+	tally *tally
+	users int
+}
+
+func (r *registry) createLogs(
+	_ context.Context, set processor.Settings, cfg component.Config, next consumer.Logs,
+) (processor.Logs, error) {
+	return newLogsProcessor(r, set, cfg.(*Config), next)
+}
+
+// acquire returns the tally that runs for cfg, or the one that start starts.
+func (r *registry) acquire(cfg *Config, start func() (*tally, error)) (*tally, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, ok := r.leases[cfg]
+	if !ok {
+		t, err := start()
+		if err != nil {
+			return nil, err
+		}
+		l = &lease{tally: t}
+		r.leases[cfg] = l
+	}
+	l.users++
+	return l.tally, nil
+}
+
+// release gives a tally back. With its last user it shuts down.
+func (r *registry) release(ctx context.Context, cfg *Config) error {
+	if t := r.drop(cfg); t != nil {
+		return t.shutdown(ctx)
+	}
+	return nil
+}
+
+// drop returns the tally whose last user has left, nil as long as there are others.
+func (r *registry) drop(cfg *Config) *tally {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.leases[cfg]
+	if l.users--; l.users > 0 {
+		return nil
+	}
+	delete(r.leases, cfg)
+	return l.tally
+}

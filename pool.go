@@ -1,0 +1,203 @@
+package tallyprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
+)
+
+var (
+	errNotRunning = errors.New("tally is not running: it was not started or is shut down")
+	errQueueFull  = errors.New("tally's queue is full")
+	errSkip       = errors.New("tally's queue is full and its policy is to skip")
+)
+
+// pool is a bounded queue of batches and a fixed number of workers that apply them. Whoever wants to queue a batch
+// takes a place first, and fills it or gives it back later, so that queueing itself never waits and never fails.
+type pool struct {
+	policy OverflowPolicy
+	apply  func(*worker, *extract.Batch)
+
+	places  chan struct{} // a token for each place taken; never holds fewer than jobs
+	jobs    chan *extract.Batch
+	workers []*worker
+
+	committed []atomic.Int64 // records in committed batches, by metric
+
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the last worker has returned
+	ended  chan struct{} // closed when nothing more will be applied
+}
+
+// worker is one goroutine's part of the pool. What it has dealt with stands in its ledger.
+type worker struct {
+	key, overflow []byte // scratch
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	counted []int64 // records, by metric
+	failed  []int64 // records that the store failed on, by metric
+	closed  bool    // the deadline has passed: whatever is not in the ledger by now is lost
+}
+
+// newPool returns a pool for a number of metrics. apply settles each record of a batch with the worker it is given.
+func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch)) *pool {
+	p := &pool{
+		policy:    cfg.OnOverflow,
+		apply:     apply,
+		places:    make(chan struct{}, cfg.QueueSize),
+		jobs:      make(chan *extract.Batch, cfg.QueueSize),
+		committed: make([]atomic.Int64, metrics),
+		cancel:    func() {},
+		done:      make(chan struct{}),
+		ended:     make(chan struct{}),
+	}
+	for range cfg.NumConsumers {
+		p.workers = append(p.workers, &worker{counted: make([]int64, metrics), failed: make([]int64, metrics)})
+	}
+	return p
+}
+
+// start starts the workers. They end when ctx does, after they have emptied the queue.
+func (p *pool) start(ctx context.Context) {
+	ctx, p.cancel = context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for _, w := range p.workers {
+		wg.Go(func() { p.work(ctx, w) })
+	}
+	go func() {
+		wg.Wait()
+		close(p.done)
+	}()
+}
+
+func (p *pool) work(ctx context.Context, w *worker) {
+	for {
+		select {
+		case b := <-p.jobs:
+			p.take(w, b)
+		case <-ctx.Done():
+			p.empty(w)
+			return
+		}
+	}
+}
+
+// empty applies what is queued. Nothing is queued behind it: the intake is closed before the context is canceled.
+func (p *pool) empty(w *worker) {
+	for {
+		select {
+		case b := <-p.jobs:
+			p.take(w, b)
+		default:
+			return
+		}
+	}
+}
+
+func (p *pool) take(w *worker, b *extract.Batch) {
+	<-p.places
+	p.apply(w, b)
+}
+
+// reserve takes a place. When there is none it does what the policy says: it waits until ctx ends, or returns an error
+// at once; errSkip says that the batch is to go on without being counted. It returns how long it has waited.
+func (p *pool) reserve(ctx context.Context) (waited time.Duration, err error) {
+	select {
+	case p.places <- struct{}{}:
+		return 0, nil
+	default:
+	}
+	switch p.policy {
+	case OverflowReject:
+		return 0, errQueueFull
+	case OverflowSkip:
+		return 0, errSkip
+	case OverflowBlock:
+	}
+	start := time.Now()
+	select {
+	case p.places <- struct{}{}:
+		return time.Since(start), nil
+	case <-ctx.Done():
+		return time.Since(start), fmt.Errorf("%w: %w", errQueueFull, context.Cause(ctx))
+	case <-p.ended:
+		return time.Since(start), errNotRunning
+	}
+}
+
+// release gives back a place that was taken and will not be filled.
+func (p *pool) release() { <-p.places }
+
+// commit fills a place that was taken. It never waits: there are no more batches in jobs than places taken.
+func (p *pool) commit(b *extract.Batch) {
+	for metric, n := range b.Counted() {
+		if n > 0 {
+			p.committed[metric].Add(n)
+		}
+	}
+	p.jobs <- b
+}
+
+// shutdown cancels the workers' context and waits until they have emptied the queue or ctx ends. After it nothing more
+// is entered in a ledger, so what uncounted returns is lost. The intake must be closed before, unless ctx has ended.
+func (p *pool) shutdown(ctx context.Context) {
+	p.cancel()
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+	}
+	for _, w := range p.workers {
+		w.close()
+	}
+	close(p.ended)
+}
+
+// hasEnded says whether shutdown has returned, or is about to.
+func (p *pool) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// ledger returns how many records of a metric the workers have counted, failed on, and not dealt with yet.
+func (p *pool) ledger(metric int) (counted, failed, pending int64) {
+	// The ledgers are read before the commits, so that a batch that is applied meanwhile is not seen as less than none.
+	for _, w := range p.workers {
+		w.mu.Lock()
+		counted += w.counted[metric]
+		failed += w.failed[metric]
+		w.mu.Unlock()
+	}
+	return counted, failed, p.committed[metric].Load() - counted - failed
+}
+
+// settle enters records as counted, or as failed, and says whether the worker may go on: after the deadline it enters
+// nothing and the worker must not touch the store again.
+func (w *worker) settle(metric int, counted, failed int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.counted[metric] += counted
+	w.failed[metric] += failed
+	return true
+}
+
+// mayGoOn says whether the deadline has not passed yet.
+func (w *worker) mayGoOn() bool { return w.settle(0, 0, 0) }
+
+func (w *worker) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+}

@@ -1,0 +1,243 @@
+package tallyprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/otlptranslator"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+// pageSize is how many series of one metric go through one instrument. The OpenTelemetry SDK folds what exceeds its
+// own limit, 2000 attribute sets an instrument by default (go.opentelemetry.io/otel/sdk/metric, WithCardinalityLimit),
+// into an overflow series of its own; the pages keep well below, so that it never cuts a second time.
+const pageSize = 1000
+
+// processorLabel tells apart the points of several processors, as in the Collector's own processor metrics.
+const processorLabel = "processor"
+
+// published shows the totals of a private store on the Collector's own telemetry: each metric is an observable counter
+// under its own name, each key a series.
+//
+// Labels are text, whatever type a value has: series whose labels would be the same in Prometheus are one, their sum.
+type published struct {
+	provider metric.MeterProvider
+	id       string
+	metrics  []namedMetric
+	store    MetricStore
+
+	// mu guards the fields below. No callback of an instrument takes it: it is held while an instrument is made, and
+	// the SDK waits for the callbacks then.
+	mu     sync.Mutex
+	series map[string]*publishedSeries // by metric and Prometheus labels
+	pages  [][]*page                   // by metric
+}
+
+// publishedSeries is one series, usually of one key.
+type publishedSeries struct {
+	page    *page
+	keys    []string
+	options []metric.ObserveOption
+}
+
+// page is one instrument and its series. Its meter differs from that of every other page in its scope attributes, which
+// Prometheus does not show by default, so that the SDK takes them for different instruments.
+type page struct {
+	registration metric.Registration
+
+	// mu guards series and what they hold.
+	mu     sync.Mutex
+	series []*publishedSeries
+}
+
+func newPublished(set processor.Settings, metrics []namedMetric, store MetricStore) *published {
+	return &published{
+		provider: set.MeterProvider,
+		id:       set.ID.String(),
+		metrics:  metrics,
+		store:    store,
+		series:   map[string]*publishedSeries{},
+		pages:    make([][]*page, len(metrics)),
+	}
+}
+
+// add publishes a key of metric i that was not published before. It is called before the key is first counted.
+func (p *published) add(i int, key string) {
+	decoded, err := identity.Decode(key)
+	if err != nil {
+		panic(err) // a key of our own making; the worker recovers, counts and logs it
+	}
+	labels := p.labels(decoded)
+	set := attribute.NewSet(labels...)
+	name := fmt.Sprint(i, seriesName(set))
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.series[name]; ok {
+		s.page.join(s, key)
+		return
+	}
+	s := &publishedSeries{keys: []string{key}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
+	s.page = p.pageWithRoom(i)
+	s.page.append(s)
+	p.series[name] = s
+}
+
+// pageWithRoom returns the last page of metric i, or a new one behind it.
+func (p *published) pageWithRoom(i int) *page {
+	pages := p.pages[i]
+	if n := len(pages); n > 0 && pages[n-1].len() < pageSize {
+		return pages[n-1]
+	}
+	pg := &page{}
+	meter := p.provider.Meter(metadata.ScopeName, metric.WithInstrumentationAttributes(
+		attribute.String(processorLabel, p.id), attribute.Int("page", len(pages)),
+	))
+	m := p.metrics[i]
+	// An error is about the form of the name, which is the user's to choose; the instrument works all the same.
+	counter, _ := meter.Int64ObservableCounter(m.name, metric.WithDescription(m.Description), metric.WithUnit(m.Unit))
+	var err error
+	pg.registration, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		pg.observe(o, counter, p.store)
+		return nil
+	}, counter)
+	if err != nil {
+		panic(err) // only for a foreign instrument; the worker recovers, counts and logs it
+	}
+	p.pages[i] = append(pages, pg)
+	return pg
+}
+
+// stop ends the publication.
+func (p *published) stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, pages := range p.pages {
+		for _, pg := range pages {
+			errs = append(errs, pg.registration.Unregister())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (pg *page) len() int {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	return len(pg.series)
+}
+
+func (pg *page) append(s *publishedSeries) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	pg.series = append(pg.series, s)
+}
+
+func (pg *page) join(s *publishedSeries, key string) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	s.keys = append(s.keys, key)
+}
+
+func (pg *page) observe(o metric.Observer, counter metric.Int64Observable, store MetricStore) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	for _, s := range pg.series {
+		var sum int64
+		for _, key := range s.keys {
+			sum += int64(store.Get(key))
+		}
+		o.ObserveInt64(counter, sum, s.options...)
+	}
+}
+
+// labels returns the labels of a key: the processor, the attributes under their own names, then the resource attributes
+// under theirs. A name that is taken, or that Prometheus would not take, gets `attribute.` or `resource.` before it, and
+// a number behind it should that be taken too. A label without a value is left out, as Prometheus has it.
+func (p *published) labels(k identity.Key) []attribute.KeyValue {
+	taken := map[string]bool{processorLabel: true}
+	labels := []attribute.KeyValue{attribute.String(processorLabel, p.id)}
+	add := func(prefix string, list []identity.Attribute) {
+		for _, a := range list {
+			name := freeName(taken, prefix, a.Name)
+			if text := a.Value.AsString(); text != "" {
+				labels = append(labels, attribute.String(name, text))
+			}
+		}
+	}
+	add("attribute.", k.Attributes)
+	add("resource.", k.Resource)
+	return labels
+}
+
+// freeName returns the name under which an attribute is published and enters its Prometheus form as taken.
+func freeName(taken map[string]bool, prefix, name string) string {
+	candidate := name
+	for n := 1; ; n++ {
+		if label, ok := prometheusLabel(candidate); ok && !taken[label] {
+			taken[label] = true
+			return candidate
+		}
+		candidate = prefix + name
+		if n > 1 {
+			candidate = fmt.Sprintf("%s%s_%d", prefix, name, n)
+		}
+	}
+}
+
+// prometheusLabel returns the label name that an attribute name becomes, and whether Prometheus takes it: names that
+// begin with two underscores, and those that the exporter uses for the scope, are reserved.
+func prometheusLabel(name string) (string, bool) {
+	namer := otlptranslator.LabelNamer{}
+	label, err := namer.Build(name)
+	if err != nil || strings.HasPrefix(label, "__") || strings.HasPrefix(label, "otel_scope_") {
+		return "", false
+	}
+	return label, true
+}
+
+// seriesName returns the labels as Prometheus would show them, in an order and form that no other labels have.
+func seriesName(set attribute.Set) string {
+	parts := make([]string, 0, set.Len())
+	for _, kv := range set.ToSlice() {
+		label, _ := prometheusLabel(string(kv.Key))
+		parts = append(parts, fmt.Sprintf("%q=%q", label, kv.Value.AsString()))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+// validatePublishedNames wants names that stay apart from each other and from the Collector's own on its telemetry:
+// two metrics of one Prometheus name, or one of another type, would break the whole page.
+func validatePublishedNames(names []string) error {
+	namer := otlptranslator.NewMetricNamer("", otlptranslator.UnderscoreEscapingWithoutSuffixes)
+	owners := map[string]string{}
+	var errs []error
+	for _, name := range names {
+		if name == "" {
+			continue // the metric says so itself
+		}
+		prometheus, err := namer.Build(otlptranslator.Metric{Name: name, Type: otlptranslator.MetricTypeMonotonicCounter})
+		owner, taken := owners[prometheus]
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("`logs::%s`: name of a metric: %w", name, err))
+		case strings.HasPrefix(prometheus, "otelcol_"), prometheus == "target_info", strings.HasPrefix(prometheus, "promhttp_"):
+			errs = append(errs, fmt.Errorf("`logs::%s`: name of a metric %w for the Collector's own", name, errReserved))
+		case taken:
+			errs = append(errs, fmt.Errorf("`logs::%s`: the metric is called %s in Prometheus, as `logs::%s` is", name, prometheus, owner))
+		default:
+			owners[prometheus] = name
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,179 @@
+package tallyprocessor
+
+import (
+	"context"
+	"hash/maphash"
+	"iter"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// MetricStore keeps one running total per key. It is all that counting needs, so anything with these two methods can
+// be injected with WithMetricStore.
+//
+// Both methods are called by several goroutines at once. A key is text as package documentation describes it; the
+// store may keep it. Inc may block: logs wait for it only when the queue is full. The processor calls neither method
+// after its Shutdown has returned, except for a call that was blocked then already.
+type MetricStore interface {
+	// Inc adds one to the total of key. A total that is at the largest int stays there.
+	Inc(key string)
+	// Get returns the total of key; 0 for a key that was never counted.
+	Get(key string) int
+}
+
+// Adder is implemented by a MetricStore that can add n at once. A store without it gets n calls of Inc.
+type Adder interface {
+	// Add adds n, which is positive, to the total of key, as n calls of Inc would.
+	Add(key string, n int)
+}
+
+// Lister is implemented by a MetricStore that can list what it holds.
+type Lister interface {
+	// Totals yields every key once, in no order. A total that changes meanwhile is yielded as it was at some moment
+	// during the listing, a key that is new meanwhile may be left out. The listing ends with the first error, whose
+	// Total has no meaning; ctx bounds the time a remote store may take.
+	Totals(ctx context.Context) iter.Seq2[Total, error]
+}
+
+// Flusher is implemented by a MetricStore that buffers. The processor flushes at the end of its Shutdown.
+type Flusher interface {
+	// Flush returns when everything added before the call is as durable as the store makes it, or with an error,
+	// at the latest when ctx ends.
+	Flush(ctx context.Context) error
+}
+
+// Total is what a store knows of one key.
+type Total struct {
+	Key   string
+	Value int
+	Start time.Time // when the key was first counted
+	Last  time.Time // when it was last counted
+}
+
+// shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
+const shardCount = 64
+
+// MemoryStore is a MetricStore in memory. It implements Adder and Lister, is safe for concurrent use, and never
+// forgets a key: the cardinality limit of the processor is what bounds it.
+type MemoryStore struct {
+	seed   maphash.Seed
+	shards [shardCount]shard
+}
+
+// shard holds the totals of some keys: a read lock to find a counter, a write lock to make one.
+type shard struct {
+	// mu guards totals; what they point to is atomic.
+	mu     sync.RWMutex
+	totals map[string]*total
+}
+
+type total struct {
+	start time.Time
+	value atomic.Int64
+	last  atomic.Int64 // Unix time in nanoseconds
+}
+
+var (
+	_ MetricStore = (*MemoryStore)(nil)
+	_ Adder       = (*MemoryStore)(nil)
+	_ Lister      = (*MemoryStore)(nil)
+)
+
+// NewMemoryStore returns an empty MemoryStore.
+func NewMemoryStore() *MemoryStore {
+	s := &MemoryStore{seed: maphash.MakeSeed()}
+	for i := range s.shards {
+		s.shards[i].totals = map[string]*total{}
+	}
+	return s
+}
+
+// Inc adds one to the total of key.
+func (s *MemoryStore) Inc(key string) { s.Add(key, 1) }
+
+// Add adds n to the total of key. A total that would pass the largest int stays at it; n that is not positive adds
+// nothing.
+func (s *MemoryStore) Add(key string, n int) {
+	if n <= 0 {
+		return
+	}
+	now := time.Now()
+	t := s.counter(key, now)
+	t.add(int64(n))
+	t.last.Store(now.UnixNano())
+}
+
+// Get returns the total of key; 0 for a key that was never counted.
+func (s *MemoryStore) Get(key string) int {
+	sh := s.shard(key)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if t, ok := sh.totals[key]; ok {
+		return int(t.value.Load())
+	}
+	return 0
+}
+
+// Totals yields every key. It never fails, and holds no lock while the caller looks at a Total.
+func (s *MemoryStore) Totals(context.Context) iter.Seq2[Total, error] {
+	return func(yield func(Total, error) bool) {
+		var list []Total
+		for i := range s.shards {
+			list = s.shards[i].appendTotals(list[:0])
+			for _, t := range list {
+				if !yield(t, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *MemoryStore) shard(key string) *shard {
+	return &s.shards[maphash.String(s.seed, key)%shardCount]
+}
+
+// counter finds the counter of key or makes it.
+func (s *MemoryStore) counter(key string, now time.Time) *total {
+	sh := s.shard(key)
+	sh.mu.RLock()
+	t, ok := sh.totals[key]
+	sh.mu.RUnlock()
+	if ok {
+		return t
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if t, ok = sh.totals[key]; !ok {
+		t = &total{start: now}
+		t.last.Store(now.UnixNano())
+		sh.totals[key] = t
+	}
+	return t
+}
+
+func (s *shard) appendTotals(list []Total) []Total {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for key, t := range s.totals {
+		if n := t.value.Load(); n > 0 { // else its first increment is still on its way
+			list = append(list, Total{Key: key, Value: int(n), Start: t.start, Last: time.Unix(0, t.last.Load())})
+		}
+	}
+	return list
+}
+
+func (t *total) add(n int64) {
+	for {
+		old := t.value.Load()
+		sum := old + n
+		if sum < old {
+			sum = math.MaxInt64
+		}
+		if t.value.CompareAndSwap(old, sum) {
+			return
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package tallyprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/cardinality"
+	"github.com/logtally/tallyprocessor/internal/extract"
+)
+
+var errLost = errors.New("shut down before all records were counted")
+
+// logInterval is the least time between two log lines about records that are not counted.
+const logInterval = 10 * time.Second
+
+// tally is what counts for one component id: a queue with its workers, a store, the limits of its metrics, and the
+// numbers it tells about itself.
+type tally struct {
+	logger    *zap.Logger
+	metrics   []namedMetric
+	logErrors bool
+	keyLimit  int
+
+	store    MetricStore
+	adder    Adder // the store, if it can add n at once
+	limiters []*cardinality.Limiter
+	pool     *pool
+	numbers  *numbers
+	totals   *published // nil when the store is not ours
+
+	panicLogged sync.Once
+	errorLogged atomic.Int64 // Unix time in nanoseconds
+}
+
+// startTally returns a running tally; its workers do not end before shutdown, whatever becomes of ctx's deadline. A nil
+// store makes it count in a MemoryStore of its own and publish the totals.
+func startTally(
+	ctx context.Context, set processor.Settings, cfg *Config, store MetricStore, x *extract.Extractor,
+) (*tally, error) {
+	t := &tally{
+		logger:    set.Logger,
+		metrics:   cfg.metrics(),
+		logErrors: cfg.ErrorMode == ottl.IgnoreError,
+		keyLimit:  cfg.KeyLengthLimit,
+		store:     store,
+	}
+	if t.store == nil {
+		t.store = NewMemoryStore()
+		t.totals = newPublished(set, t.metrics, t.store)
+	}
+	t.adder, _ = t.store.(Adder)
+	for i, m := range t.metrics {
+		t.limiters = append(t.limiters, cardinality.NewLimiter(m.cardinalityLimit(), x.LastKey(i)))
+	}
+	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply)
+	var err error
+	if t.numbers, err = newNumbers(set, t); err != nil {
+		return nil, err
+	}
+	t.pool.start(ctx)
+	return t, nil
+}
+
+// shutdown applies what is queued, flushes the store, and returns what could not be done before ctx ended.
+func (t *tally) shutdown(ctx context.Context) error {
+	t.pool.shutdown(ctx)
+	var errs []error
+	for i, m := range t.metrics {
+		if _, _, lost := t.pool.ledger(i); lost > 0 {
+			errs = append(errs, fmt.Errorf("%w: %d records of metric %q", errLost, lost, m.name))
+		}
+	}
+	if f, ok := t.store.(Flusher); ok {
+		if err := f.Flush(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("flush the store: %w", err))
+		}
+	}
+	t.numbers.stop()
+	if t.totals != nil {
+		errs = append(errs, t.totals.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// consume is the way of a batch: reserve, extract, forward, commit. Once the next consumer has accepted the logs there
+// is nothing left that can wait or fail.
+func (t *tally) consume(ctx context.Context, logs plog.Logs, x *extract.Extractor, next consumer.Logs) error {
+	records := int64(logs.LogRecordCount())
+	if records == 0 {
+		return next.ConsumeLogs(ctx, logs)
+	}
+	t.numbers.enter(records)
+	defer t.numbers.leave(records)
+
+	if err := ctx.Err(); err != nil {
+		t.numbers.notCounted(rejected, records)
+		return err
+	}
+	waited, err := t.pool.reserve(ctx)
+	if waited > 0 {
+		t.numbers.waited(waited)
+	}
+	switch {
+	case errors.Is(err, errSkip):
+		if err := t.forward(ctx, logs, records, next); err != nil {
+			return err
+		}
+		t.numbers.notCounted(skipped, records)
+		return nil
+	case err != nil:
+		t.numbers.notCounted(rejected, records)
+		return err
+	}
+	return t.count(ctx, logs, records, x, next)
+}
+
+// count does what is left when a place is reserved.
+func (t *tally) count(
+	ctx context.Context, logs plog.Logs, records int64, x *extract.Extractor, next consumer.Logs,
+) error {
+	var batch *extract.Batch
+	committed := false
+	defer func() { // also when the next consumer panics
+		if committed {
+			return
+		}
+		t.pool.release()
+		if batch != nil {
+			batch.Release()
+		}
+	}()
+	batch, err := x.Extract(ctx, logs)
+	if err != nil {
+		t.numbers.notCounted(rejected, records)
+		return consumererror.NewPermanent(err)
+	}
+	if err := t.forward(ctx, logs, records, next); err != nil {
+		return err
+	}
+	t.note(batch)
+	if batch.Len() > 0 {
+		committed = true
+		t.pool.commit(batch)
+	}
+	return nil
+}
+
+// forward hands the logs on. A next consumer that returns an error, or panics, has not accepted them.
+func (t *tally) forward(ctx context.Context, logs plog.Logs, records int64, next consumer.Logs) error {
+	accepted := false
+	defer func() {
+		if !accepted {
+			t.numbers.notCounted(refusedDownstream, records)
+		}
+	}()
+	err := next.ConsumeLogs(ctx, logs)
+	accepted = err == nil
+	return err
+}
+
+// note enters which records of an accepted batch are not counted, and why.
+func (t *tally) note(b *extract.Batch) {
+	t.numbers.extracted(b.NotCounted())
+	metric, err := b.ConditionError()
+	if err == nil || !t.logErrors {
+		return
+	}
+	now, last := time.Now().UnixNano(), t.errorLogged.Load()
+	if now-last < int64(logInterval) || !t.errorLogged.CompareAndSwap(last, now) {
+		return
+	}
+	// What OTTL says may quote the record, so it is for those who ask for it.
+	t.logger.Warn("Records are not counted because a condition failed on them; the error is logged at level debug",
+		zap.String("metric", t.metrics[metric].name))
+	t.logger.Debug("A condition failed on a record", zap.String("metric", t.metrics[metric].name), zap.Error(err))
+}
+
+// apply takes the counts of a batch to the store. It runs on a worker.
+func (t *tally) apply(w *worker, b *extract.Batch) {
+	for i := 0; i < b.Len(); {
+		next, goOn := t.applyFrom(w, b, i)
+		if !goOn {
+			return // past the deadline, what is not in the ledger is lost
+		}
+		i = next
+	}
+	t.numbers.applied(int64(b.Len()), b.CutValues())
+	b.Release()
+}
+
+// applyFrom applies the series of a batch from start on, and returns with which to go on. That is not the end of the
+// batch when the store, or anything else here, has panicked: then what is left of the series at fault has failed.
+func (t *tally) applyFrom(w *worker, b *extract.Batch, start int) (next int, goOn bool) {
+	i, left := start, int64(0)
+	var metric int
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		t.numbers.storeErrors.Add(1)
+		t.panicLogged.Do(func() {
+			t.logger.Error("A worker has recovered from a panic; the series at fault is not counted. Further panics are only counted.",
+				zap.String("metric", t.metrics[metric].name), zap.String("panic", fmt.Sprintf("%T", p)), zap.Stack("stack"))
+		})
+		next, goOn = i+1, w.settle(metric, 0, left)
+	}()
+	if !w.mayGoOn() {
+		return i, false
+	}
+	for ; i < b.Len(); i++ {
+		metric, left = b.Series(i)
+		key := t.resolve(w, b, i, metric, left)
+		if t.adder != nil {
+			t.adder.Add(key, int(left))
+			if !w.settle(metric, left, 0) {
+				return i, false
+			}
+			continue
+		}
+		for left > 0 {
+			t.store.Inc(key)
+			left--
+			if !w.settle(metric, 1, 0) {
+				return i, false
+			}
+		}
+	}
+	return i, true
+}
+
+// resolve returns the key under which series i of a batch is counted: its own, or an overflow key.
+func (t *tally) resolve(w *worker, b *extract.Batch, i, metric int, records int64) string {
+	limiter := t.limiters[metric]
+	w.key = b.AppendKey(w.key[:0], i)
+	fits := t.keyLimit == 0 || len(w.key) <= t.keyLimit
+	if fits {
+		if key, known := limiter.Lookup(w.key); known {
+			return key
+		}
+	}
+	w.overflow = b.AppendOverflowKey(w.overflow[:0], i)
+	if t.keyLimit > 0 && len(w.overflow) > t.keyLimit {
+		w.overflow = append(w.overflow[:0], limiter.LastKey()...)
+	}
+	var v cardinality.Verdict
+	if fits {
+		v = limiter.Admit(w.key, w.overflow)
+	} else {
+		v = limiter.Overflow(w.overflow)
+	}
+	if v.Overflowed {
+		t.numbers.overflowed(metric, records)
+	}
+	if v.New && t.totals != nil {
+		t.totals.add(metric, v.Key)
+	}
+	return v.Key
+}
