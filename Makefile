@@ -1,0 +1,88 @@
+# `make run` counts the bundled logs, `make test` passes all tests. Both build and install what they need.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+
+COLLECTOR := dist/otelcol-tally
+SOURCES   := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './dist/*' -not -path './.tools/*' -not -path './bench/*' -not -path './tools/*')
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+.PHONY: run
+run: build .tools/quickstart ## Count the bundled logs, print the totals, go on until Ctrl-C
+	@.tools/quickstart
+
+.PHONY: build
+build: $(COLLECTOR) ## Build the distribution dist/otelcol-tally with ocb
+
+.PHONY: test
+test: setup build .tools/telemetrygen generated tidy ## Pass all tests
+	go vet ./...
+	go test -race -timeout 10m ./...
+	@echo "--- again, with pooled protobuf messages"
+	TALLY_TEST_GATES=pdata.useProtoPooling go test -race -timeout 10m .
+	cd tools && go vet ./...
+
+.PHONY: setup
+setup:
+	@scripts/setup.sh
+
+.PHONY: cover
+cover: setup ## Print the statement coverage
+	go test -coverpkg=./... -coverprofile=coverage.out $$(go list ./... | grep -v /e2e) > /dev/null
+	@grep -v -e /generated_ -e /metadatatest/ coverage.out > coverage.own && mv coverage.own coverage.out
+	@go tool cover -func=coverage.out | tail -n 1
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (30s)
+	@for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-30s} $$package; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem -count $${COUNT:-5} .
+
+.PHONY: compat
+compat: setup ## Build and test against the newest Collector set
+	@scripts/compat.sh
+
+.PHONY: lint
+lint: ## Run golangci-lint
+	@command -v golangci-lint > /dev/null || { echo "golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0" >&2; exit 1; }
+	golangci-lint run ./...
+
+.PHONY: generate
+generate: ## Write the generated files
+	@scripts/generate.sh
+	go mod tidy
+	cd tools && go mod tidy
+
+.PHONY: generated
+generated: ## Fail when generating would change a file
+	@scripts/unchanged.sh "make generate" scripts/generate.sh
+
+.PHONY: tidy
+tidy: ## Fail when tidying would change go.mod or go.sum
+	go mod tidy -diff
+	cd tools && go mod tidy -diff
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf dist .tools coverage.out
+
+$(COLLECTOR): builder-config.yaml go.mod $(SOURCES) .tools/builder
+	.tools/builder --config builder-config.yaml
+
+.tools/builder: tools/go.mod
+	cd tools && go build -o ../.tools/builder go.opentelemetry.io/collector/cmd/builder
+
+.tools/telemetrygen: tools/go.mod
+	cd tools && go build -o ../.tools/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+
+.tools/quickstart: tools/go.mod tools/quickstart/main.go
+	cd tools && go build -o ../.tools/quickstart ./quickstart

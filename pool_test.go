@@ -1,0 +1,474 @@
+package tallyprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor/processortest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+// full starts a processor with one worker that is stuck in the store, and a queue of the given size that is full.
+func full(t *testing.T, policy OverflowPolicy, size int, next consumer.Logs) (*harness, *gatedStore) {
+	t.Helper()
+	store := newGatedStore()
+	cfg := createDefaultConfig().(*Config)
+	cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: size, OnOverflow: policy}
+	h := start(t, cfg, store, next)
+	require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
+	<-store.waiting // the worker has taken the first batch, so that the queue is empty now
+	for i := range size {
+		assert.EqualValues(t, i, h.number(t, "queue_size"))
+		require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)), "there is room for batch %d of %d", i+1, size)
+	}
+	assert.EqualValues(t, size, h.number(t, "queue_size"))
+	assert.EqualValues(t, size, h.number(t, "queue_capacity"))
+	return h, store
+}
+
+// forSizes runs a test in a bubble at several queue sizes. Each fills the queue through n-1 and n; what comes next is n+1.
+func forSizes(t *testing.T, test func(t *testing.T, size int)) {
+	for _, size := range []int{1, 2, 7} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, size) })
+		})
+	}
+}
+
+// Row 18: the caller waits, nothing is forwarded meanwhile, nothing is lost, and all goes on when there is room.
+func TestBlock(t *testing.T) {
+	forSizes(t, func(t *testing.T, size int) {
+		sink := new(consumertest.LogsSink)
+		h, store := full(t, OverflowBlock, size, sink)
+		done := make(chan error, 1)
+		go func() { done <- h.ConsumeLogs(t.Context(), logs(1, nil)) }()
+		synctest.Wait()
+		time.Sleep(time.Hour) // of the bubble's time: it would wait for ever
+		assert.Empty(t, done)
+		assert.Equal(t, size+1, sink.LogRecordCount(), "not forwarded before there is a place")
+		store.open()
+		require.NoError(t, <-done)
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.Equal(t, size+2, store.Get(key))
+		assert.Equal(t, size+2, sink.LogRecordCount())
+		waited, err := h.telemetry.GetMetric("otelcol_processor_tally_queue_wait_duration")
+		require.NoError(t, err)
+		assert.Contains(t, fmt.Sprint(waited.Data), "3600", "the wait is in the histogram")
+	})
+}
+
+// With `block` the wait ends with the caller's context, before anything is forwarded, and the sender may try again.
+func TestBlockUntilTheCallersContextEnds(t *testing.T) {
+	forSizes(t, func(t *testing.T, size int) {
+		sink := new(consumertest.LogsSink)
+		h, store := full(t, OverflowBlock, size, sink)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		err := h.ConsumeLogs(ctx, logs(4, nil))
+		assert.Equal(t, 3*time.Second, time.Since(began))
+		require.ErrorIs(t, err, errQueueFull)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.False(t, consumererror.IsPermanent(err))
+		assert.Equal(t, size+1, sink.LogRecordCount())
+		assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=rejected"))
+		h.requireConserved(t)
+		store.open()
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.Equal(t, size+1, store.Get(key))
+	})
+}
+
+// Row 19: refused at once, retryably, before anything is forwarded; the retry is seen once downstream.
+func TestReject(t *testing.T) {
+	forSizes(t, func(t *testing.T, size int) {
+		sink := new(consumertest.LogsSink)
+		h, store := full(t, OverflowReject, size, sink)
+		batch := logs(4, nil)
+		began := time.Now()
+		err := h.ConsumeLogs(t.Context(), batch)
+		assert.Zero(t, time.Since(began))
+		require.ErrorIs(t, err, errQueueFull)
+		assert.False(t, consumererror.IsPermanent(err))
+		assert.Equal(t, size+1, sink.LogRecordCount())
+		store.open()
+		synctest.Wait()
+		require.NoError(t, h.ConsumeLogs(t.Context(), batch))
+		assert.Equal(t, size+5, sink.LogRecordCount())
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.Equal(t, size+5, store.Get(key))
+	})
+}
+
+// Row 20: forwarded without being counted, and a metric says exactly how much.
+func TestSkip(t *testing.T) {
+	forSizes(t, func(t *testing.T, size int) {
+		sink := new(consumertest.LogsSink)
+		h, store := full(t, OverflowSkip, size, sink)
+		for range 3 {
+			require.NoError(t, h.ConsumeLogs(t.Context(), logs(4, nil)))
+		}
+		assert.Equal(t, size+13, sink.LogRecordCount())
+		assert.EqualValues(t, 12, h.number(t, "records_not_counted", "reason=skipped"))
+		h.requireConserved(t)
+		store.open()
+		synctest.Wait()
+		require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
+		synctest.Wait()
+		assert.EqualValues(t, size+2, h.number(t, "records_counted"))
+		h.requireConserved(t)
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.Equal(t, size+2, store.Get(key))
+	})
+}
+
+func TestSkipPassesTheNextConsumersErrorOn(t *testing.T) {
+	refusal := errors.New("no")
+	calls := 0
+	next, _ := consumer.NewLogs(func(context.Context, plog.Logs) error {
+		if calls++; calls > 2 {
+			return refusal
+		}
+		return nil
+	})
+	h, store := full(t, OverflowSkip, 1, next)
+	assert.Equal(t, refusal, h.ConsumeLogs(t.Context(), logs(4, nil)))
+	assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=refused_downstream"))
+	assert.Zero(t, h.number(t, "records_not_counted", "reason=skipped"))
+	h.requireConserved(t)
+	store.open()
+}
+
+// Row 6: a next consumer that never answers holds its callers, and no more than that.
+func TestNextConsumerBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next, _ := consumer.NewLogs(func(ctx context.Context, _ plog.Logs) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		cfg := createDefaultConfig().(*Config)
+		cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: 2, OnOverflow: OverflowReject}
+		h := start(t, cfg, NewMemoryStore(), next)
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error, 2)
+		for range 2 {
+			go func() { errs <- h.ConsumeLogs(ctx, logs(1, nil)) }()
+		}
+		synctest.Wait()
+		require.ErrorIs(t, h.ConsumeLogs(t.Context(), logs(1, nil)), errQueueFull, "places are taken while logs are forwarded")
+		assert.EqualValues(t, 2, h.number(t, "records_in_flight"))
+		cancel()
+		require.ErrorIs(t, <-errs, context.Canceled)
+		require.ErrorIs(t, <-errs, context.Canceled)
+		h.requireConserved(t)
+		require.NoError(t, h.Shutdown(t.Context()))
+	})
+}
+
+// Row 24: a full queue and a slow store are drained completely.
+func TestShutdownDrainsAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{MemoryStore: NewMemoryStore(), delay: 10 * time.Millisecond}
+		cfg := createDefaultConfig().(*Config)
+		cfg.Queue = QueueConfig{NumConsumers: 2, QueueSize: 500, OnOverflow: OverflowBlock}
+		h := start(t, cfg, store, consumertest.NewNop())
+		for range 500 {
+			require.NoError(t, h.ConsumeLogs(t.Context(), logs(7, nil)))
+		}
+		assert.Less(t, store.Get(key), 3500)
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.Equal(t, 3500, store.Get(key))
+		assert.True(t, store.flushed.Load(), "the store is flushed at the end")
+	})
+}
+
+type slowStore struct {
+	*MemoryStore
+	delay   time.Duration
+	flushed atomic.Bool
+	failure error
+}
+
+func (s *slowStore) Add(key string, n int) {
+	time.Sleep(s.delay)
+	s.MemoryStore.Add(key, n)
+}
+
+func (s *slowStore) Flush(context.Context) error {
+	s.flushed.Store(true)
+	return s.failure
+}
+
+func TestShutdownReturnsTheErrorOfFlush(t *testing.T) {
+	failure := errors.New("disk full")
+	h := start(t, createDefaultConfig().(*Config), &slowStore{MemoryStore: NewMemoryStore(), failure: failure}, consumertest.NewNop())
+	require.ErrorIs(t, h.Shutdown(t.Context()), failure)
+}
+
+// Row 23, 25: a store that never answers. Shutdown returns at the sooner of the two deadlines with the exact number of
+// records that were not applied, by metric, and the same number stands in the metric.
+func TestShutdownWithAStoreThatNeverAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		timeout, caller time.Duration
+		want            time.Duration
+	}{
+		{"shutdown_timeout is sooner", 2 * time.Second, time.Minute, 2 * time.Second},
+		{"the caller's deadline is sooner", time.Minute, 3 * time.Second, 3 * time.Second},
+		{"the caller's deadline has passed", time.Minute, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newGatedStore()
+				cfg := testConfig(t, `
+logs: {all: {}, even: {conditions: ['attributes["i"] == 0']}}
+queue: {queue_size: 100, num_consumers: 2}`)
+				cfg.ShutdownTimeout = tt.timeout
+				h := start(t, cfg, store, consumertest.NewNop())
+				for range 50 {
+					require.NoError(t, h.ConsumeLogs(t.Context(), logs(4, func(i int, r plog.LogRecord) { r.Attributes().PutInt("i", int64(i%2)) })))
+				}
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(context.Background(), tt.caller)
+				defer cancel()
+				began := time.Now()
+				err := h.Shutdown(ctx)
+				assert.Equal(t, tt.want, time.Since(began))
+				require.ErrorIs(t, err, errLost)
+				assert.ErrorContains(t, err, `200 records of metric "all"`)
+				assert.ErrorContains(t, err, `100 records of metric "even"`)
+				store.open()
+				synctest.Wait()
+				sum, _ := sumOf(t, store)
+				assert.LessOrEqual(t, sum, 2*4, "but for the calls that were blocked then, the store is not touched any more")
+			})
+		})
+	}
+}
+
+// The two-method store gets one call a record, so the number that is left is exact to the record.
+func TestShutdownIsExactToTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &stuckAfter{left: 150, stuck: make(chan struct{})}
+		cfg := createDefaultConfig().(*Config)
+		cfg.Queue.NumConsumers = 1
+		h := start(t, cfg, store, consumertest.NewNop())
+		for range 10 {
+			require.NoError(t, h.ConsumeLogs(t.Context(), logs(100, nil)))
+		}
+		err := h.Shutdown(t.Context())
+		assert.ErrorContains(t, err, "850 records")
+		close(store.stuck)
+		synctest.Wait()
+		assert.Equal(t, 151, store.calls, "the call that was blocked, and no other")
+	})
+}
+
+// stuckAfter is the smallest store, and blocks when it has counted a number of records.
+type stuckAfter struct {
+	left, calls int
+	stuck       chan struct{}
+}
+
+func (s *stuckAfter) Inc(string) {
+	s.calls++
+	if s.left == 0 {
+		<-s.stuck
+		return
+	}
+	s.left--
+}
+
+func (*stuckAfter) Get(string) int { return 0 }
+
+// A call that hangs in the next consumer holds Shutdown up to its deadline; should the batch be accepted later, it is
+// counted as lost.
+func TestShutdownWithACallInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		next, _ := consumer.NewLogs(func(context.Context, plog.Logs) error { <-release; return nil })
+		h := start(t, createDefaultConfig().(*Config), NewMemoryStore(), next)
+		done := make(chan error)
+		go func() { done <- h.ConsumeLogs(t.Context(), logs(5, nil)) }()
+		synctest.Wait()
+		tally := h.Logs.(*logsProcessor).tally
+		began := time.Now()
+		err := h.Shutdown(t.Context())
+		assert.Equal(t, defaultShutdownTimeout, time.Since(began))
+		require.ErrorContains(t, err, "1 calls in flight")
+		close(release)
+		require.NoError(t, <-done)
+		assert.EqualValues(t, 5, tally.numbers.notCountedFor(tally, 0, lostAtShutdown))
+	})
+}
+
+// A caller that waits for a place when the deadline of Shutdown passes is refused.
+func TestShutdownRefusesWhoStillWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := new(consumertest.LogsSink)
+		h, store := full(t, OverflowBlock, 1, sink)
+		done := make(chan error, 1)
+		go func() { done <- h.ConsumeLogs(context.Background(), logs(1, nil)) }()
+		synctest.Wait()
+		require.ErrorIs(t, h.Shutdown(t.Context()), errLost)
+		require.ErrorIs(t, <-done, errNotRunning)
+		assert.Equal(t, 2, sink.LogRecordCount())
+		store.open()
+	})
+}
+
+// Row 27: before Start and after Shutdown ConsumeLogs returns an error at once and forwards nothing. Row 26: Shutdown
+// without Start, and twice, is fine.
+func TestLifecycleErrors(t *testing.T) {
+	sink := new(consumertest.LogsSink)
+	p, err := NewFactory().CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), createDefaultConfig(), sink)
+	require.NoError(t, err)
+	require.ErrorIs(t, p.ConsumeLogs(t.Context(), logs(1, nil)), errNotRunning)
+	require.NoError(t, p.Shutdown(t.Context()), "without Start")
+	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
+	require.NoError(t, p.ConsumeLogs(t.Context(), logs(1, nil)))
+	require.NoError(t, p.Shutdown(t.Context()))
+	require.NoError(t, p.Shutdown(t.Context()), "twice")
+	require.ErrorIs(t, p.ConsumeLogs(t.Context(), logs(1, nil)), errNotRunning)
+	assert.Equal(t, 1, sink.LogRecordCount())
+}
+
+// The context that Start gets ends when Start returns; the workers must not.
+func TestStartDetachesFromItsContext(t *testing.T) {
+	store := NewMemoryStore()
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := NewFactory(WithMetricStore(store)).CreateLogs(ctx, processortest.NewNopSettings(metadata.Type), createDefaultConfig(), consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, p.Start(ctx, componenttest.NewNopHost()))
+	cancel()
+	for range 10 {
+		require.NoError(t, p.ConsumeLogs(t.Context(), logs(1, nil)))
+	}
+	assert.Eventually(t, func() bool { return store.Get(key) == 10 }, 5*time.Second, time.Millisecond)
+	require.NoError(t, p.Shutdown(t.Context()))
+}
+
+// Row 27: eight senders race Shutdown. Whoever gets nil is counted, whoever gets an error is not, and nobody gets stuck.
+func TestSendersRaceShutdown(t *testing.T) {
+	const rounds, senders = 10_000, 8
+	factoryStore := NewMemoryStore()
+	factory := NewFactory(WithMetricStore(factoryStore))
+	cfg := createDefaultConfig().(*Config)
+	cfg.Queue = QueueConfig{NumConsumers: 2, QueueSize: 2, OnOverflow: OverflowBlock}
+	batch := logs(1, nil)
+	var accepted, refused atomic.Int64
+	for range rounds {
+		p, err := factory.CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+		require.NoError(t, err)
+		require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
+		var wg sync.WaitGroup
+		for range senders {
+			wg.Go(func() {
+				for range 3 {
+					if p.ConsumeLogs(context.Background(), batch) == nil {
+						accepted.Add(1)
+					} else {
+						refused.Add(1)
+					}
+				}
+			})
+		}
+		require.NoError(t, p.Shutdown(t.Context()))
+		wg.Wait()
+	}
+	assert.EqualValues(t, accepted.Load(), factoryStore.Get(key))
+	assert.EqualValues(t, rounds*senders*3, accepted.Load()+refused.Load())
+	assert.Positive(t, accepted.Load(), "the race was lost each time")
+	assert.Positive(t, refused.Load(), "the race was won each time")
+}
+
+// Row 22: a store that panics. The series at fault is accounted for, the rest of its batch and later ones are counted,
+// the worker lives on, and the log tells it once, with the stack and without the key.
+func TestStorePanics(t *testing.T) {
+	core, logged := observer.New(zapcore.DebugLevel)
+	store := &panickingStore{MemoryStore: NewMemoryStore()}
+	set := processortest.NewNopSettings(metadata.Type)
+	telemetry := componenttest.NewTelemetry()
+	set.TelemetrySettings = telemetry.NewTelemetrySettings()
+	set.Logger = zap.New(core)
+	cfg := testConfig(t, `
+logs: {c: {attributes: [{key: a}]}}
+queue: {num_consumers: 1}`)
+	p, err := NewFactory(WithMetricStore(store)).CreateLogs(t.Context(), set, cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
+	h := &harness{Logs: p, telemetry: telemetry, metrics: []string{"c"}}
+	values := []string{"first", "boom", "boom", "boom", "last"}
+	for range 3 {
+		require.NoError(t, p.ConsumeLogs(t.Context(), logs(5, func(i int, r plog.LogRecord) { r.Attributes().PutStr("a", values[i]) })))
+	}
+	assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 3 }, 5*time.Second, time.Millisecond)
+	assert.EqualValues(t, 9, h.number(t, "records_not_counted", "reason=store_error"))
+	assert.EqualValues(t, 3, h.number(t, "store_errors"))
+	h.requireConserved(t)
+	require.NoError(t, p.Shutdown(t.Context()))
+	sum, _ := sumOf(t, store)
+	assert.Equal(t, 6, sum)
+	require.Equal(t, 1, logged.Len())
+	entry := logged.All()[0]
+	assert.Contains(t, entry.ContextMap()["stack"], "panickingStore")
+	assert.NotContains(t, fmt.Sprint(entry), "boom")
+	require.NoError(t, telemetry.Shutdown(t.Context()))
+}
+
+type panickingStore struct{ *MemoryStore }
+
+func (s *panickingStore) Add(key string, n int) {
+	if strings.Contains(key, "boom") {
+		panic(key)
+	}
+	s.MemoryStore.Add(key, n)
+}
+
+// The two-method store may panic in the middle of a series: what it has counted before is counted.
+func TestSmallestStorePanics(t *testing.T) {
+	store := &panicsOnce{at: 3}
+	cfg := createDefaultConfig().(*Config)
+	cfg.Queue.NumConsumers = 1
+	h := start(t, cfg, store, consumertest.NewNop())
+	require.NoError(t, h.ConsumeLogs(t.Context(), logs(5, nil)))
+	require.NoError(t, h.ConsumeLogs(t.Context(), logs(5, nil)))
+	assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 2 }, 5*time.Second, time.Millisecond)
+	assert.EqualValues(t, 2+5, h.number(t, "records_counted"))
+	assert.EqualValues(t, 3, h.number(t, "records_not_counted", "reason=store_error"))
+	h.requireConserved(t)
+}
+
+type panicsOnce struct {
+	mu    sync.Mutex
+	calls int
+	at    int
+}
+
+func (s *panicsOnce) Inc(string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls++; s.calls == s.at {
+		panic("boom")
+	}
+}
+
+func (*panicsOnce) Get(string) int { return 0 }

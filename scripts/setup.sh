@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Checks for what the tests need besides Go, make and git, and installs it where it can: as root on a Debian-like machine.
+set -euo pipefail
+
+missing=()
+command -v gcc > /dev/null || missing+=(gcc libc6-dev) # the race detector links C
+command -v awk > /dev/null || missing+=(mawk)
+
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then
+  echo "The tests need these Debian packages, or what corresponds to them here: ${missing[*]}." >&2
+  echo "Install them, or run this as root on a Debian-like machine." >&2
+  exit 1
+fi
+echo "Installing ${missing[*]}"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

@@ -1,0 +1,156 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storetest is the contract that every MetricStore keeps, as tests: run it on yours.
+//
+//	func TestMyStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) tallyprocessor.MetricStore { return mystore.New() })
+//	}
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+// Run checks the contract of MetricStore, and of each optional interface that the store implements. open returns an
+// empty store that no other test uses; it closes it with t.Cleanup if need be.
+func Run(t *testing.T, open func(t *testing.T) tallyprocessor.MetricStore) {
+	t.Run("a key never counted is 0", func(t *testing.T) {
+		assert.Zero(t, open(t).Get("never"))
+	})
+	t.Run("Inc adds one to its key alone", func(t *testing.T) {
+		s := open(t)
+		for n := 1; n <= 3; n++ {
+			s.Inc("a")
+			assert.Equal(t, n, s.Get("a"))
+		}
+		assert.Zero(t, s.Get("b"))
+	})
+	t.Run("keys are taken byte by byte", func(t *testing.T) { testKeys(t, open(t)) })
+	t.Run("concurrent use is exact", func(t *testing.T) { testConcurrency(t, open(t)) })
+	t.Run("Add", func(t *testing.T) { testAdder(t, open(t)) })
+	t.Run("Totals", func(t *testing.T) { testLister(t, open(t)) })
+	t.Run("Flush", func(t *testing.T) { testFlusher(t, open(t)) })
+}
+
+// testKeys counts under keys that a careless store would take for one another, n times the nth.
+func testKeys(t *testing.T, s tallyprocessor.MetricStore) {
+	keys := []string{
+		"", "a", "A", "a ", " a", "a\x00", "a\x00b", "ä", "a\u0308", "*", "{a}", "a b", "a\r\nb", "'", `"`, `\`, "a:b", "%s",
+		`["m",{},{"a":1}]`, `["m",{},{"a":1.0}]`, `["m",{},{"a":"1"}]`, `["m",{"a":1},{}]`,
+		strings.Repeat("x", 4095), strings.Repeat("x", 4096),
+	}
+	for i, key := range keys {
+		for range i + 1 {
+			s.Inc(key)
+		}
+	}
+	for i, key := range keys {
+		assert.Equal(t, i+1, s.Get(key), "%.20q", key)
+	}
+}
+
+func testConcurrency(t *testing.T, s tallyprocessor.MetricStore) {
+	const writers, rounds, keys = 8, 500, 20
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for i := range rounds {
+				s.Inc(fmt.Sprint(i % keys))
+				s.Get(fmt.Sprint(i % keys))
+			}
+		})
+	}
+	wg.Wait()
+	for i := range keys {
+		assert.Equal(t, writers*rounds/keys, s.Get(fmt.Sprint(i)))
+	}
+}
+
+func testAdder(t *testing.T, s tallyprocessor.MetricStore) {
+	a, ok := s.(tallyprocessor.Adder)
+	if !ok {
+		t.Log("not implemented")
+		return
+	}
+	a.Add("a", 1)
+	a.Add("a", 41)
+	s.Inc("a")
+	assert.Equal(t, 43, s.Get("a"))
+
+	a.Add("full", math.MaxInt-1)
+	a.Add("full", 5)
+	s.Inc("full")
+	assert.Equal(t, math.MaxInt, s.Get("full"), "a total stays at the largest int")
+}
+
+func testLister(t *testing.T, s tallyprocessor.MetricStore) {
+	l, ok := s.(tallyprocessor.Lister)
+	if !ok {
+		t.Log("not implemented")
+		return
+	}
+	assert.Empty(t, list(t, l))
+
+	before := time.Now()
+	for range 3 {
+		s.Inc("a")
+	}
+	s.Inc("b")
+	first := list(t, l)
+	require.Len(t, first, 2)
+	assert.Equal(t, 3, first["a"].Value)
+	assert.Equal(t, 1, first["b"].Value)
+
+	s.Inc("a")
+	second := list(t, l)
+	assert.Equal(t, 4, second["a"].Value)
+	assert.Equal(t, first["b"], second["b"], "a key that was not counted does not change")
+	assert.True(t, first["a"].Start.Equal(second["a"].Start), "the start of a key is constant")
+	for key, total := range second {
+		// a store may keep times to the millisecond
+		assert.False(t, total.Start.Before(before.Truncate(time.Millisecond)), key)
+		assert.False(t, total.Last.Before(total.Start), key)
+		assert.False(t, total.Last.After(time.Now().Add(time.Millisecond)), key)
+	}
+	assert.False(t, second["a"].Last.Before(first["a"].Last))
+
+	for range l.Totals(context.Background()) {
+		break // a caller may stop
+	}
+}
+
+func list(t *testing.T, l tallyprocessor.Lister) map[string]tallyprocessor.Total {
+	t.Helper()
+	totals := map[string]tallyprocessor.Total{}
+	for total, err := range l.Totals(t.Context()) {
+		require.NoError(t, err)
+		assert.NotContains(t, totals, total.Key, "a key is listed once")
+		totals[total.Key] = total
+	}
+	return totals
+}
+
+func testFlusher(t *testing.T, s tallyprocessor.MetricStore) {
+	f, ok := s.(tallyprocessor.Flusher)
+	if !ok {
+		t.Log("not implemented")
+		return
+	}
+	require.NoError(t, f.Flush(t.Context()), "an empty store")
+	s.Inc("a")
+	require.NoError(t, f.Flush(t.Context()))
+	require.NoError(t, f.Flush(t.Context()), "nothing new")
+	assert.Equal(t, 1, s.Get("a"))
+}
