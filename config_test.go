@@ -1,0 +1,168 @@
+package tallyprocessor
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+)
+
+func TestDefaultConfig(t *testing.T) {
+	require.NoError(t, componenttest.CheckConfigStruct(createDefaultConfig()))
+	for _, yaml := range []string{``, `{}`, `logs:`, `logs: {}`} {
+		cfg := testConfig(t, yaml)
+		assert.Equal(t, createDefaultConfig().(*Config).metrics(), cfg.metrics(), yaml)
+		require.Len(t, cfg.metrics(), 1)
+		m := cfg.metrics()[0]
+		assert.Equal(t, "log.record.count", m.name)
+		assert.Equal(t, "The number of log records observed.", m.Description)
+		assert.Equal(t, "{record}", m.Unit)
+		assert.Equal(t, 10_000, m.cardinalityLimit())
+		assert.Nil(t, cfg.ResourceAttributes, "all of them")
+	}
+}
+
+func TestFullConfig(t *testing.T) {
+	cfg := testConfig(t, `
+logs:
+  errors:
+    description: Errors.
+    unit: "{error}"
+    conditions: ['log.severity_number >= SEVERITY_NUMBER_ERROR', 'attributes["failed"] == true']
+    attributes:
+      - {key: s, default_value: text}
+      - {key: i, default_value: 200}
+      - {key: d, default_value: 1.5}
+      - {key: b, default_value: false}
+      - {key: e, default_value: ""}
+      - {key: n}
+    cardinality_limit: 0
+resource_attributes: [service.name]
+error_mode: SILENT
+attribute_value_length_limit: 0
+key_length_limit: 0
+queue: {num_consumers: 1, queue_size: 1, on_overflow: Skip}
+shutdown_timeout: 1ms`)
+	m := cfg.metrics()[0]
+	assert.Equal(t, "{error}", m.Unit)
+	assert.Zero(t, m.cardinalityLimit())
+	assert.Equal(t, ottl.SilentError, cfg.ErrorMode)
+	assert.Equal(t, OverflowSkip, cfg.Queue.OnOverflow)
+	texts := []string{"text", "200", "1.5", "false", ""}
+	for i, want := range texts {
+		v, err := m.Attributes[i].defaultValue()
+		require.NoError(t, err)
+		assert.Equal(t, want, v.AsString())
+	}
+	v, err := m.Attributes[len(texts)].defaultValue()
+	require.NoError(t, err)
+	assert.Nil(t, v)
+}
+
+func TestNoResourceAttributes(t *testing.T) {
+	cfg := testConfig(t, `resource_attributes: []`)
+	assert.NotNil(t, cfg.ResourceAttributes)
+	assert.Empty(t, cfg.ResourceAttributes)
+}
+
+// Each mistake is named by its YAML key and by what was found, and all of them at once.
+func TestMistakes(t *testing.T) {
+	for _, tt := range []struct {
+		name, yaml string
+		want       []string
+	}{
+		{"queue_size 0", `queue: {queue_size: 0}`, []string{"`queue::queue_size` is 0: must be positive"}},
+		{"queue_size -1", `queue: {queue_size: -1}`, []string{"`queue::queue_size` is -1: must be positive"}},
+		{"num_consumers 0", `queue: {num_consumers: 0}`, []string{"`queue::num_consumers` is 0: must be positive"}},
+		{"num_consumers -1", `queue: {num_consumers: -1}`, []string{"`queue::num_consumers` is -1: must be positive"}},
+		{"shutdown_timeout 0", `shutdown_timeout: 0s`, []string{"`shutdown_timeout` is 0s: must be positive"}},
+		{"shutdown_timeout -1", `shutdown_timeout: -1s`, []string{"`shutdown_timeout` is -1s: must be positive"}},
+		{"value limit -1", `attribute_value_length_limit: -1`, []string{"`attribute_value_length_limit` is -1: must not be negative"}},
+		{"key limit -1", `key_length_limit: -1`, []string{"`key_length_limit` is -1: must not be negative"}},
+		{"cardinality_limit -1", `logs: {m: {cardinality_limit: -1}}`, []string{"`logs::m::cardinality_limit` is -1: must not be negative"}},
+		{"unknown policy", `queue: {on_overflow: drop}`, []string{"on_overflow", `unknown policy "drop"`}},
+		{"unknown error mode", `error_mode: loud`, []string{"error_mode", "loud"}},
+		{"unknown key", `log: {}`, []string{"log"}},
+		{"unknown key below", `logs: {m: {atributes: []}}`, []string{"atributes"}},
+		{"wrong type", `queue: {queue_size: many}`, []string{"queue_size", "type 'int'"}},
+		{"empty metric name", `logs: {"": {}}`, []string{"`logs`: name of a metric: must not be empty"}},
+		{"empty attribute", `logs: {m: {attributes: [{key: ""}]}}`, []string{"`logs::m::attributes::0`: name of an attribute: must not be empty"}},
+		{"attribute twice", `logs: {m: {attributes: [{key: a}, {key: b}, {key: a}]}}`, []string{"`logs::m::attributes::2`: attribute \"a\" is named twice"}},
+		{"reserved attribute", `logs: {m: {attributes: [{key: otel.metric.overflow}]}}`, []string{"`logs::m::attributes::0::key`", "is reserved"}},
+		{"resource attribute empty", `resource_attributes: [a, ""]`, []string{"`resource_attributes::1`: name of an attribute: must not be empty"}},
+		{"resource attribute twice", `resource_attributes: [a, a]`, []string{"`resource_attributes::1`: attribute \"a\" is named twice"}},
+		{"default is a list", `logs: {m: {attributes: [{key: a, default_value: [1]}]}}`, []string{"`logs::m::attributes::0::default_value` is [1]"}},
+		{"default is NaN", `logs: {m: {attributes: [{key: a, default_value: .nan}]}}`, []string{"`logs::m::attributes::0::default_value` is NaN"}},
+		{"default is too large", `logs: {m: {attributes: [{key: a, default_value: 18446744073709551615}]}}`, []string{"`logs::m::attributes::0::default_value`"}},
+		{"condition does not parse", `logs: {m: {conditions: ['true', 'attributes["a"] == == 1']}}`, []string{"`logs::m::conditions::1`", `attributes[\"a\"] == == 1`, "1:20"}},
+		{"condition of another signal", `logs: {m: {conditions: ['span.name == "a"']}}`, []string{"`logs::m::conditions::0`", "span.name"}},
+		{"two names are one in Prometheus", `logs: {a.b: {}, a_b: {}}`, []string{"`logs::a_b`", "`logs::a.b`"}},
+		{"a name of the Collector's own", `logs: {otelcol.process.uptime: {}}`, []string{"`logs::otelcol.process.uptime`", "is reserved"}},
+		{
+			"all at once",
+			`
+logs:
+  m: {conditions: [nonsense], cardinality_limit: -3, attributes: [{key: a}, {key: a}]}
+queue: {num_consumers: -2, queue_size: lots, on_overflow: drop}
+error_mode: loud
+shutdown_timeout: -1s`,
+			[]string{
+				"`logs::m::conditions::0`", "`logs::m::cardinality_limit` is -3", "`logs::m::attributes::1`",
+				"`queue::num_consumers` is -2", "queue_size", "drop", "loud", "`shutdown_timeout` is -1s",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := readConfig(t, tt.yaml)
+			require.Error(t, err)
+			for _, want := range tt.want {
+				assert.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+// What cannot come from YAML can come from Go.
+func TestMistakesFromGo(t *testing.T) {
+	cfg := createDefaultConfig().(*Config)
+	cfg.ErrorMode = "loud"
+	cfg.Queue.OnOverflow = ""
+	cfg.Logs = map[string]MetricConfig{"m": {Attributes: []AttributeConfig{{Key: "a", DefaultValue: math.Inf(1)}, {Key: "b", DefaultValue: struct{}{}}}}}
+	err := cfg.Validate()
+	for _, want := range []string{"`error_mode`", "`queue::on_overflow`", "attributes::0::default_value` is +Inf", "attributes::1::default_value"} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+// The `logs` section of the count connector's configurations works unchanged. These are the forms that its documentation
+// and tests use.
+func TestCountConnectorLogsSection(t *testing.T) {
+	cfg := testConfig(t, `
+logs:
+  limited.logs:
+    description: Log count by condition
+    conditions:
+      - resource.attributes["resource.required"] != nil
+      - attributes["log.required"] == "foo"
+      - log.attributes["log.required"] == "foo"
+      - IsMatch(body, "E.*") and severity_number > SEVERITY_NUMBER_INFO
+      - instrumentation_scope.name == "x"
+    attributes:
+      - key: log.required
+      - key: env
+        default_value: unspecified_environment
+      - key: code
+        default_value: 0
+  plain: {}`)
+	names := []string{}
+	for _, m := range cfg.metrics() {
+		names = append(names, m.name)
+	}
+	assert.Equal(t, "limited.logs plain", strings.Join(names, " "))
+	_, err := cfg.extractor()
+	require.NoError(t, err)
+}
