@@ -1,0 +1,255 @@
+package tallyprocessor
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processortest"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+// page is the Collector's /metrics, with the same exporter and the same handler as the Collector's, which answers with
+// status 500 as soon as one series is wrong.
+type metricsPage struct {
+	t        *testing.T
+	provider *metric.MeterProvider
+	registry *prometheus.Registry
+}
+
+func newMetricsPage(t *testing.T, options ...otelprometheus.Option) *metricsPage {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	options = append(options, otelprometheus.WithRegisterer(registry), otelprometheus.WithoutUnits(), otelprometheus.WithoutCounterSuffixes())
+	exporter, err := otelprometheus.New(options...)
+	require.NoError(t, err)
+	provider := metric.NewMeterProvider(metric.WithReader(exporter))
+	t.Cleanup(func() { require.NoError(t, provider.Shutdown(context.Background())) })
+	return &metricsPage{t: t, provider: provider, registry: registry}
+}
+
+// start starts a processor that tells its telemetry to the page.
+func (p *metricsPage) start(factory processor.Factory, id string, cfg component.Config) processor.Logs {
+	p.t.Helper()
+	set := processortest.NewNopSettings(metadata.Type)
+	require.NoError(p.t, set.ID.UnmarshalText([]byte(id)))
+	set.MeterProvider = p.provider
+	made, err := factory.CreateLogs(p.t.Context(), set, cfg, consumertest.NewNop())
+	require.NoError(p.t, err)
+	require.NoError(p.t, made.Start(p.t.Context(), componenttest.NewNopHost()))
+	p.t.Cleanup(func() { require.NoError(p.t, made.Shutdown(context.Background())) })
+	return made
+}
+
+// scrape returns the series of one metric: value by labels, in the order of their names.
+func (p *metricsPage) scrape(name string) map[string]float64 {
+	p.t.Helper()
+	recorder := httptest.NewRecorder()
+	promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}).ServeHTTP(recorder, httptest.NewRequestWithContext(p.t.Context(), "GET", "/metrics", nil))
+	require.Equal(p.t, 200, recorder.Code, recorder.Body.String()[:min(500, recorder.Body.Len())])
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(recorder.Body)
+	require.NoError(p.t, err)
+	series := map[string]float64{}
+	for _, m := range families[name].GetMetric() {
+		labels := labelText(m)
+		_, twice := series[labels]
+		require.False(p.t, twice, labels)
+		series[labels] = m.GetCounter().GetValue()
+	}
+	return series
+}
+
+func labelText(m *dto.Metric) string {
+	var parts []string
+	for _, l := range m.GetLabel() {
+		if !strings.HasPrefix(l.GetName(), "otel_scope") {
+			parts = append(parts, l.GetName()+"="+l.GetValue())
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// settle waits until what was accepted is applied.
+func settle(t *testing.T, p processor.Logs) {
+	t.Helper()
+	tally := p.(*logsProcessor).tally
+	require.Eventually(t, func() bool {
+		for i := range tally.metrics {
+			if _, _, pending := tally.pool.ledger(i); pending > 0 {
+				return false
+			}
+		}
+		return true
+	}, 10e9, 1e6)
+}
+
+// One id in three pipelines, and another processor with the same metric name and another description: right totals, and
+// no collection error. With the names of the scopes on the page as well as without.
+func TestTotalsOfSeveralProcessors(t *testing.T) {
+	for name, options := range map[string][]otelprometheus.Option{"with scope info": nil, "as the Collector does": {otelprometheus.WithoutScopeInfo()}} {
+		t.Run(name, func(t *testing.T) {
+			page := newMetricsPage(t, options...)
+			factory := NewFactory()
+			shared := createDefaultConfig()
+			for range 3 {
+				p := page.start(factory, "tally", shared)
+				require.NoError(t, p.ConsumeLogs(t.Context(), logs(2, nil)))
+				settle(t, p)
+			}
+			other := testConfig(t, `logs: {log.record.count: {description: Something else.}}`)
+			p := page.start(factory, "tally/other", other)
+			require.NoError(t, p.ConsumeLogs(t.Context(), logs(5, nil)))
+			settle(t, p)
+			assert.Equal(t, map[string]float64{"processor=tally,service_name=checkout": 6, "processor=tally/other,service_name=checkout": 5}, page.scrape("log_record_count"))
+			assert.Equal(t, map[string]float64{"processor=tally": 6, "processor=tally/other": 5}, page.scrape("otelcol_processor_tally_records_received"))
+		})
+	}
+}
+
+// The SDK's own cardinality limit, 2000 by default, must not cut a second time.
+func TestTheSDKDoesNotCutAgain(t *testing.T) {
+	page := newMetricsPage(t, otelprometheus.WithoutScopeInfo())
+	p := page.start(NewFactory(), "tally", testConfig(t, `
+resource_attributes: []
+logs: {c: {attributes: [{key: i}], cardinality_limit: 4500}, d: {attributes: [{key: i}], cardinality_limit: 0}}`))
+	for from := 0; from < 6000; from += 1500 {
+		require.NoError(t, p.ConsumeLogs(t.Context(), logs(1500, func(i int, r plog.LogRecord) { r.Attributes().PutInt("i", int64(from+i)) })))
+		settle(t, p)
+		page.scrape("c")
+	}
+	limited := page.scrape("c")
+	assert.Len(t, limited, 4501)
+	assert.EqualValues(t, 1500, limited["otel_metric_overflow=true,processor=tally"])
+	assert.EqualValues(t, 1, limited["i=4499,processor=tally"])
+	unlimited := page.scrape("d")
+	assert.Len(t, unlimited, 6000)
+	for labels, value := range unlimited {
+		assert.EqualValues(t, 1, value, labels)
+	}
+}
+
+// Whatever names and values arrive as resource attributes, the page stays whole and the sum right.
+func TestHostileLabels(t *testing.T) {
+	page := newMetricsPage(t)
+	p := page.start(NewFactory(), "tally", createDefaultConfig())
+	names := []string{
+		"", "_", "__", "__name__", "日本", "東京", "a.b", "a_b", "a-b", "1", "key_1", "processor", "PROCESSOR", "le", "quantile", "job", "instance",
+		"otel.scope.name", "otel_scope_version", "otel.metric.overflow", "x\x00y", "x\xffy", "x\ny", `x"y`, "resource.a_b", "resource.processor", " ",
+	}
+	want := 0
+	consume := func(resource map[string]any) {
+		ld := plog.NewLogs()
+		rl := ld.ResourceLogs().AppendEmpty()
+		require.NoError(t, rl.Resource().Attributes().FromRaw(resource))
+		rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+		require.NoError(t, p.ConsumeLogs(t.Context(), ld))
+		want++
+	}
+	all := map[string]any{}
+	for i, name := range names {
+		all[name] = i
+		consume(map[string]any{name: "v"})
+		consume(map[string]any{name: ""})
+		consume(map[string]any{name: "\xff\x00\n\"\\"})
+		consume(map[string]any{name: 200, "r": true})
+		consume(map[string]any{name: "200", "r": "true"}) // the same labels as the one before
+		for _, other := range names[:i] {
+			consume(map[string]any{name: "v", other: "w"})
+			consume(map[string]any{name: "w", other: "v"})
+		}
+	}
+	consume(all)
+	settle(t, p)
+	sum := 0.0
+	for _, value := range page.scrape("log_record_count") {
+		sum += value
+	}
+	assert.EqualValues(t, want, sum)
+}
+
+// The rule for names that clash, as the documentation has it.
+func TestLabelRule(t *testing.T) {
+	text := func(name string) identity.Attribute { return identity.Attribute{Name: name, Value: identity.StringValue(name)} }
+	p := &published{id: "tally"}
+	var got []string
+	for _, l := range p.labels(identity.Key{
+		Resource:   []identity.Attribute{text("__name__"), text("a.b"), text("a_b"), text("only"), text("processor")},
+		Attributes: []identity.Attribute{{Name: "a.b", Value: identity.IntValue(1)}, {Name: "empty"}, text("processor")},
+	}) {
+		got = append(got, string(l.Key)+"="+l.Value.AsString())
+	}
+	assert.Equal(t, []string{
+		"processor=tally",
+		"a.b=1", "attribute.processor=processor",
+		"resource.__name__=__name__", "resource.a.b=a.b", "resource.a_b_2=a_b", "only=only", "resource.processor=processor",
+	}, got)
+}
+
+// Totals of an injected store are not published: whoever injects it reads it.
+func TestInjectedStoreIsNotPublished(t *testing.T) {
+	page := newMetricsPage(t)
+	p := page.start(NewFactory(WithMetricStore(NewMemoryStore())), "tally", createDefaultConfig())
+	require.NoError(t, p.ConsumeLogs(t.Context(), logs(5, nil)))
+	settle(t, p)
+	assert.Empty(t, page.scrape("log_record_count"))
+	assert.NotEmpty(t, page.scrape("otelcol_processor_tally_records_counted"))
+}
+
+// Nothing of a processor is left on the page after its Shutdown, and a new one starts from zero.
+func TestTotalsEndWithTheProcessor(t *testing.T) {
+	page := newMetricsPage(t)
+	factory := NewFactory()
+	for i := range 3 {
+		p := page.start(factory, "tally", createDefaultConfig())
+		require.NoError(t, p.ConsumeLogs(t.Context(), logs(i+1, nil)))
+		settle(t, p)
+		assert.Equal(t, map[string]float64{"processor=tally,service_name=checkout": float64(i + 1)}, page.scrape("log_record_count"))
+		require.NoError(t, p.Shutdown(t.Context()))
+		assert.Empty(t, page.scrape("log_record_count"))
+		assert.Empty(t, page.scrape("otelcol_processor_tally_records_received"))
+	}
+}
+
+// Scrapes while keys come and go through every path: for the race detector, and for deadlocks with the SDK's locks.
+func TestScrapesWhileCounting(t *testing.T) {
+	page := newMetricsPage(t)
+	p := page.start(NewFactory(), "tally", testConfig(t, `logs: {c: {attributes: [{key: i}]}}`))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range 60 {
+			assert.NoError(t, p.ConsumeLogs(context.Background(), logs(100, func(i int, r plog.LogRecord) {
+				r.Attributes().PutStr("i", fmt.Sprint(n*100+i))
+			})))
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		page.scrape("c")
+	}
+	settle(t, p)
+	assert.Len(t, page.scrape("c"), 6000)
+}
