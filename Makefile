@@ -23,6 +23,8 @@ test: setup build .tools/telemetrygen generated tidy ## Pass all tests
 	go test -race -timeout 10m ./...
 	@echo "--- again, with pooled protobuf messages"
 	TALLY_TEST_GATES=pdata.useProtoPooling go test -race -timeout 10m .
+	@echo "--- again, allocation budgets without the race detector"
+	go test -run Alloc $$(go list ./... | grep -v /e2e)
 	cd tools && go vet ./...
 
 .PHONY: setup

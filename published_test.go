@@ -188,7 +188,9 @@ func TestHostileLabels(t *testing.T) {
 
 // The rule for names that clash, as the documentation has it.
 func TestLabelRule(t *testing.T) {
-	text := func(name string) identity.Attribute { return identity.Attribute{Name: name, Value: identity.StringValue(name)} }
+	text := func(name string) identity.Attribute {
+		return identity.Attribute{Name: name, Value: identity.StringValue(name)}
+	}
 	p := &published{id: "tally"}
 	var got []string
 	for _, l := range p.labels(identity.Key{
