@@ -88,7 +88,7 @@ func (h *harness) number(t *testing.T, name string, attributes ...string) int64 
 		for _, a := range attributes {
 			key, value, _ := strings.Cut(a, "=")
 			got, _ := p.Attributes.Value(attribute.Key(key))
-			matches = matches && got.Emit() == value
+			matches = matches && got.String() == value
 		}
 		if matches {
 			sum += p.Value

@@ -235,7 +235,7 @@ func TestOddRecords(t *testing.T) {
 resource_attributes: []
 logs: {c: {attributes: [{key: a}]}}`), store, sink)
 			require.NoError(t, h.ConsumeLogs(t.Context(), ld))
-			require.NoError(t, h.Logs.Shutdown(t.Context()))
+			require.NoError(t, h.Shutdown(t.Context()))
 
 			after, err := new(plog.ProtoMarshaler).MarshalLogs(sink.AllLogs()[0])
 			require.NoError(t, err)

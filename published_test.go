@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/otlptranslator"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
@@ -38,7 +39,7 @@ type metricsPage struct {
 func newMetricsPage(t *testing.T, options ...otelprometheus.Option) *metricsPage {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	options = append(options, otelprometheus.WithRegisterer(registry), otelprometheus.WithoutUnits(), otelprometheus.WithoutCounterSuffixes())
+	options = append(options, otelprometheus.WithRegisterer(registry), otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithoutSuffixes))
 	exporter, err := otelprometheus.New(options...)
 	require.NoError(t, err)
 	provider := metric.NewMeterProvider(metric.WithReader(exporter))

@@ -182,9 +182,10 @@ logs: {failing: {conditions: ['ParseJSON(body)["a"] == 1']}}`)
 func TestReasonsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("metadata.yaml")
 	require.NoError(t, err)
-	section := string(text)
-	section = section[strings.Index(section, "Why the records were not counted"):]
-	section = section[:strings.Index(section, "\ntests:")]
+	_, section, found := strings.Cut(string(text), "Why the records were not counted")
+	require.True(t, found)
+	section, _, found = strings.Cut(section, "\ntests:")
+	require.True(t, found)
 	var documented []string
 	for line := range strings.Lines(section) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok {

@@ -38,8 +38,12 @@ func TestTextForm(t *testing.T) {
 		{
 			"doubles always have a point or an exponent",
 			Key{Metric: "m", Attributes: []Attribute{
-				{"a", DoubleValue(1e21)}, {"b", DoubleValue(-0.5)}, {"c", DoubleValue(math.Copysign(0, -1))},
-				{"d", DoubleValue(math.NaN())}, {"e", DoubleValue(math.Inf(-1))}, {"f", DoubleValue(math.MaxFloat64)},
+				{"a", DoubleValue(1e21)},
+				{"b", DoubleValue(-0.5)},
+				{"c", DoubleValue(math.Copysign(0, -1))},
+				{"d", DoubleValue(math.NaN())},
+				{"e", DoubleValue(math.Inf(-1))},
+				{"f", DoubleValue(math.MaxFloat64)},
 			}},
 			`["m",{},{"a":1e+21,"b":-0.5,"c":0.0,"d":"NaN","e":"-Inf","f":1.7976931348623157e+308}]`,
 		},

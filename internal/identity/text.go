@@ -177,7 +177,7 @@ func decodeKey(d *json.Decoder) (k Key, err error) {
 	if err := expectDelim(d, ']'); err != nil {
 		return k, err
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // a Decoder returns io.EOF itself
+	if _, err := d.Token(); err != io.EOF {
 		return k, errNotKey
 	}
 	return k, nil
