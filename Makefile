@@ -4,7 +4,7 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
 COLLECTOR := dist/otelcol-tally
-SOURCES   := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './dist/*' -not -path './.tools/*' -not -path './bench/*' -not -path './tools/*')
+SOURCES   := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './dist/*' -not -path './.tools/*' -not -path './bench/*' -not -path './tools/*' -not -path './e2e/*' -not -path './*test/*')
 
 .PHONY: help
 help: ## Show this list

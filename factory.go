@@ -24,7 +24,7 @@ func WithMetricStore(store MetricStore) Option {
 // NewFactory returns the factory of the processor `tally`. Without an option each component id counts in a MemoryStore
 // of its own and publishes its totals on the Collector's own telemetry.
 func NewFactory(options ...Option) processor.Factory {
-	r := &registry{leases: map[*Config]*lease{}}
+	r := &registry{leases: map[*Config]*lease{}, ended: map[component.ID]*tally{}}
 	for _, option := range options {
 		option(r)
 	}
@@ -40,13 +40,15 @@ func NewFactory(options ...Option) processor.Factory {
 type registry struct {
 	store MetricStore // nil = a private one for each tally
 
-	// mu guards leases.
+	// mu guards the fields below.
 	mu     sync.Mutex
 	leases map[*Config]*lease
+	ended  map[component.ID]*tally // the last that was shut down, whose numbers are on the telemetry still
 }
 
 // lease is a running tally and the number of processors that use it.
 type lease struct {
+	id    component.ID
 	tally *tally
 	users int
 }
@@ -57,17 +59,24 @@ func (r *registry) createLogs(
 	return newLogsProcessor(r, set, cfg.(*Config), next)
 }
 
-// acquire returns the tally that runs for cfg, or the one that start starts.
-func (r *registry) acquire(cfg *Config, start func() (*tally, error)) (*tally, error) {
+// acquire returns the tally that runs for cfg, or the one that start starts; that takes the place of an earlier one of
+// the same id on the telemetry.
+func (r *registry) acquire(id component.ID, cfg *Config, start func() (*tally, error)) (*tally, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l, ok := r.leases[cfg]
 	if !ok {
+		if old := r.ended[id]; old != nil {
+			delete(r.ended, id)
+			if err := old.withdraw(); err != nil {
+				return nil, err
+			}
+		}
 		t, err := start()
 		if err != nil {
 			return nil, err
 		}
-		l = &lease{tally: t}
+		l = &lease{id: id, tally: t}
 		r.leases[cfg] = l
 	}
 	l.users++
@@ -91,5 +100,6 @@ func (r *registry) drop(cfg *Config) *tally {
 		return nil
 	}
 	delete(r.leases, cfg)
+	r.ended[l.id] = l.tally
 	return l.tally
 }

@@ -43,7 +43,7 @@ func (p *logsProcessor) Capabilities() consumer.Capabilities {
 
 // Start starts the workers, unless another pipeline has. What it starts ends in Shutdown, not with ctx.
 func (p *logsProcessor) Start(ctx context.Context, _ component.Host) error {
-	t, err := p.registry.acquire(p.cfg, func() (*tally, error) {
+	t, err := p.registry.acquire(p.settings.ID, p.cfg, func() (*tally, error) {
 		return startTally(context.WithoutCancel(ctx), p.settings, p.cfg, p.registry.store, p.extractor)
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package tallyprocessor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,10 @@ import (
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
+
+// defaultHelp describes a metric without a description on the Collector's telemetry: where two processors share a name,
+// the exporter for Prometheus does not stand an empty one beside another.
+const defaultHelp = "Log records counted by tally."
 
 // pageSize is how many series of one metric go through one instrument. The OpenTelemetry SDK folds what exceeds its
 // own limit, 2000 attribute sets an instrument by default (go.opentelemetry.io/otel/sdk/metric, WithCardinalityLimit),
@@ -104,7 +109,7 @@ func (p *published) pageWithRoom(i int) *page {
 	))
 	m := p.metrics[i]
 	// An error is about the form of the name, which is the user's to choose; the instrument works all the same.
-	counter, _ := meter.Int64ObservableCounter(m.name, metric.WithDescription(m.Description), metric.WithUnit(m.Unit))
+	counter, _ := meter.Int64ObservableCounter(m.name, metric.WithDescription(cmp.Or(m.Description, defaultHelp)), metric.WithUnit(m.Unit))
 	var err error
 	pg.registration, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		pg.observe(o, counter, p.store)

@@ -86,11 +86,17 @@ func (t *tally) shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}
-	t.numbers.stop()
-	if t.totals != nil {
-		errs = append(errs, t.totals.stop())
-	}
 	return errors.Join(errs...)
+}
+
+// withdraw takes what a tally tells off the Collector's telemetry. That is not for shutdown to do: the Collector pushes
+// its metrics a last time after it has shut down its components, and the last counts are in that.
+func (t *tally) withdraw() error {
+	t.numbers.stop()
+	if t.totals == nil {
+		return nil
+	}
+	return t.totals.stop()
 }
 
 // consume is the way of a batch: reserve, extract, forward, commit. Once the next consumer has accepted the logs there
