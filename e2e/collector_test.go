@@ -1,0 +1,157 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	patience = 30 * time.Second // for whatever must happen at all
+	tick     = 50 * time.Millisecond
+
+	ready = "Everything is ready. Begin running and processing data." // what a Collector logs when all receivers listen
+)
+
+// collector is a running otelcol-tally.
+type collector struct {
+	cmd         *exec.Cmd
+	metricsPort int
+	log         string        // path of what it writes to stderr
+	exited      chan struct{} // closed when it has ended
+}
+
+// startCollector returns a Collector that is ready; it ends with the test at the latest, and when the test has failed
+// its log is shown. Each config is a path or the text of a YAML file. Its readers are replaced by one for scraping and
+// the ones given.
+func startCollector(t *testing.T, readers string, configs ...string) *collector {
+	t.Helper()
+	c := &collector{metricsPort: freePort(t), log: filepath.Join(t.TempDir(), "stderr"), exited: make(chan struct{})}
+	c.cmd = exec.Command(collectorPath, arguments(t, append(configs, c.telemetry(readers)))...)
+	c.cmd.Dir = root
+	stderr, err := os.Create(c.log)
+	require.NoError(t, err)
+	defer stderr.Close()
+	c.cmd.Stderr = stderr
+	require.NoError(t, c.cmd.Start())
+	go func() {
+		defer close(c.exited)
+		_ = c.cmd.Wait() // the exit code is in ProcessState
+	}()
+	t.Cleanup(func() {
+		_ = c.cmd.Process.Kill() // it may have ended
+		<-c.exited
+		if t.Failed() {
+			t.Logf("log of the Collector:\n%s", c.readLog(t))
+		}
+	})
+	waitFor(t, "the Collector to be ready", func() bool {
+		return c.hasExited() || strings.Contains(c.readLog(t), ready)
+	})
+	require.False(t, c.hasExited(), "the Collector has ended at once")
+	return c
+}
+
+// arguments returns a --config for each config, which is a path or the text of a YAML file.
+func arguments(t *testing.T, configs []string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	var args []string
+	for i, config := range configs {
+		if strings.Contains(config, "\n") {
+			path := filepath.Join(dir, fmt.Sprintf("config%d.yaml", i))
+			require.NoError(t, os.WriteFile(path, []byte(config), 0o600))
+			config = path
+		}
+		args = append(args, "--config", config)
+	}
+	return args
+}
+
+func (c *collector) telemetry(readers string) string {
+	return fmt.Sprintf(`
+service:
+  telemetry:
+    logs: {level: info}
+    metrics:
+      readers:
+        - pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d, without_scope_info: true, without_units: true, without_type_suffix: true}}}
+%s`, c.metricsPort, readers)
+}
+
+// terminate sends SIGTERM and returns the exit code when the Collector has ended.
+func (c *collector) terminate(t *testing.T) int {
+	t.Helper()
+	require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-c.exited:
+	case <-time.After(patience):
+		require.Fail(t, "the Collector does not end")
+	}
+	return c.cmd.ProcessState.ExitCode()
+}
+
+func (c *collector) hasExited() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *collector) readLog(t *testing.T) string {
+	text, err := os.ReadFile(c.log)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
+}
+
+// waitFor asks in the test's own goroutine, unlike require.Eventually, so that what it asks may end the test.
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(tick) {
+		require.Truef(t, time.Now().Before(deadline), "waited for %s in vain", what)
+	}
+}
+
+// freePort returns a port of the loopback interface that was free just now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// command returns the output of a program that is run in the project's root and must succeed.
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = root
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoErrorf(t, err, "%s: %s", cmd, &stderr)
+	return string(out)
+}
+
+// telemetrygen returns the arguments that make telemetrygen send log records at full speed.
+func telemetrygen(grpcPort int, args ...string) []string {
+	return append([]string{
+		"logs", "--otlp-insecure", "--otlp-endpoint", fmt.Sprintf("127.0.0.1:%d", grpcPort), "--rate", "0",
+	}, args...)
+}

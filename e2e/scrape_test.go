@@ -1,0 +1,135 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// client keeps no connections, and so no goroutines.
+var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// page is what /metrics shows: the values of the counters and gauges by series, which is written as Prometheus does,
+// with sorted labels.
+type page map[string]float64
+
+func (c *collector) scrape(t *testing.T) page {
+	t.Helper()
+	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", c.metricsPort))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equalf(t, http.StatusOK, response.StatusCode, "%s", body)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
+	require.NoError(t, err)
+	p := page{}
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			if m.GetHistogram() == nil {
+				p[seriesOf(name, m)] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+			}
+		}
+	}
+	return p
+}
+
+func seriesOf(name string, m *dto.Metric) string {
+	var labels []string
+	for _, l := range m.GetLabel() {
+		labels = append(labels, l.GetName(), l.GetValue())
+	}
+	return series(name, labels...)
+}
+
+// series returns the name of a series with the labels given as names and values in turn.
+func series(name string, labels ...string) string {
+	var parts []string
+	for l := range slices.Chunk(labels, 2) {
+		parts = append(parts, fmt.Sprintf("%s=%q", l[0], l[1]))
+	}
+	slices.Sort(parts)
+	return name + "{" + strings.Join(parts, ",") + "}"
+}
+
+// of returns the series of one metric.
+func (p page) of(metric string) page {
+	found := page{}
+	for s, value := range p {
+		if strings.HasPrefix(s, metric+"{") {
+			found[s] = value
+		}
+	}
+	return found
+}
+
+// with returns the series that have a label of that value.
+func (p page) with(label, value string) page {
+	text := fmt.Sprintf("%s=%q", label, value)
+	found := page{}
+	for s, value := range p {
+		_, labels, _ := strings.Cut(strings.TrimSuffix(s, "}"), "{")
+		if labels == text || strings.HasPrefix(labels, text+",") || strings.HasSuffix(labels, ","+text) ||
+			strings.Contains(labels, ","+text+",") {
+			found[s] = value
+		}
+	}
+	return found
+}
+
+func (p page) sum() int {
+	var sum float64
+	for _, value := range p {
+		sum += value
+	}
+	return int(sum)
+}
+
+// own returns what one of tally's own metrics adds up to in a processor, over the series of the metric that is counted
+// if one is given.
+func (p page) own(name, processor, metric string) int {
+	found := p.of("otelcol_processor_tally_"+name).with("processor", processor)
+	if metric != "" {
+		found = found.with("metric", metric)
+	}
+	return found.sum()
+}
+
+// waitSettled waits until a processor has received the records and dealt with all of them, and returns what /metrics
+// shows then.
+func (c *collector) waitSettled(t *testing.T, processor string, records int) page {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("%s to have dealt with %d records", processor, records), func() bool {
+		p := c.scrape(t)
+		return p.own("records_received", processor, "") >= records && p.own("records_in_flight", processor, "") == 0
+	})
+	p := c.scrape(t) // the series of the one before may be of different moments
+	require.Equal(t, records, p.own("records_received", processor, ""))
+	return p
+}
+
+// requireLedger wants each record received to be counted or not counted for a reason, by each metric.
+func requireLedger(t *testing.T, p page, processor string, metrics ...string) {
+	t.Helper()
+	received := p.own("records_received", processor, "")
+	for _, metric := range metrics {
+		assert.Equal(t, received, p.own("records_counted", processor, metric)+p.own("records_not_counted", processor, metric), metric)
+		assert.Zero(t, p.own("records_in_flight", processor, metric), metric)
+	}
+	require.False(t, t.Failed())
+}
