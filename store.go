@@ -4,7 +4,9 @@ import (
 	"context"
 	"hash/maphash"
 	"iter"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +46,28 @@ type Flusher interface {
 	Flush(ctx context.Context) error
 }
 
+// Describer is implemented by a MetricStore that keeps what readers need to know of its metrics besides their totals.
+type Describer interface {
+	// Describe sets the description of a metric. The last word counts.
+	Describe(d Description)
+	// Descriptions returns what was described, in no order. The caller owns the result.
+	Descriptions() []Description
+}
+
+// Opener is implemented by a MetricStore that outlives the process. Keys that were first counted since it was opened are
+// new to the world; older ones may have been exported by an earlier process.
+type Opener interface {
+	// Opened returns when the store began to count in this process.
+	Opened() time.Time
+}
+
+// Description is what a backend shows of a metric.
+type Description struct {
+	Metric      string // its name
+	Description string
+	Unit        string
+}
+
 // Total is what a store knows of one key.
 type Total struct {
 	Key   string
@@ -55,11 +79,16 @@ type Total struct {
 // shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
 const shardCount = 64
 
-// MemoryStore is a MetricStore in memory. It implements Adder and Lister, is safe for concurrent use, and never
-// forgets a key: the cardinality limit of the processor is what bounds it.
+// MemoryStore is a MetricStore in memory. It implements Adder, Lister, Describer and Opener, is safe for concurrent use,
+// and never forgets a key: the cardinality limit of the processor is what bounds it.
 type MemoryStore struct {
 	seed   maphash.Seed
+	opened time.Time
 	shards [shardCount]shard
+
+	// mu guards descriptions.
+	mu           sync.Mutex
+	descriptions map[string]Description // by metric
 }
 
 // shard holds the totals of some keys: a read lock to find a counter, a write lock to make one.
@@ -79,11 +108,13 @@ var (
 	_ MetricStore = (*MemoryStore)(nil)
 	_ Adder       = (*MemoryStore)(nil)
 	_ Lister      = (*MemoryStore)(nil)
+	_ Describer   = (*MemoryStore)(nil)
+	_ Opener      = (*MemoryStore)(nil)
 )
 
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
-	s := &MemoryStore{seed: maphash.MakeSeed()}
+	s := &MemoryStore{seed: maphash.MakeSeed(), opened: time.Now(), descriptions: map[string]Description{}}
 	for i := range s.shards {
 		s.shards[i].totals = map[string]*total{}
 	}
@@ -115,6 +146,31 @@ func (s *MemoryStore) Get(key string) int {
 	}
 	return 0
 }
+
+// Restore sets a total as it was listed before, by this store or by another. It is not for a key that is counted at the
+// same time.
+func (s *MemoryStore) Restore(total Total) {
+	t := s.counter(total.Key, total.Start)
+	t.value.Store(int64(total.Value))
+	t.last.Store(total.Last.UnixNano())
+}
+
+// Describe sets the description of a metric.
+func (s *MemoryStore) Describe(d Description) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.descriptions[d.Metric] = d
+}
+
+// Descriptions returns what was described.
+func (s *MemoryStore) Descriptions() []Description {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.descriptions))
+}
+
+// Opened returns when the store was made.
+func (s *MemoryStore) Opened() time.Time { return s.opened }
 
 // Totals yields every key. It never fails, and holds no lock while the caller looks at a Total.
 func (s *MemoryStore) Totals(context.Context) iter.Seq2[Total, error] {
