@@ -59,6 +59,10 @@ type Config struct {
 
 	Queue QueueConfig `mapstructure:"queue"`
 
+	// Store is the id of the extension whose store to count in. nil = a private store in memory, whose totals are on
+	// the Collector's own telemetry.
+	Store *component.ID `mapstructure:"store"`
+
 	// ShutdownTimeout is the longest time that Shutdown waits for calls in flight and queued batches; it must be
 	// positive. An earlier deadline of the Collector's goes first.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
@@ -184,12 +188,14 @@ func (c *Config) Validate() error {
 		return err
 	}
 	errs := []error{
-		validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))),
 		validateNames("resource_attributes", c.ResourceAttributes),
 		atLeast("attribute_value_length_limit", c.AttributeValueLengthLimit, 0),
 		atLeast("key_length_limit", c.KeyLengthLimit, 0),
 		atLeast("queue::num_consumers", c.Queue.NumConsumers, 1),
 		atLeast("queue::queue_size", c.Queue.QueueSize, 1),
+	}
+	if c.Store == nil {
+		errs = append(errs, validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
 		errs = append(errs, c.Logs[name].validate("logs::"+name, name, parser))
@@ -313,6 +319,15 @@ func (m MetricConfig) cardinalityLimit() int {
 		return defaultCardinalityLimit
 	}
 	return *m.CardinalityLimit
+}
+
+// MetricNames returns the names of the metrics to count, sorted.
+func (c *Config) MetricNames() []string {
+	var names []string
+	for _, m := range c.metrics() {
+		names = append(names, m.name)
+	}
+	return names
 }
 
 // extractor compiles the configuration.

@@ -42,9 +42,16 @@ func (p *logsProcessor) Capabilities() consumer.Capabilities {
 }
 
 // Start starts the workers, unless another pipeline has. What it starts ends in Shutdown, not with ctx.
-func (p *logsProcessor) Start(ctx context.Context, _ component.Host) error {
+func (p *logsProcessor) Start(ctx context.Context, host component.Host) error {
 	t, err := p.registry.acquire(p.settings.ID, p.cfg, func() (*tally, error) {
-		return startTally(context.WithoutCancel(ctx), p.settings, p.cfg, p.registry.store, p.extractor)
+		store := p.registry.store
+		if p.cfg.Store != nil {
+			var err error
+			if store, err = FindStore(host, *p.cfg.Store); err != nil {
+				return nil, err
+			}
+		}
+		return startTally(ctx, p.settings, p.cfg, store, p.extractor)
 	})
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)

@@ -74,6 +74,10 @@ type Total struct {
 	Value int
 	Start time.Time // when the key was first counted
 	Last  time.Time // when it was last counted
+
+	// Restored is the part of Value that was there already when the store was opened; 0 in a store that does not
+	// outlive the process.
+	Restored int
 }
 
 // shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
@@ -99,9 +103,10 @@ type shard struct {
 }
 
 type total struct {
-	start time.Time
-	value atomic.Int64
-	last  atomic.Int64 // Unix time in nanoseconds
+	start    time.Time
+	value    atomic.Int64
+	last     atomic.Int64 // Unix time in nanoseconds
+	restored atomic.Int64
 }
 
 var (
@@ -152,6 +157,7 @@ func (s *MemoryStore) Get(key string) int {
 func (s *MemoryStore) Restore(total Total) {
 	t := s.counter(total.Key, total.Start)
 	t.value.Store(int64(total.Value))
+	t.restored.Store(int64(total.Value))
 	t.last.Store(total.Last.UnixNano())
 }
 
@@ -215,7 +221,9 @@ func (s *shard) appendTotals(list []Total) []Total {
 	defer s.mu.RUnlock()
 	for key, t := range s.totals {
 		if n := t.value.Load(); n > 0 { // else its first increment is still on its way
-			list = append(list, Total{Key: key, Value: int(n), Start: t.start, Last: time.Unix(0, t.last.Load())})
+			list = append(list, Total{
+				Key: key, Value: int(n), Start: t.start, Last: time.Unix(0, t.last.Load()), Restored: int(t.restored.Load()),
+			})
 		}
 	}
 	return list

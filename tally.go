@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/cardinality"
 	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
 var errLost = errors.New("shut down before all records were counted")
@@ -43,8 +45,8 @@ type tally struct {
 	errorLogged atomic.Int64 // Unix time in nanoseconds
 }
 
-// startTally returns a running tally; its workers do not end before shutdown, whatever becomes of ctx's deadline. A nil
-// store makes it count in a MemoryStore of its own and publish the totals.
+// startTally returns a running tally; its workers do not end with ctx but with shutdown. A nil store makes it count in a
+// MemoryStore of its own and publish the totals.
 func startTally(
 	ctx context.Context, set processor.Settings, cfg *Config, store MetricStore, x *extract.Extractor,
 ) (*tally, error) {
@@ -63,13 +65,50 @@ func startTally(
 	for i, m := range t.metrics {
 		t.limiters = append(t.limiters, cardinality.NewLimiter(m.cardinalityLimit(), x.LastKey(i)))
 	}
+	if err := t.introduce(ctx); err != nil {
+		return nil, err
+	}
 	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply)
 	var err error
 	if t.numbers, err = newNumbers(set, t); err != nil {
 		return nil, err
 	}
-	t.pool.start(ctx)
+	t.pool.start(context.WithoutCancel(ctx))
 	return t, nil
+}
+
+// introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
+// before, and stay so.
+func (t *tally) introduce(ctx context.Context) error {
+	numbers := map[string]int{}
+	describer, _ := t.store.(Describer)
+	for i, m := range t.metrics {
+		numbers[m.name] = i
+		if describer != nil {
+			describer.Describe(Description{Metric: m.name, Description: m.Description, Unit: m.Unit})
+		}
+	}
+	lister, ok := t.store.(Lister)
+	if !ok {
+		return nil
+	}
+	for total, err := range lister.Totals(ctx) {
+		if err != nil {
+			return fmt.Errorf("list totals: %w", err)
+		}
+		key, err := identity.Decode(total.Key)
+		if err != nil {
+			continue // somebody else's key
+		}
+		if i, ours := numbers[key.Metric]; ours {
+			t.limiters[i].Restore(total.Key, isOverflow(key))
+		}
+	}
+	return nil
+}
+
+func isOverflow(k identity.Key) bool {
+	return slices.ContainsFunc(k.Attributes, func(a identity.Attribute) bool { return a.Name == extract.OverflowAttribute })
 }
 
 // shutdown applies what is queued, flushes the store, and returns what could not be done before ctx ended.

@@ -1,14 +1,11 @@
 #!/usr/bin/env bash
 # Writes the generated files of each component from its metadata.yaml.
-# mdatagen names the package after the folder that it is given, so it gets each folder by a link with the right name.
+# mdatagen names a package after its folder, so it gets the project by a link that is called as the root package is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD
-links=$(mktemp -d)
-trap 'rm -rf "$links"' EXIT
+link=$(mktemp -d)/tallyprocessor
+trap 'rm -r "$(dirname "$link")"' EXIT
+ln -s "$PWD" "$link"
 while read -r metadata; do
-  folder=$(dirname "$metadata")
-  package=$(cd "$folder" && sed -n 's/^package //p' doc.go)
-  ln -s "$root/${folder#./}" "$links/$package"
-  go tool -modfile="$root/tools/go.mod" mdatagen "$links/$package/metadata.yaml"
+  go tool -modfile="$PWD/tools/go.mod" mdatagen "$link/$metadata"
 done < <(find . -name metadata.yaml -not -path './dist/*' -not -path './.tools/*' -not -path './bench/*' | sort)

@@ -26,6 +26,20 @@ func NewLimiter(limit int, last string) *Limiter {
 	}}
 }
 
+// Restore enters a key under which was counted before. It is admitted for good, even beyond the limit.
+func (l *Limiter) Restore(key string, overflow bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case key == l.last:
+		l.set.lastUsed = true
+	case overflow:
+		l.set.overflow[key] = key
+	default:
+		l.set.keys[key] = key
+	}
+}
+
 // LastKey returns the key under which the Limiter counts what fits nowhere else.
 func (l *Limiter) LastKey() string { return l.last }
 

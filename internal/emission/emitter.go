@@ -1,0 +1,278 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package emission turns the totals of a store into metrics: monotonic sums, cumulative or delta, whose times are the
+// moments of collection and never those of records.
+package emission
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/identity"
+)
+
+// maxPoints is how many points one payload has at the most: what a gRPC message of the default 4 MiB holds several
+// times over.
+const maxPoints = 4000
+
+// tick is the least time between two points of a series: Prometheus keeps times to the millisecond.
+const tick = time.Millisecond
+
+var errForeignKeys = errors.New("store holds keys that are not tally's")
+
+// Settings say how an Emitter emits.
+type Settings struct {
+	Scope   string // name of the instrumentation scope
+	Version string
+
+	// Delta makes it emit what was added since the last emission, instead of totals.
+	Delta bool
+
+	// Metrics are the names of the metrics to emit; nil = all of the store.
+	Metrics []string
+
+	// Since is the moment from which on a key that is first counted is new to the world: only such a key gets a zero
+	// point, since an older one may have been emitted before.
+	Since time.Time
+}
+
+// Emitter emits the totals of one store. It remembers what the next consumer has accepted, so that a failed send loses
+// nothing. It is serial: not safe for concurrent use, and without a clock of its own.
+type Emitter struct {
+	settings Settings
+	series   map[string]*series
+}
+
+// series is what an Emitter knows of one key.
+type series struct {
+	key      identity.Key
+	text     string // of the key, to order by
+	resource string // text of the resource, to group by
+
+	start    time.Time
+	sent     int       // of the total, what the next consumer has accepted
+	sentTime time.Time // the time of the last accepted point; zero = none
+}
+
+// New returns an Emitter that has emitted nothing.
+func New(settings Settings) *Emitter {
+	return &Emitter{settings: settings, series: map[string]*series{}}
+}
+
+// Collection is what is to be sent at one moment.
+type Collection struct {
+	// Metrics holds all of it. Send takes it apart.
+	Metrics pmetric.Metrics
+
+	parts []part
+}
+
+// part is a payload: the next so many ResourceMetrics, and what their acceptance means.
+type part struct {
+	resources int
+	points    []point
+}
+
+// point is a total at the moment of collection.
+type point struct {
+	*series
+	value int
+	time  time.Time
+}
+
+// Collect returns the totals as metrics, in a stable order. An error does not keep the good part from being returned:
+// the caller sends that and reports the error.
+func (e *Emitter) Collect(
+	totals iter.Seq2[tallyprocessor.Total, error], descriptions []tallyprocessor.Description, now time.Time,
+) (*Collection, error) {
+	points, err := e.points(totals, now)
+	slices.SortFunc(points, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.resource, b.resource), cmp.Compare(a.text, b.text)) // the text begins with the metric
+	})
+	byMetric := map[string]tallyprocessor.Description{}
+	for _, d := range descriptions {
+		byMetric[d.Metric] = d
+	}
+	c := &Collection{Metrics: pmetric.NewMetrics()}
+	for payload := range slices.Chunk(points, maxPoints) {
+		before := c.Metrics.ResourceMetrics().Len()
+		e.build(c.Metrics, payload, byMetric)
+		c.parts = append(c.parts, part{resources: c.Metrics.ResourceMetrics().Len() - before, points: payload})
+	}
+	return c, err
+}
+
+// points returns what there is to send, in no order.
+func (e *Emitter) points(totals iter.Seq2[tallyprocessor.Total, error], now time.Time) ([]point, error) {
+	var points []point
+	var errs []error
+	foreign := 0
+	for total, err := range totals {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list totals: %w", err))
+			break
+		}
+		s, ok := e.known(total)
+		if !ok {
+			foreign++
+			continue
+		}
+		if s == nil || e.settings.Delta && total.Value == s.sent {
+			continue
+		}
+		points = append(points, point{series: s, value: total.Value, time: later(now, s)})
+	}
+	if foreign > 0 {
+		errs = append(errs, fmt.Errorf("%w: %d of them", errForeignKeys, foreign))
+	}
+	return points, errors.Join(errs...)
+}
+
+// later returns the time of the next point of a series: now, or a tick behind the last one should the clock have gone
+// back, or have hardly moved.
+func later(now time.Time, s *series) time.Time {
+	for _, last := range []time.Time{s.start, s.sentTime} {
+		if least := last.Add(tick); now.Before(least) {
+			now = least
+		}
+	}
+	return now
+}
+
+// known returns the series of a total; nil when it is not to be emitted. ok is false for a key that does not decode.
+func (e *Emitter) known(total tallyprocessor.Total) (s *series, ok bool) {
+	s, found := e.series[total.Key]
+	if !found {
+		key, err := identity.Decode(total.Key)
+		if err != nil {
+			return nil, false
+		}
+		if e.settings.Metrics == nil || slices.Contains(e.settings.Metrics, key.Metric) {
+			s = &series{key: key, text: total.Key, resource: identity.Key{Resource: key.Resource}.String(), start: total.Start}
+			if e.settings.Delta {
+				s.sent = total.Restored // an earlier process has sent that
+			}
+		}
+		e.series[total.Key] = s
+	}
+	if s != nil && (!s.start.Equal(total.Start) || total.Value < s.sent) {
+		*s = series{key: s.key, text: s.text, resource: s.resource, start: total.Start} // the store has begun anew
+	}
+	return s, true
+}
+
+// build appends a payload.
+func (e *Emitter) build(metrics pmetric.Metrics, points []point, descriptions map[string]tallyprocessor.Description) {
+	var scope pmetric.ScopeMetrics
+	var list pmetric.NumberDataPointSlice
+	for i, p := range points {
+		newResource := i == 0 || points[i-1].resource != p.resource
+		if newResource {
+			rm := metrics.ResourceMetrics().AppendEmpty()
+			put(rm.Resource().Attributes(), p.key.Resource)
+			scope = rm.ScopeMetrics().AppendEmpty()
+			scope.Scope().SetName(e.settings.Scope)
+			scope.Scope().SetVersion(e.settings.Version)
+		}
+		if newResource || points[i-1].key.Metric != p.key.Metric {
+			list = e.appendMetric(scope.Metrics(), p.key.Metric, descriptions[p.key.Metric])
+		}
+		e.appendPoints(list, p)
+	}
+}
+
+func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, name string, d tallyprocessor.Description) pmetric.NumberDataPointSlice {
+	m := metrics.AppendEmpty()
+	m.SetName(name)
+	m.SetDescription(d.Description)
+	m.SetUnit(d.Unit)
+	sum := m.SetEmptySum()
+	sum.SetIsMonotonic(true)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	if e.settings.Delta {
+		sum.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+	}
+	return sum.DataPoints()
+}
+
+// appendPoints appends the point of a series. The first cumulative one of a key that is new to the world comes behind a
+// zero point at its start, so that what a backend takes for the increase has the first records in it.
+func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, p point) {
+	if e.settings.Delta {
+		start := p.sentTime
+		if start.IsZero() {
+			start = p.start
+			if start.Before(e.settings.Since) {
+				start = e.settings.Since
+			}
+		}
+		appendPoint(list, p.key, start, p.time, p.value-p.sent)
+		return
+	}
+	if p.sentTime.IsZero() && !p.start.Before(e.settings.Since) {
+		appendPoint(list, p.key, p.start, p.start, 0)
+	}
+	appendPoint(list, p.key, p.start, p.time, p.value)
+}
+
+func appendPoint(list pmetric.NumberDataPointSlice, key identity.Key, start, at time.Time, value int) {
+	p := list.AppendEmpty()
+	p.SetStartTimestamp(pcommon.NewTimestampFromTime(start))
+	p.SetTimestamp(pcommon.NewTimestampFromTime(at))
+	p.SetIntValue(int64(value))
+	put(p.Attributes(), key.Attributes)
+}
+
+func put(dst pcommon.Map, attributes []identity.Attribute) {
+	dst.EnsureCapacity(len(attributes))
+	for _, a := range attributes {
+		switch a.Value.Kind() {
+		case identity.Int:
+			dst.PutInt(a.Name, a.Value.Int())
+		case identity.Double:
+			dst.PutDouble(a.Name, a.Value.Double())
+		case identity.Bool:
+			dst.PutBool(a.Name, a.Value.Bool())
+		case identity.String:
+			dst.PutStr(a.Name, a.Value.AsString())
+		}
+	}
+}
+
+// Send hands the collection on, payload by payload, and enters each that was accepted. What was refused is part of the
+// next collection. Metrics is empty afterwards.
+func (c *Collection) Send(ctx context.Context, next consumer.Metrics) error {
+	rest := c.Metrics.ResourceMetrics()
+	var errs []error
+	for _, part := range c.parts {
+		payload := pmetric.NewMetrics()
+		taken := 0
+		rest.RemoveIf(func(rm pmetric.ResourceMetrics) bool {
+			if taken == part.resources {
+				return false
+			}
+			taken++
+			rm.MoveTo(payload.ResourceMetrics().AppendEmpty())
+			return true
+		})
+		if err := next.ConsumeMetrics(ctx, payload); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, p := range part.points {
+			p.sent, p.sentTime = p.value, p.time
+		}
+	}
+	return errors.Join(errs...)
+}

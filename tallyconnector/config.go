@@ -1,0 +1,72 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tallyconnector
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/emission"
+)
+
+const defaultFlushInterval = 15 * time.Second
+
+// ProcessorConfig is the configuration of the processor without its methods: part of a larger configuration, it cannot be
+// the one to read and to validate it.
+type ProcessorConfig tallyprocessor.Config
+
+func (c *ProcessorConfig) config() *tallyprocessor.Config { return (*tallyprocessor.Config)(c) }
+
+// Config is the configuration of the connector: that of the processor, and how to emit.
+type Config struct {
+	Tally ProcessorConfig `mapstructure:",squash"`
+
+	// FlushInterval is the time between two emissions; it must be positive.
+	FlushInterval time.Duration `mapstructure:"flush_interval"`
+
+	// Temporality is `cumulative` (the default) or `delta`.
+	Temporality emission.Temporality `mapstructure:"temporality"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		Tally:         ProcessorConfig(*tallyprocessor.NewFactory().CreateDefaultConfig().(*tallyprocessor.Config)),
+		FlushInterval: defaultFlushInterval,
+		Temporality:   emission.Cumulative,
+	}
+}
+
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ component.Config    = (*Config)(nil)
+)
+
+// Unmarshal reads the configuration. When a value cannot be read it also validates what could be, so that the user sees
+// all mistakes at once.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	if err := conf.Unmarshal(c); err != nil {
+		return errors.Join(err, c.Validate())
+	}
+	return nil
+}
+
+// Validate returns all mistakes, each with its YAML key and the value found.
+func (c *Config) Validate() error {
+	errs := []error{c.Tally.config().Validate()}
+	if c.FlushInterval <= 0 {
+		errs = append(errs, fmt.Errorf("`flush_interval` is %v: must be positive", c.FlushInterval))
+	}
+	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
+		errs = append(errs, fmt.Errorf("`temporality`: %w", err))
+	}
+	return errors.Join(errs...)
+}

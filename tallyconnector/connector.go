@@ -1,0 +1,125 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tallyconnector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/connector"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
+)
+
+// logsConnector is the processor `tally` with nothing behind it, and a loop that emits what it counts.
+type logsConnector struct {
+	processor.Logs
+
+	cfg      *Config
+	settings connector.Settings
+	store    tallyprocessor.MetricStore // the private one; nil when the configuration names another
+	next     consumer.Metrics
+
+	reader *emission.Reader // set by Start; the loop's until it has ended, then Shutdown's
+	stop   chan struct{}
+	done   chan struct{}
+	once   sync.Once
+}
+
+var _ connector.Logs = (*logsConnector)(nil)
+
+func newLogsConnector(
+	ctx context.Context, set connector.Settings, cfg *Config, next consumer.Metrics,
+) (*logsConnector, error) {
+	c := &logsConnector{cfg: cfg, settings: set, next: next, stop: make(chan struct{})}
+	var options []tallyprocessor.Option
+	if cfg.Tally.Store == nil {
+		c.store = tallyprocessor.NewMemoryStore()
+		options = append(options, tallyprocessor.WithMetricStore(c.store))
+	}
+	accept, err := consumer.NewLogs(func(context.Context, plog.Logs) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	c.Logs, err = tallyprocessor.NewFactory(options...).CreateLogs(ctx, processor.Settings{
+		ID: set.ID, TelemetrySettings: set.TelemetrySettings, BuildInfo: set.BuildInfo,
+	}, cfg.Tally.config(), accept)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Start starts counting, and emitting every `flush_interval`.
+func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
+	store := c.store
+	if c.cfg.Tally.Store != nil {
+		var err error
+		if store, err = tallyprocessor.FindStore(host, *c.cfg.Tally.Store); err != nil {
+			return fmt.Errorf("start tally: %w", err)
+		}
+	}
+	reader, err := emission.NewReader(store, emission.Settings{
+		Scope:   metadata.ScopeName,
+		Version: c.settings.BuildInfo.Version,
+		Delta:   c.cfg.Temporality == emission.Delta,
+		Metrics: c.cfg.Tally.config().MetricNames(),
+	})
+	if err != nil {
+		return fmt.Errorf("start tally: %w", err)
+	}
+	if err := c.Logs.Start(ctx, host); err != nil {
+		return err
+	}
+	c.reader = reader
+	c.done = make(chan struct{})
+	go c.loop(context.WithoutCancel(ctx))
+	return nil
+}
+
+func (c *logsConnector) loop(ctx context.Context) {
+	defer close(c.done)
+	tick := time.NewTicker(c.cfg.FlushInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := c.emit(ctx); err != nil {
+				c.settings.Logger.Warn("Totals could not be sent; the next emission carries them", zap.Error(err))
+			}
+		case <-c.stop:
+			return
+		}
+	}
+}
+
+func (c *logsConnector) emit(ctx context.Context) error {
+	collection, err := c.reader.Collect(ctx)
+	return errors.Join(err, collection.Send(ctx, c.next))
+}
+
+// Shutdown counts what is queued and then emits a last time; the metrics pipeline still runs, since the Collector shuts
+// down what is upstream first. It returns what could not be counted or sent.
+func (c *logsConnector) Shutdown(ctx context.Context) (err error) {
+	c.once.Do(func() {
+		err = c.Logs.Shutdown(ctx)
+		if c.done == nil {
+			return // it was not started
+		}
+		close(c.stop)
+		<-c.done
+		err = errors.Join(err, c.emit(ctx))
+	})
+	return err
+}

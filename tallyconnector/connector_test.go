@@ -1,0 +1,234 @@
+package tallyconnector
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+	"go.opentelemetry.io/collector/connector"
+	"go.opentelemetry.io/collector/connector/connectortest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
+)
+
+func readConfig(t *testing.T, yaml string) (*Config, error) {
+	t.Helper()
+	path := t.TempDir() + "/config.yaml"
+	require.NoError(t, os.WriteFile(path, []byte(yaml), 0o600))
+	conf, err := confmaptest.LoadConf(path)
+	require.NoError(t, err)
+	cfg := createDefaultConfig().(*Config)
+	if err := conf.Unmarshal(cfg); err != nil {
+		return nil, err
+	}
+	return cfg, confmap.Validate(cfg)
+}
+
+// start starts a connector as the Collector would: on the caller's host, with what it needs to stop it.
+func start(t *testing.T, yaml string, host component.Host, next consumer.Metrics) connector.Logs {
+	t.Helper()
+	cfg, err := readConfig(t, yaml)
+	require.NoError(t, err)
+	c, err := NewFactory().CreateLogsToMetrics(t.Context(), connectortest.NewNopSettings(metadata.Type), cfg, next)
+	require.NoError(t, err)
+	require.NoError(t, c.Start(t.Context(), host))
+	return c
+}
+
+func logs(n int) plog.Logs {
+	ld := plog.NewLogs()
+	rl := ld.ResourceLogs().AppendEmpty()
+	rl.Resource().Attributes().PutStr("service.name", "checkout")
+	records := rl.ScopeLogs().AppendEmpty().LogRecords()
+	for i := range n {
+		records.AppendEmpty().Attributes().PutInt("parity", int64(i%2))
+	}
+	ld.MarkReadOnly()
+	return ld
+}
+
+// last returns the value of the last point, and how many points there are, in all that a sink got.
+func last(sink *consumertest.MetricsSink) (value int64, points int) {
+	for _, metrics := range sink.AllMetrics() {
+		for _, rm := range metrics.ResourceMetrics().All() {
+			for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
+				for _, p := range m.Sum().DataPoints().All() {
+					value = p.IntValue()
+					points++
+				}
+			}
+		}
+	}
+	return value, points
+}
+
+func TestEmitsEveryIntervalAndALastTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := new(consumertest.MetricsSink)
+		c := start(t, `flush_interval: 10s`, componenttest.NewNopHost(), sink)
+		time.Sleep(time.Second)
+		require.NoError(t, c.ConsumeLogs(t.Context(), logs(5)))
+		synctest.Wait()
+		assert.Empty(t, sink.AllMetrics())
+		time.Sleep(10 * time.Second)
+		value, points := last(sink)
+		assert.EqualValues(t, 5, value)
+		assert.Equal(t, 2, points, "the first behind a zero point")
+		require.NoError(t, c.ConsumeLogs(t.Context(), logs(3)))
+		require.NoError(t, c.Shutdown(t.Context()))
+		value, points = last(sink)
+		assert.EqualValues(t, 8, value, "what was pending at shutdown is there")
+		assert.Equal(t, 3, points)
+		require.NoError(t, c.Shutdown(t.Context()), "twice")
+		require.Error(t, c.ConsumeLogs(t.Context(), logs(1)))
+	})
+}
+
+// A metrics pipeline that fails for a minute loses nothing, whether totals or deltas are sent.
+func TestFailingMetricsPipeline(t *testing.T) {
+	for _, temporality := range []string{"cumulative", "delta"} {
+		t.Run(temporality, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sink := new(consumertest.MetricsSink)
+				var away atomic.Bool
+				var failures atomic.Int64
+				next, _ := consumer.NewMetrics(func(ctx context.Context, m pmetric.Metrics) error {
+					if away.Load() {
+						failures.Add(1)
+						return errors.New("away")
+					}
+					return sink.ConsumeMetrics(ctx, m)
+				})
+				c := start(t, "{flush_interval: 10s, temporality: "+temporality+"}", componenttest.NewNopHost(), next)
+				for second := range 120 {
+					away.Store(second >= 20 && second < 80)
+					require.NoError(t, c.ConsumeLogs(t.Context(), logs(1)))
+					time.Sleep(time.Second)
+				}
+				require.NoError(t, c.Shutdown(t.Context()))
+				assert.EqualValues(t, 6, failures.Load())
+				assert.EqualValues(t, 120, received(t, sink, temporality == "delta"))
+			})
+		})
+	}
+}
+
+// received adds the deltas up, whose intervals must be chained, or returns the last total, which must never fall.
+func received(t *testing.T, sink *consumertest.MetricsSink, delta bool) int64 {
+	t.Helper()
+	var sum int64
+	var end time.Time
+	for _, metrics := range sink.AllMetrics() {
+		m := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
+		for _, p := range m.Sum().DataPoints().All() {
+			if !delta {
+				assert.GreaterOrEqual(t, p.IntValue(), sum)
+				sum = p.IntValue()
+				continue
+			}
+			if !end.IsZero() {
+				assert.Equal(t, end, p.StartTimestamp().AsTime())
+			}
+			end = p.Timestamp().AsTime()
+			sum += p.IntValue()
+		}
+	}
+	return sum
+}
+
+// sharedStore is a store extension.
+type sharedStore struct {
+	component.StartFunc
+	component.ShutdownFunc
+	store tallyprocessor.MetricStore
+}
+
+func (s sharedStore) MetricStore() tallyprocessor.MetricStore { return s.store }
+
+type host struct {
+	component.Host
+	extensions map[component.ID]component.Component
+}
+
+func (h host) GetExtensions() map[component.ID]component.Component { return h.extensions }
+
+func TestSharedStore(t *testing.T) {
+	store := tallyprocessor.NewMemoryStore()
+	store.Inc(`["somebody.else",{},{}]`)
+	h := host{componenttest.NewNopHost(), map[component.ID]component.Component{component.MustNewID("shared"): sharedStore{store: store}}}
+	sink := new(consumertest.MetricsSink)
+	c := start(t, `store: shared`, h, sink)
+	require.NoError(t, c.ConsumeLogs(t.Context(), logs(5)))
+	require.NoError(t, c.Shutdown(t.Context()))
+	assert.Equal(t, 5, store.Get(`["log.record.count",{"service.name":"checkout"},{}]`))
+	value, points := last(sink)
+	assert.EqualValues(t, 5, value)
+	assert.Equal(t, 2, points, "its own metric alone")
+}
+
+func TestStoreIsNotThere(t *testing.T) {
+	h := host{componenttest.NewNopHost(), map[component.ID]component.Component{component.MustNewID("other"): componenttestNop{}}}
+	for id, want := range map[string]error{"missing": tallyprocessor.ErrStoreNotFound, "other": tallyprocessor.ErrNotAStore} {
+		cfg, err := readConfig(t, "store: "+id)
+		require.NoError(t, err)
+		c, err := NewFactory().CreateLogsToMetrics(t.Context(), connectortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+		require.NoError(t, err)
+		err = c.Start(t.Context(), h)
+		require.ErrorIs(t, err, want)
+		assert.ErrorContains(t, err, id)
+		require.NoError(t, c.Shutdown(t.Context()))
+	}
+}
+
+type componenttestNop struct {
+	component.StartFunc
+	component.ShutdownFunc
+}
+
+// Changing the word `count` to `tally` is enough.
+func TestTakesACountConnectorsLogsSection(t *testing.T) {
+	cfg, err := readConfig(t, `
+logs:
+  my.logrecord.count:
+    description: My description.
+    conditions: ['attributes["env"] == "dev"']
+    attributes:
+      - key: env
+        default_value: unspecified_environment`)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"my.logrecord.count"}, cfg.Tally.config().MetricNames())
+}
+
+func TestMistakes(t *testing.T) {
+	for yaml, want := range map[string][]string{
+		`flush_interval: 0s`:  {"`flush_interval` is 0s"},
+		`flush_interval: -1s`: {"`flush_interval` is -1s"},
+		`temporality: gauge`:  {"gauge"},
+		`spans: {}`:           {"spans"},
+		`{flush_interval: 0s, temporality: gauge, queue: {queue_size: 0}, logs: {m: {conditions: [nonsense]}}}`: {
+			"`flush_interval` is 0s", "gauge", "`queue::queue_size` is 0", "`logs::m::conditions::0`",
+		},
+		`{flush_interval: 0s, queue: {queue_size: 0}}`: {"`flush_interval` is 0s", "`queue::queue_size` is 0"},
+	} {
+		_, err := readConfig(t, yaml)
+		require.Error(t, err, yaml)
+		for _, text := range want {
+			assert.ErrorContains(t, err, text)
+		}
+	}
+}

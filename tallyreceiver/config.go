@@ -1,0 +1,51 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tallyreceiver
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/scraper/scraperhelper"
+
+	"github.com/logtally/tallyprocessor/internal/emission"
+)
+
+const defaultCollectionInterval = 10 * time.Second
+
+// Config is the configuration of the receiver. `collection_interval` (10s) is the time between two emissions.
+type Config struct {
+	scraperhelper.ControllerConfig `mapstructure:",squash"`
+
+	// Store is the id of the extension whose store to read; it is required.
+	Store *component.ID `mapstructure:"store"`
+
+	// Temporality is `cumulative` (the default) or `delta`.
+	Temporality emission.Temporality `mapstructure:"temporality"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+func createDefaultConfig() component.Config {
+	cfg := &Config{ControllerConfig: scraperhelper.NewDefaultControllerConfig(), Temporality: emission.Cumulative}
+	cfg.CollectionInterval = defaultCollectionInterval
+	return cfg
+}
+
+var errNoStore = errors.New("`store` is missing: it must be the id of a store extension")
+
+// Validate returns all mistakes, each with its YAML key and the value found.
+func (c *Config) Validate() error {
+	errs := []error{c.ControllerConfig.Validate()}
+	if c.Store == nil {
+		errs = append(errs, errNoStore)
+	}
+	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
+		errs = append(errs, fmt.Errorf("`temporality`: %w", err))
+	}
+	return errors.Join(errs...)
+}

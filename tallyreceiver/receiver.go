@@ -1,0 +1,108 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tallyreceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/scraper"
+	"go.opentelemetry.io/collector/scraper/scraperhelper"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
+)
+
+// metricsReceiver reads a store when the scraper controller says so, and a last time at Shutdown.
+type metricsReceiver struct {
+	receiver.Metrics // the scraper controller
+
+	cfg      *Config
+	settings receiver.Settings
+	next     consumer.Metrics
+
+	reader *emission.Reader // set by Start, which makes the controller use it
+
+	// collection is what the controller has scraped and not sent yet. Only its goroutine touches it.
+	collection *emission.Collection
+}
+
+func newMetricsReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics) (*metricsReceiver, error) {
+	r := &metricsReceiver{cfg: cfg, settings: set, next: next}
+	factory := scraper.NewFactory(metadata.Type, nil, scraper.WithMetrics(
+		func(context.Context, scraper.Settings, component.Config) (scraper.Metrics, error) {
+			return scraper.NewMetrics(r.scrape)
+		}, metadata.MetricsStability))
+	send, err := consumer.NewMetrics(r.send)
+	if err != nil {
+		return nil, err
+	}
+	r.Metrics, err = scraperhelper.NewMetricsController(
+		&cfg.ControllerConfig, set, send, scraperhelper.AddFactoryWithConfig(factory, nil),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Start finds the store and starts reading it.
+func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error {
+	store, err := tallyprocessor.FindStore(host, *r.cfg.Store)
+	if err != nil {
+		return fmt.Errorf("start tally: %w", err)
+	}
+	reader, err := emission.NewReader(store, emission.Settings{
+		Scope:   metadata.ScopeName,
+		Version: r.settings.BuildInfo.Version,
+		Delta:   r.cfg.Temporality == emission.Delta,
+	})
+	if err != nil {
+		return fmt.Errorf("start tally: `store` is %q: %w", r.cfg.Store, err)
+	}
+	r.reader = reader
+	return r.Metrics.Start(ctx, host)
+}
+
+// scrape collects; what it could not read it logs, since the controller passes on nothing but errors that spoil all.
+func (r *metricsReceiver) scrape(ctx context.Context) (pmetric.Metrics, error) {
+	collection, err := r.reader.Collect(ctx)
+	if err != nil {
+		r.settings.Logger.Warn("Some totals could not be read", zap.Error(err))
+	}
+	r.collection = collection
+	return collection.Metrics, nil
+}
+
+// send takes the place of the next consumer: the controller forgets what that answers, and the collection must know. It
+// sends what the controller has just scraped, payload by payload.
+func (r *metricsReceiver) send(ctx context.Context, metrics pmetric.Metrics) error {
+	collection := r.collection
+	r.collection = nil
+	collection.Metrics = metrics // the controller has moved them
+	err := collection.Send(ctx, r.next)
+	if err != nil {
+		r.settings.Logger.Warn("Totals could not be sent; the next collection carries them", zap.Error(err))
+	}
+	return err
+}
+
+// Shutdown ends the reading and emits a last time. Counts that a logs pipeline adds later, while it drains, are in the
+// store and in the next emission of whoever reads it.
+func (r *metricsReceiver) Shutdown(ctx context.Context) error {
+	if r.reader == nil {
+		return nil // it was not started, or is shut down: the controller would not stand that
+	}
+	err := r.Metrics.Shutdown(ctx)
+	collection, readErr := r.reader.Collect(ctx)
+	r.reader = nil
+	return errors.Join(err, readErr, collection.Send(ctx, r.next))
+}

@@ -1,0 +1,165 @@
+package tallyreceiver
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
+)
+
+type sharedStore struct {
+	component.StartFunc
+	component.ShutdownFunc
+	store tallyprocessor.MetricStore
+}
+
+func (s sharedStore) MetricStore() tallyprocessor.MetricStore { return s.store }
+
+type host struct {
+	component.Host
+	extensions map[component.ID]component.Component
+}
+
+func (h host) GetExtensions() map[component.ID]component.Component { return h.extensions }
+
+var storeID = component.MustNewID("shared")
+
+func newReceiver(t *testing.T, temporality emission.Temporality, next consumer.Metrics) receiver.Metrics {
+	t.Helper()
+	cfg := createDefaultConfig().(*Config)
+	cfg.Store = &storeID
+	cfg.Temporality = temporality
+	cfg.InitialDelay = 0
+	require.NoError(t, cfg.Validate())
+	r, err := NewFactory().CreateMetrics(t.Context(), receivertest.NewNopSettings(metadata.Type), cfg, next)
+	require.NoError(t, err)
+	return r
+}
+
+func hostWith(store tallyprocessor.MetricStore) host {
+	return host{componenttest.NewNopHost(), map[component.ID]component.Component{storeID: sharedStore{store: store}}}
+}
+
+const key = `["log.record.count",{"service.name":"checkout"},{}]`
+
+// points returns every point that a sink got, in order.
+func points(sink *consumertest.MetricsSink) (list []pmetric.NumberDataPoint) {
+	for _, metrics := range sink.AllMetrics() {
+		for _, rm := range metrics.ResourceMetrics().All() {
+			for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
+				for _, p := range m.Sum().DataPoints().All() {
+					list = append(list, p)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func TestReadsEveryIntervalAndALastTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := tallyprocessor.NewMemoryStore()
+		sink := new(consumertest.MetricsSink)
+		r := newReceiver(t, emission.Cumulative, sink)
+		require.NoError(t, r.Start(t.Context(), hostWith(store)))
+		time.Sleep(5 * time.Second)
+		store.Add(key, 5)
+		time.Sleep(6 * time.Second)
+		got := points(sink)
+		require.Len(t, got, 2)
+		assert.EqualValues(t, 0, got[0].IntValue())
+		assert.EqualValues(t, 5, got[1].IntValue())
+		assert.Equal(t, got[0].StartTimestamp(), got[1].StartTimestamp())
+		store.Add(key, 1)
+		require.NoError(t, r.Shutdown(t.Context()))
+		got = points(sink)
+		require.Len(t, got, 3)
+		assert.EqualValues(t, 6, got[2].IntValue())
+		require.NoError(t, r.Shutdown(t.Context()), "twice")
+	})
+}
+
+func TestFailingMetricsPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := tallyprocessor.NewMemoryStore()
+		sink := new(consumertest.MetricsSink)
+		var away atomic.Bool
+		next, _ := consumer.NewMetrics(func(ctx context.Context, m pmetric.Metrics) error {
+			if away.Load() {
+				return errors.New("away")
+			}
+			return sink.ConsumeMetrics(ctx, m)
+		})
+		r := newReceiver(t, emission.Delta, next)
+		require.NoError(t, r.Start(t.Context(), hostWith(store)))
+		for second := range 120 {
+			away.Store(second >= 20 && second < 80)
+			store.Inc(key)
+			time.Sleep(time.Second)
+		}
+		require.NoError(t, r.Shutdown(t.Context()))
+		var sum int64
+		for _, p := range points(sink) {
+			sum += p.IntValue()
+		}
+		assert.EqualValues(t, 120, sum)
+	})
+}
+
+func TestStoreIsNotThere(t *testing.T) {
+	for name, tt := range map[string]struct {
+		host component.Host
+		want error
+	}{
+		"missing":     {componenttest.NewNopHost(), tallyprocessor.ErrStoreNotFound},
+		"not a store": {host{componenttest.NewNopHost(), map[component.ID]component.Component{storeID: nop{}}}, tallyprocessor.ErrNotAStore},
+		"not listed":  {hostWith(smallest{}), emission.ErrNotListed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t, emission.Cumulative, consumertest.NewNop())
+			err := r.Start(t.Context(), tt.host)
+			require.ErrorIs(t, err, tt.want)
+			assert.ErrorContains(t, err, storeID.String())
+			require.NoError(t, r.Shutdown(t.Context()))
+		})
+	}
+}
+
+type nop struct {
+	component.StartFunc
+	component.ShutdownFunc
+}
+
+type smallest struct{}
+
+func (smallest) Inc(string)     {}
+func (smallest) Get(string) int { return 0 }
+
+func TestMistakes(t *testing.T) {
+	cfg := createDefaultConfig().(*Config)
+	require.ErrorIs(t, cfg.Validate(), errNoStore)
+	cfg.CollectionInterval = 0
+	cfg.Temporality = "gauge"
+	err := cfg.Validate()
+	require.ErrorIs(t, err, errNoStore)
+	assert.ErrorContains(t, err, "collection_interval")
+	assert.ErrorContains(t, err, "gauge")
+	cfg.CollectionInterval = -time.Second
+	assert.ErrorContains(t, cfg.Validate(), "collection_interval")
+}
