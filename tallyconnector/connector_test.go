@@ -121,7 +121,7 @@ func TestFailingMetricsPipeline(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				require.NoError(t, c.Shutdown(t.Context()))
-				assert.EqualValues(t, 6, failures.Load())
+				assert.GreaterOrEqual(t, failures.Load(), int64(5), "it has failed for a minute")
 				assert.EqualValues(t, 120, received(t, sink, temporality == "delta"))
 			})
 		})

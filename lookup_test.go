@@ -1,0 +1,112 @@
+package tallyprocessor
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor/processortest"
+
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+// extensionHost is a host with extensions.
+type extensionHost struct {
+	component.Host
+	extensions map[component.ID]component.Component
+}
+
+func (h extensionHost) GetExtensions() map[component.ID]component.Component { return h.extensions }
+
+type nopComponent struct {
+	component.StartFunc
+	component.ShutdownFunc
+}
+
+type storeExtension struct {
+	nopComponent
+	store MetricStore
+}
+
+func (e storeExtension) MetricStore() MetricStore { return e.store }
+
+// hostWith returns a host with a store extension `shared` and another extension, `other`.
+func hostWith(store MetricStore) component.Host {
+	return extensionHost{componenttest.NewNopHost(), map[component.ID]component.Component{
+		component.MustNewID("shared"): storeExtension{store: store}, component.MustNewID("other"): nopComponent{},
+	}}
+}
+
+// run starts a processor on a host, sends it logs and shuts it down.
+func run(t *testing.T, id, yaml string, host component.Host, batches ...plog.Logs) {
+	t.Helper()
+	set := processortest.NewNopSettings(metadata.Type)
+	require.NoError(t, set.ID.UnmarshalText([]byte(id)))
+	p, err := NewFactory().CreateLogs(t.Context(), set, testConfig(t, yaml), consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, p.Start(t.Context(), host))
+	for _, batch := range batches {
+		require.NoError(t, p.ConsumeLogs(t.Context(), batch))
+	}
+	require.NoError(t, p.Shutdown(t.Context()))
+}
+
+// Two processors that count under one name in one store add up.
+func TestSharedStore(t *testing.T) {
+	store := NewMemoryStore()
+	run(t, "tally/a", `{store: shared, logs: {m: {description: First.}}}`, hostWith(store), logs(2, nil))
+	run(t, "tally/b", `{store: shared, logs: {m: {description: Second., unit: "1"}}}`, hostWith(store), logs(3, nil))
+	assert.Equal(t, 5, store.Get(`["m",{"service.name":"checkout"},{}]`))
+	assert.Equal(t, []Description{{Metric: "m", Description: "Second.", Unit: "1"}}, store.Descriptions())
+}
+
+func TestStoreIsNotThere(t *testing.T) {
+	for id, want := range map[string]error{"missing": ErrStoreNotFound, "other": ErrNotAStore} {
+		p, err := NewFactory().CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), testConfig(t, "store: "+id), consumertest.NewNop())
+		require.NoError(t, err)
+		err = p.Start(t.Context(), hostWith(NewMemoryStore()))
+		require.ErrorIs(t, err, want)
+		assert.ErrorContains(t, err, `"`+id+`"`)
+		require.NoError(t, p.Shutdown(t.Context()))
+	}
+}
+
+// After a restart the limit counts the same keys as before: who was admitted stays, and nobody else is.
+func TestLimitHoldsOverRestarts(t *testing.T) {
+	const yaml = `{store: shared, resource_attributes: [], logs: {m: {attributes: [{key: v}], cardinality_limit: 3}}}`
+	value := func(from int) plog.Logs {
+		return logs(3, func(i int, r plog.LogRecord) { r.Attributes().PutInt("v", int64(from+i)) })
+	}
+	store := NewMemoryStore()
+	store.Inc("not a key")
+	run(t, "tally", yaml, hostWith(store), value(0), value(3))
+	run(t, "tally", yaml, hostWith(store), value(6), value(0))
+	for v := range 3 {
+		assert.Equal(t, 2, store.Get(fmt.Sprintf(`["m",{},{"v":%d}]`, v)))
+	}
+	assert.Equal(t, 6, store.Get(`["m",{},{"otel.metric.overflow":true}]`))
+	_, keys := sumOf(t, store)
+	assert.Equal(t, 3+1+1, keys)
+}
+
+func TestRestore(t *testing.T) {
+	a, b := NewMemoryStore(), NewMemoryStore()
+	a.Add("k", 5)
+	for total, err := range a.Totals(t.Context()) {
+		require.NoError(t, err)
+		b.Restore(total)
+		b.Inc("k")
+		for got, err := range b.Totals(t.Context()) {
+			require.NoError(t, err)
+			assert.Equal(t, 6, got.Value)
+			assert.Equal(t, 5, got.Restored)
+			assert.True(t, total.Start.Equal(got.Start))
+		}
+	}
+	assert.Equal(t, 6, b.Get("k"))
+}
