@@ -1,0 +1,38 @@
+package memorystore
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+)
+
+const defaultFlushInterval = time.Second
+
+// Config is the configuration of the extension.
+type Config struct {
+	// Storage is the id of the storage extension that keeps the totals over restarts. nil = they live in memory alone
+	// and begin at 0 with each start of the Collector.
+	Storage *component.ID `mapstructure:"storage"`
+
+	// FlushInterval is how often what has changed is written to the storage, and so how much counting a crash may
+	// lose; it must be positive. Without `storage` nothing is written.
+	FlushInterval time.Duration `mapstructure:"flush_interval"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+var errNotPositive = errors.New("must be positive")
+
+func createDefaultConfig() component.Config { return &Config{FlushInterval: defaultFlushInterval} }
+
+// Validate returns every mistake.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.FlushInterval <= 0 {
+		errs = append(errs, fmt.Errorf("`flush_interval` %w, found %s", errNotPositive, c.FlushInterval))
+	}
+	return errors.Join(errs...)
+}

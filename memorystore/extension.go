@@ -1,0 +1,134 @@
+package memorystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+var (
+	errStorageNotFound = errors.New("storage extension not found; is it listed under service::extensions?")
+	errNotAStorage     = errors.New("extension is not a storage")
+)
+
+// memoryExtension owns a store, and what keeps it.
+type memoryExtension struct {
+	cfg      *Config
+	settings extension.Settings
+	memory   *tallyprocessor.MemoryStore
+	store    *store // memory, kept in the storage; nil without `storage`
+
+	// set by Start
+	numbers *numbers
+	loop    *loop
+}
+
+var _ tallyprocessor.StoreExtension = (*memoryExtension)(nil)
+
+func newExtension(set extension.Settings, cfg *Config) *memoryExtension {
+	e := &memoryExtension{cfg: cfg, settings: set}
+	if cfg.Storage == nil {
+		e.memory = tallyprocessor.NewMemoryStore()
+		return e
+	}
+	e.store = newStore()
+	e.memory = e.store.MemoryStore
+	return e
+}
+
+// MetricStore returns the store, the same at every call.
+func (e *memoryExtension) MetricStore() tallyprocessor.MetricStore {
+	if e.store == nil {
+		return e.memory
+	}
+	return e.store
+}
+
+// Dependencies makes the Collector start the storage before the store, and shut it down after it. The interface is
+// extensioncapabilities.Dependent.
+func (e *memoryExtension) Dependencies() []component.ID {
+	if e.cfg.Storage == nil {
+		return nil
+	}
+	return []component.ID{*e.cfg.Storage}
+}
+
+// Start reads the state from the storage and begins to keep it. What it starts ends in Shutdown, not with ctx.
+func (e *memoryExtension) Start(ctx context.Context, host component.Host) error {
+	n, err := newNumbers(e.settings, e.memory)
+	if err != nil {
+		return fmt.Errorf("start tally_memory: %w", err)
+	}
+	e.numbers = n
+	if e.store == nil {
+		return nil
+	}
+	if e.loop, err = e.open(ctx, host); err != nil {
+		return fmt.Errorf("start tally_memory: %w", errors.Join(err, e.Shutdown(ctx)))
+	}
+	e.store.loop.Store(e.loop)
+	return nil
+}
+
+// Shutdown writes what has changed and gives the storage back.
+func (e *memoryExtension) Shutdown(ctx context.Context) error {
+	var err error
+	if e.loop != nil {
+		err = e.loop.stop(ctx)
+		e.loop = nil
+	}
+	if e.numbers != nil {
+		e.numbers.builder.Shutdown()
+		e.numbers = nil
+	}
+	return err
+}
+
+func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop, error) {
+	client, err := e.client(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	v := newSaver(client, e.settings.ID.String(), e.store)
+	damages, err := v.load(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("`storage` is %q: %w", e.cfg.Storage, err), v.close(ctx))
+	}
+	for _, d := range damages {
+		e.numbers.damaged.Add(1)
+		e.settings.Logger.Error("A part of the stored totals cannot be read. The one before it is used, if there is one.",
+			zap.String("slot", d.name), zap.String("set_aside_as", d.aside), zap.Error(d.err))
+	}
+	l := startLoop(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, numbers: e.numbers})
+	if len(damages) > 0 {
+		_ = l.flushNow(ctx) // sets them aside; health reports the error, and the next flush tries again
+	}
+	return l, nil
+}
+
+func (e *memoryExtension) client(ctx context.Context, host component.Host) (client storage.Client, err error) {
+	id := *e.cfg.Storage
+	found, ok := host.GetExtensions()[id]
+	if !ok {
+		return nil, fmt.Errorf("`storage` is %q: %w", id, errStorageNotFound)
+	}
+	ext, ok := found.(storage.Extension)
+	if !ok {
+		return nil, fmt.Errorf("`storage` is %q: %w", id, errNotAStorage)
+	}
+	err = guard(func() error {
+		client, err = ext.GetClient(ctx, component.KindExtension, e.settings.ID, "")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("`storage` is %q: open client: %w", id, err)
+	}
+	return client, nil
+}

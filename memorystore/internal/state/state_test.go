@@ -1,0 +1,196 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew; never for a version that was released")
+
+const owner = "tally_memory/main"
+
+// inBucket returns n keys of a bucket in ascending order.
+func inBucket(section, n int) []string {
+	var keys []string
+	for i := 0; len(keys) < n; i++ {
+		key := `["m",{},{"n":` + strings.Repeat("1", i%7+1) + hex.EncodeToString(binary.AppendUvarint(nil, uint64(i))) + `}]`
+		if Bucket(key) == section {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func bucketBlob() Blob {
+	keys := inBucket(17, 3)
+	return Blob{Owner: owner, Section: 17, Generation: 3, Entries: []Entry{
+		{Key: keys[0], Value: 1, Start: 1_700_000_000_000_000_001, Last: 1_700_000_000_000_000_002},
+		{Key: keys[1], Value: 300, Start: -1, Last: math.MaxInt64},
+		{Key: keys[2], Value: math.MaxInt, Start: math.MinInt64, Last: 0},
+	}}
+}
+
+func metaBlob() Blob {
+	b := Blob{Owner: owner, Section: Meta, Generation: math.MaxUint64, Descriptions: []Description{
+		{"", "", ""}, {"log.record.count", "The number of log records observed.", "{record}"},
+	}}
+	b.Generations[0], b.Generations[17], b.Generations[255] = 1, 3, math.MaxUint64
+	return b
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, b := range []Blob{
+		bucketBlob(), metaBlob(), {Owner: "", Section: 0, Generation: 1, Entries: []Entry{}},
+	} {
+		got, err := Decode(Encode(b), b.Owner, b.Section)
+		require.NoError(t, err)
+		assert.Equal(t, b, got)
+	}
+}
+
+func TestGoldenVersion1(t *testing.T) {
+	for name, b := range map[string]Blob{"bucket": bucketBlob(), "meta": metaBlob()} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", "v1-"+name+".bin")
+			if *update {
+				require.NoError(t, os.WriteFile(path, Encode(b), 0o600))
+			}
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			got, err := Decode(data, owner, b.Section)
+			require.NoError(t, err)
+			assert.Equal(t, b, got)
+			assert.Equal(t, data, Encode(b))
+		})
+	}
+}
+
+func TestBucketsAndNamesAreForEver(t *testing.T) {
+	assert.Equal(t, 0x99, Bucket("")) // xxHash64 of the empty string is ef46db3751d8e999
+	assert.Equal(t, "b000.0", Name(0, 0))
+	assert.Equal(t, "b255.1", Name(255, 1))
+	assert.Equal(t, "meta.1", Name(Meta, 1))
+}
+
+func TestEveryBitFlipAndTruncationIsDamage(t *testing.T) {
+	for _, b := range []Blob{bucketBlob(), metaBlob()} {
+		data := Encode(b)
+		for i := range len(data) * 8 {
+			data[i/8] ^= 1 << (i % 8)
+			_, err := Decode(data, owner, b.Section)
+			require.ErrorIs(t, err, ErrDamaged, "bit %d", i)
+			data[i/8] ^= 1 << (i % 8)
+		}
+		for n := range data {
+			_, err := Decode(data[:n], owner, b.Section)
+			require.ErrorIs(t, err, ErrDamaged, "%d bytes", n)
+		}
+		_, err := Decode(append(data, 0), owner, b.Section)
+		require.ErrorIs(t, err, ErrDamaged)
+		_, err = Decode(append(data, data...), owner, b.Section)
+		require.ErrorIs(t, err, ErrDamaged)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	keys := inBucket(17, 2)
+	blob := func(change func(*Blob)) []byte {
+		b := bucketBlob()
+		change(&b)
+		return Encode(b)
+	}
+	patched := func(at int, bytes ...byte) []byte {
+		data := Encode(bucketBlob())
+		data = data[:len(data)-checksumSize]
+		copy(data[at:], bytes)
+		return appendChecksum(data)
+	}
+	version := len(magic)
+	for name, tt := range map[string]struct {
+		data []byte
+		want error
+	}{
+		"newer":           {patched(version, 0, 2), ErrNewer},
+		"newest":          {patched(version, 0xff, 0xff), ErrNewer},
+		"version 0":       {patched(version, 0, 0), ErrDamaged},
+		"other kind":      {patched(version+3, 'T'), ErrForeign},
+		"other owner":     {blob(func(b *Blob) { b.Owner = "tally_memory/other" }), ErrForeign},
+		"no owner":        {blob(func(b *Blob) { b.Owner = "" }), ErrForeign},
+		"other section":   {blob(func(b *Blob) { b.Section = 18 }), ErrForeign},
+		"meta":            {Encode(metaBlob()), ErrForeign},
+		"other layout":    {patched(version+2+len(kind)+1+len(owner)+1+2, 2, 0), ErrForeign},
+		"generation 0":    {blob(func(b *Blob) { b.Generation = 0 }), ErrDamaged},
+		"value 0":         {blob(func(b *Blob) { b.Entries[0].Value = 0 }), ErrDamaged},
+		"negative value":  {blob(func(b *Blob) { b.Entries[0].Value = -1 }), ErrDamaged},
+		"key twice":       {blob(func(b *Blob) { b.Entries[1].Key = b.Entries[0].Key }), ErrDamaged},
+		"out of order":    {blob(func(b *Blob) { b.Entries[0].Key, b.Entries[1].Key = keys[1], keys[0] }), ErrDamaged},
+		"key elsewhere":   {blob(func(b *Blob) { b.Entries = []Entry{{Key: inBucket(18, 1)[0], Value: 1}} }), ErrDamaged},
+		"text":            {[]byte("hello, world; this is not a state"), ErrDamaged},
+		"empty":           {[]byte{}, ErrDamaged},
+		"header alone":    {appendChecksum([]byte(magic + "\x00\x01")), ErrDamaged},
+		"long uvarint":    {appendChecksum(append(header(17), 0x80, 0)), ErrDamaged},
+		"huge count":      {appendChecksum(append(header(17), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)), ErrDamaged},
+		"overlong number": {appendChecksum(append(header(17), bytes.Repeat([]byte{0xff}, 11)...)), ErrDamaged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode(tt.data, owner, 17)
+			require.ErrorIs(t, err, tt.want)
+		})
+	}
+	_, err := Decode(append(append([]byte(nil), Encode(metaBlob())...), 1), owner, Meta)
+	require.ErrorIs(t, err, ErrDamaged)
+}
+
+// header returns a blob up to its body.
+func header(section int) []byte {
+	size := len(magic) + 2 + 1 + len(kind) + 1 + len(owner) + 2 + 2 + 8
+	return Encode(Blob{Owner: owner, Section: section, Generation: 1})[:size]
+}
+
+func TestDescriptionsOutOfOrder(t *testing.T) {
+	b := metaBlob()
+	slices.Reverse(b.Descriptions)
+	_, err := Decode(Encode(b), owner, Meta)
+	require.ErrorIs(t, err, ErrDamaged)
+}
+
+func TestAllocDecodeIsBoundedByTheInput(t *testing.T) {
+	// a count that the bytes after it cannot hold asks for no memory
+	data := appendChecksum(append(binary.AppendUvarint(header(17), 1<<40), make([]byte, 100)...))
+	assert.Less(t, testing.AllocsPerRun(10, func() { _, _ = Decode(data, owner, 17) }), 20.0)
+}
+
+// FuzzDecode: it never panics, and whatever decodes encodes to the same bytes. The fuzzer cannot guess a checksum, so
+// the input is tried with a right one as well, and as a body behind a right header.
+func FuzzDecode(f *testing.F) {
+	for _, b := range []Blob{bucketBlob(), metaBlob()} {
+		data := Encode(b)
+		f.Add(data)
+		f.Add(data[:len(data)-checksumSize])
+		f.Add(data[len(header(17)) : len(data)-checksumSize])
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, section := range []int{17, Meta} {
+			for _, input := range [][]byte{
+				data, appendChecksum(slices.Clone(data)), appendChecksum(append(header(section), data...)),
+			} {
+				b, err := Decode(input, owner, section)
+				if err == nil && !bytes.Equal(Encode(b), input) {
+					t.Fatalf("%x decodes to %v, which encodes to %x", input, b, Encode(b))
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,248 @@
+package memorystore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+)
+
+var (
+	errRefused = errors.New("refuse the state in the storage, which stays as it is; give this extension a `storage`, or " +
+		"that storage a directory, of its own, or run the newer version of tally that wrote the state")
+	errLost  = errors.New("state is missing, or older than the last flush")
+	errPanic = errors.New("storage panicked")
+)
+
+// saver keeps a store in a storage client. It is serial; the store may be counted in meanwhile.
+type saver struct {
+	client storage.Client
+	owner  string
+	store  *store
+
+	saved   [state.Sections]slot
+	pending []*storage.Operation // sets aside what load found damaged; goes ahead of the next flush
+}
+
+// slot is where the last complete state of a section is.
+type slot struct {
+	generation uint64 // 0 = there is none
+	number     int
+}
+
+// damage is a part of the state that load could not read.
+type damage struct {
+	name  string // of the slot
+	aside string // where its bytes go; empty when there are none
+	err   error
+}
+
+// loaded is what was found in the slots of all sections.
+type loaded struct {
+	blobs   [state.Sections]state.Blob // generation 0 = none
+	damages []damage
+	broken  sections // have a damage
+}
+
+func newSaver(client storage.Client, owner string, s *store) *saver {
+	v := &saver{client: client, owner: owner, store: s}
+	for section := range v.saved {
+		v.saved[section].number = state.Slots - 1 // so the first write goes to slot 0
+	}
+	return v
+}
+
+// load fills the store from the storage and returns what was damaged. The next flush sets that aside and writes the
+// sections that it was part of anew. An error means that nothing was read, written or restored.
+func (v *saver) load(ctx context.Context) ([]damage, error) {
+	values, err := v.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var l loaded
+	for section := range values {
+		if err := v.choose(&l, section, values[section]); err != nil {
+			return nil, err // the first is enough: all slots of one storage have one writer
+		}
+	}
+	v.compareWithMeta(&l)
+	v.restore(&l)
+	return l.damages, nil
+}
+
+func (v *saver) read(ctx context.Context) (values [state.Sections][state.Slots][]byte, err error) {
+	ops := make([]*storage.Operation, 0, state.Sections*state.Slots)
+	for section := range state.Sections {
+		for number := range state.Slots {
+			ops = append(ops, storage.GetOperation(state.Name(section, number)))
+		}
+	}
+	if err := guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+		return values, fmt.Errorf("read state: %w", err)
+	}
+	for i, op := range ops {
+		values[i/state.Slots][i%state.Slots] = op.Value
+	}
+	return values, nil
+}
+
+// choose takes the valid slot of the highest generation.
+func (v *saver) choose(l *loaded, section int, values [state.Slots][]byte) error {
+	for number, value := range values {
+		if value == nil {
+			continue
+		}
+		name := state.Name(section, number)
+		b, err := state.Decode(value, v.owner, section)
+		switch {
+		case errors.Is(err, state.ErrDamaged):
+			l.broken[section] = true
+			l.damages = append(l.damages, v.setAside(name, value, err))
+		case err != nil:
+			return fmt.Errorf("%w: slot %s: %w", errRefused, name, err)
+		case b.Generation > l.blobs[section].Generation:
+			l.blobs[section] = b
+			v.saved[section] = slot{generation: b.Generation, number: number}
+		}
+	}
+	return nil
+}
+
+// setAside moves the bytes of a slot to a name that nobody reads.
+func (v *saver) setAside(name string, value []byte, err error) damage {
+	d := damage{name: name, aside: fmt.Sprintf("damaged.%s.%d", name, time.Now().UnixNano()), err: err}
+	v.pending = append(v.pending, storage.SetOperation(d.aside, value), storage.DeleteOperation(name))
+	return d
+}
+
+// compareWithMeta finds the buckets whose last flush is not there although no slot is damaged: a storage that is
+// damaged itself loses slots.
+func (v *saver) compareWithMeta(l *loaded) {
+	for section, generation := range l.blobs[state.Meta].Generations {
+		found := &v.saved[section]
+		if found.generation >= generation {
+			continue
+		}
+		if !l.broken[section] {
+			l.broken[section] = true
+			l.damages = append(l.damages, damage{
+				name: state.Name(section, 1-found.number),
+				err:  fmt.Errorf("%w: found generation %d instead of %d", errLost, found.generation, generation),
+			})
+		}
+		found.generation = generation // the next one must be later
+	}
+}
+
+func (v *saver) restore(l *loaded) {
+	for _, b := range l.blobs {
+		for _, e := range b.Entries {
+			v.store.MemoryStore.Restore(tallyprocessor.Total{
+				Key: e.Key, Value: e.Value, Start: time.Unix(0, e.Start), Last: time.Unix(0, e.Last),
+			})
+		}
+		for _, d := range b.Descriptions {
+			v.store.MemoryStore.Describe(tallyprocessor.Description(d))
+		}
+	}
+	v.store.markAll(&l.broken)
+}
+
+// flush writes what has changed; wrote says whether there was anything. After an error all of it counts as changed
+// still, and the next flush writes to the same slots, so the last complete state is never touched.
+func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
+	dirty, found := v.store.takeDirty()
+	if !found && len(v.pending) == 0 {
+		return false, nil
+	}
+	dirty[state.Meta] = true // it has the generations of the others
+	if err := v.write(ctx, &dirty); err != nil {
+		v.store.markAll(&dirty)
+		return true, fmt.Errorf("write state: %w", err)
+	}
+	v.pending = nil
+	return true, nil
+}
+
+func (v *saver) write(ctx context.Context, dirty *sections) error {
+	blobs, err := v.collect(ctx, dirty)
+	if err != nil {
+		return err
+	}
+	saved := v.saved
+	ops := slices.Clone(v.pending)
+	for section, in := range dirty { // Meta is the last
+		if !in {
+			continue
+		}
+		next := slot{generation: saved[section].generation + 1, number: 1 - saved[section].number}
+		saved[section] = next
+		b := state.Blob{Owner: v.owner, Section: section, Generation: next.generation, Entries: blobs[section]}
+		if section == state.Meta {
+			b.Descriptions = v.descriptions()
+			for i := range b.Generations {
+				b.Generations[i] = saved[i].generation
+			}
+		}
+		ops = append(ops, storage.SetOperation(state.Name(section, next.number), state.Encode(b)))
+	}
+	if err := guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+		return err
+	}
+	v.saved = saved
+	return nil
+}
+
+// collect returns the entries of the dirty buckets, ascending by key; Meta has none.
+func (v *saver) collect(ctx context.Context, dirty *sections) (entries [state.Sections][]state.Entry, err error) {
+	for t, err := range v.store.Totals(ctx) {
+		if err != nil {
+			return entries, err
+		}
+		if section := state.Bucket(t.Key); dirty[section] {
+			entries[section] = append(entries[section],
+				state.Entry{Key: t.Key, Value: t.Value, Start: t.Start.UnixNano(), Last: t.Last.UnixNano()})
+		}
+	}
+	for _, list := range entries {
+		slices.SortFunc(list, func(a, b state.Entry) int { return strings.Compare(a.Key, b.Key) })
+	}
+	return entries, nil
+}
+
+func (v *saver) descriptions() []state.Description {
+	var list []state.Description
+	for _, d := range v.store.Descriptions() {
+		list = append(list, state.Description(d))
+	}
+	slices.SortFunc(list, func(a, b state.Description) int { return cmp.Compare(a.Metric, b.Metric) })
+	return list
+}
+
+func (v *saver) close(ctx context.Context) error {
+	if err := guard(func() error { return v.client.Close(ctx) }); err != nil {
+		return fmt.Errorf("close storage client: %w", err)
+	}
+	return nil
+}
+
+// guard calls the storage and returns its panic as an error: a damaged file makes some of them panic, or fault where
+// the file is mapped into memory and has become shorter.
+func guard(call func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+		}
+	}()
+	return call()
+}

@@ -1,0 +1,77 @@
+package memorystore
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/memorystore/internal/metadata"
+)
+
+// numbers are the extension's own metrics. They are read when somebody collects.
+type numbers struct {
+	builder *metadata.TelemetryBuilder
+
+	flushes      atomic.Int64
+	flushErrors  atomic.Int64
+	damaged      atomic.Int64
+	failingSince atomic.Int64 // Unix time in nanoseconds; 0 = the storage works
+}
+
+func newNumbers(set extension.Settings, totals tallyprocessor.Lister) (*numbers, error) {
+	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	n := &numbers{builder: b}
+	id := metric.WithAttributeSet(attribute.NewSet(attribute.String("extension", set.ID.String())))
+	one := func(load func() int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(load(), id)
+			return nil
+		}
+	}
+	err = errors.Join(
+		b.RegisterExtensionTallyMemoryFlushesCallback(one(n.flushes.Load)),
+		b.RegisterExtensionTallyMemoryFlushErrorsCallback(one(n.flushErrors.Load)),
+		b.RegisterExtensionTallyMemoryStateDamagedCallback(one(n.damaged.Load)),
+		b.RegisterExtensionTallyMemoryKeysCallback(func(ctx context.Context, o metric.Int64Observer) error {
+			keys, err := count(ctx, totals)
+			o.Observe(keys, id)
+			return err
+		}),
+		b.RegisterExtensionTallyMemoryUnsavedSecondsCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(n.unsavedSeconds(), id)
+			return nil
+		}),
+	)
+	if err != nil {
+		b.Shutdown()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *numbers) unsavedSeconds() float64 {
+	since := n.failingSince.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since)).Seconds()
+}
+
+func count(ctx context.Context, totals tallyprocessor.Lister) (keys int64, err error) {
+	for _, err := range totals.Totals(ctx) {
+		if err != nil {
+			return keys, err
+		}
+		keys++
+	}
+	return keys, nil
+}
