@@ -25,6 +25,8 @@ test: setup build .tools/telemetrygen generated tidy ## Pass all tests
 	TALLY_TEST_GATES=pdata.useProtoPooling go test -race -count=1 -timeout 10m .
 	@echo "--- again, allocation budgets without the race detector"
 	go test -run Alloc $$(go list ./... | grep -v /e2e)
+	@echo "--- beside the peers"
+	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./...
 
 .PHONY: setup
@@ -45,6 +47,10 @@ fuzz: ## Fuzz each target for FUZZTIME (30s)
 	  done; \
 	done
 
+.PHONY: kills
+kills: build ## Kill the Collector KILLS (200) times under load and check its totals each time
+	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -timeout 30m -run SIGKILL ./e2e
+
 .PHONY: bench
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem -count $${COUNT:-5} .
@@ -63,6 +69,7 @@ generate: ## Write the generated files
 	@scripts/generate.sh
 	go mod tidy
 	cd tools && go mod tidy
+	cd bench && go mod tidy
 
 .PHONY: generated
 generated: ## Fail when generating would change a file
@@ -72,6 +79,7 @@ generated: ## Fail when generating would change a file
 tidy: ## Fail when tidying would change go.mod or go.sum
 	go mod tidy -diff
 	cd tools && go mod tidy -diff
+	cd bench && go mod tidy -diff
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -5,6 +5,7 @@ set -euo pipefail
 missing=()
 command -v gcc > /dev/null || missing+=(gcc libc6-dev) # the race detector links C
 command -v awk > /dev/null || missing+=(mawk)
+command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
