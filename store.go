@@ -61,6 +61,12 @@ type Opener interface {
 	Opened() time.Time
 }
 
+// Saturater is implemented by a MetricStore that can tell that a total has reached the largest int.
+type Saturater interface {
+	// Saturated returns how many additions a total could not take in full.
+	Saturated() int64
+}
+
 // Description is what a backend shows of a metric.
 type Description struct {
 	Metric      string // its name
@@ -83,12 +89,14 @@ type Total struct {
 // shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
 const shardCount = 64
 
-// MemoryStore is a MetricStore in memory. It implements Adder, Lister, Describer and Opener, is safe for concurrent use,
+// MemoryStore is a MetricStore in memory. It implements Adder, Lister, Describer, Opener and Saturater, is safe for concurrent use,
 // and never forgets a key: the cardinality limit of the processor is what bounds it.
 type MemoryStore struct {
 	seed   maphash.Seed
 	opened time.Time
 	shards [shardCount]shard
+
+	saturated atomic.Int64
 
 	// mu guards descriptions.
 	mu           sync.Mutex
@@ -115,6 +123,7 @@ var (
 	_ Lister      = (*MemoryStore)(nil)
 	_ Describer   = (*MemoryStore)(nil)
 	_ Opener      = (*MemoryStore)(nil)
+	_ Saturater   = (*MemoryStore)(nil)
 )
 
 // NewMemoryStore returns an empty MemoryStore.
@@ -137,7 +146,9 @@ func (s *MemoryStore) Add(key string, n int) {
 	}
 	now := time.Now()
 	t := s.counter(key, now)
-	t.add(int64(n))
+	if !t.add(int64(n)) {
+		s.saturated.Add(1)
+	}
 	t.last.Store(now.UnixNano())
 }
 
@@ -174,6 +185,9 @@ func (s *MemoryStore) Descriptions() []Description {
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.descriptions))
 }
+
+// Saturated returns how many additions a total could not take in full.
+func (s *MemoryStore) Saturated() int64 { return s.saturated.Load() }
 
 // Opened returns when the store was made.
 func (s *MemoryStore) Opened() time.Time { return s.opened }
@@ -229,15 +243,16 @@ func (s *shard) appendTotals(list []Total) []Total {
 	return list
 }
 
-func (t *total) add(n int64) {
+// add adds n, and says whether there was room for all of it.
+func (t *total) add(n int64) bool {
 	for {
 		old := t.value.Load()
-		sum := old + n
+		sum, fits := old+n, true
 		if sum < old {
-			sum = math.MaxInt64
+			sum, fits = math.MaxInt64, false
 		}
 		if t.value.CompareAndSwap(old, sum) {
-			return
+			return fits
 		}
 	}
 }

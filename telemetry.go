@@ -115,6 +115,12 @@ func (n *numbers) register(t *tally) error {
 		{b.RegisterProcessorTallyKeysAppliedCallback, one(n.keys.Load)},
 		{b.RegisterProcessorTallyValuesCutCallback, one(n.cutValues.Load)},
 		{b.RegisterProcessorTallyStoreErrorsCallback, one(n.storeErrors.Load)},
+		{b.RegisterProcessorTallyStoreSaturationsCallback, one(func() int64 {
+			if s, ok := t.store.(Saturater); ok {
+				return s.Saturated()
+			}
+			return 0
+		})},
 		{b.RegisterProcessorTallyQueueSizeCallback, one(func() int64 { return int64(len(t.pool.places)) })},
 		{b.RegisterProcessorTallyQueueCapacityCallback, one(func() int64 { return int64(cap(t.pool.places)) })},
 		{b.RegisterProcessorTallyRecordsCountedCallback, each(func(i int) int64 {

@@ -218,6 +218,7 @@ func TestMemoryStoreSaturates(t *testing.T) {
 	s.Add("k", math.MaxInt)
 	s.Inc("k")
 	assert.Equal(t, math.MaxInt, s.Get("k"))
+	assert.EqualValues(t, 1, s.Saturated())
 	s.Add("k", -1)
 	s.Add("k", 0)
 	assert.Equal(t, math.MaxInt, s.Get("k"))

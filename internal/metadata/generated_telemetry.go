@@ -41,6 +41,7 @@ type TelemetryBuilder struct {
 	ProcessorTallyRecordsOverflowed metric.Int64ObservableCounter
 	ProcessorTallyRecordsReceived   metric.Int64ObservableCounter
 	ProcessorTallyStoreErrors       metric.Int64ObservableCounter
+	ProcessorTallyStoreSaturations  metric.Int64ObservableCounter
 	ProcessorTallyValuesCut         metric.Int64ObservableCounter
 }
 
@@ -235,6 +236,21 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyStoreErrorsCallback(cb me
 	return nil
 }
 
+// RegisterProcessorTallyStoreSaturationsCallback sets callback for observable ProcessorTallyStoreSaturations metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyStoreSaturationsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyStoreSaturations, obs: o})
+		return nil
+	}, builder.ProcessorTallyStoreSaturations)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorTallyValuesCutCallback sets callback for observable ProcessorTallyValuesCut metric.
 func (builder *TelemetryBuilder) RegisterProcessorTallyValuesCutCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -355,6 +371,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_tally_store_errors",
 		metric.WithDescription("Number of failures of the store, and panics of a worker. [Alpha]"),
 		metric.WithUnit("{error}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallyStoreSaturations, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_store_saturations",
+		metric.WithDescription("Number of additions that a total of the store, at the largest int64, could not take in full. Processors that share a store show the same number. [Alpha]"),
+		metric.WithUnit("{addition}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyValuesCut, err = builder.meter.Int64ObservableCounter(
