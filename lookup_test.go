@@ -78,7 +78,7 @@ func TestStoreIsNotThere(t *testing.T) {
 
 // After a restart the limit counts the same keys as before: who was admitted stays, and nobody else is.
 func TestLimitHoldsOverRestarts(t *testing.T) {
-	const yaml = `{store: shared, resource_attributes: [], logs: {m: {attributes: [{key: v}], cardinality_limit: 3}}}`
+	const yaml = `{store: shared, queue: {num_consumers: 1}, resource_attributes: [], logs: {m: {attributes: [{key: v}], cardinality_limit: 3}}}`
 	value := func(from int) plog.Logs {
 		return logs(3, func(i int, r plog.LogRecord) { r.Attributes().PutInt("v", int64(from+i)) })
 	}
