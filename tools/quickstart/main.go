@@ -128,6 +128,9 @@ func render(families map[string]*dto.MetricFamily) string {
 	})
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	if len(rows) > 0 {
+		fmt.Fprintf(w, "METRIC\t%10s\tLABELS\n", "TOTAL")
+	}
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%10.0f\t%s\n", r.metric, r.total, r.labels)
 	}
