@@ -75,11 +75,12 @@ func newPublished(set processor.Settings, metrics []namedMetric, store MetricSto
 	}
 }
 
-// add publishes a key of metric i that was not published before. It is called before the key is first counted.
-func (p *published) add(i int, key string) {
+// add publishes a key of metric i that was not published before. It is called before the key is first counted; an error
+// leaves the key counted and not shown.
+func (p *published) add(i int, key string) error {
 	decoded, err := identity.Decode(key)
 	if err != nil {
-		panic(err) // a key of our own making; the worker recovers, counts and logs it
+		return err
 	}
 	labels := p.labels(decoded)
 	set := attribute.NewSet(labels...)
@@ -89,19 +90,22 @@ func (p *published) add(i int, key string) {
 	defer p.mu.Unlock()
 	if s, ok := p.series[name]; ok {
 		s.page.join(s, key)
-		return
+		return nil
 	}
 	s := &publishedSeries{keys: []string{key}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
-	s.page = p.pageWithRoom(i)
+	if s.page, err = p.pageWithRoom(i); err != nil {
+		return err
+	}
 	s.page.append(s)
 	p.series[name] = s
+	return nil
 }
 
 // pageWithRoom returns the last page of metric i, or a new one behind it.
-func (p *published) pageWithRoom(i int) *page {
+func (p *published) pageWithRoom(i int) (*page, error) {
 	pages := p.pages[i]
 	if n := len(pages); n > 0 && pages[n-1].len() < pageSize {
-		return pages[n-1]
+		return pages[n-1], nil
 	}
 	pg := &page{}
 	meter := p.provider.Meter(metadata.ScopeName, metric.WithInstrumentationAttributes(
@@ -116,10 +120,10 @@ func (p *published) pageWithRoom(i int) *page {
 		return nil
 	}, counter)
 	if err != nil {
-		panic(err) // only for a foreign instrument; the worker recovers, counts and logs it
+		return nil, err
 	}
 	p.pages[i] = append(pages, pg)
-	return pg
+	return pg, nil
 }
 
 // stop ends the publication.

@@ -257,3 +257,15 @@ func TestScrapesWhileCounting(t *testing.T) {
 	settle(t, p)
 	assert.Len(t, page.scrape("c"), 6000)
 }
+
+// A key that cannot be published is an error of the publication, and nothing else's.
+func TestUnpublishableKey(t *testing.T) {
+	page := newMetricsPage(t)
+	set := processortest.NewNopSettings(metadata.Type)
+	set.MeterProvider = page.provider
+	p := newPublished(set, []namedMetric{{name: "m"}}, NewMemoryStore())
+	require.Error(t, p.add(0, "not a key"))
+	require.NoError(t, p.add(0, `["m",{},{}]`))
+	assert.Len(t, page.scrape("m"), 1)
+	require.NoError(t, p.stop())
+}

@@ -309,7 +309,9 @@ func (t *tally) resolve(w *worker, b *extract.Batch, i, metric int, records int6
 		t.numbers.overflowed(metric, records)
 	}
 	if v.New && t.totals != nil {
-		t.totals.add(metric, v.Key)
+		if err := t.totals.add(metric, v.Key); err != nil {
+			t.logger.Error("A key is counted and not published", zap.String("metric", t.metrics[metric].name), zap.Error(err))
+		}
 	}
 	return v.Key
 }
