@@ -67,6 +67,43 @@ type Saturater interface {
 	Saturated() int64
 }
 
+// Forgetter is implemented by a MetricStore that drops keys which were not counted for a while, so that a flood of
+// short-lived keys does not fill it for ever. What it drops stays in the balance: the total of a metric is the sum over
+// its keys and what is forgotten of it.
+type Forgetter interface {
+	// ForgetAfter returns how long a key is idle before it is dropped; 0 = for ever.
+	ForgetAfter() time.Duration
+	// AroundForget registers around, which the store calls, from any goroutine, whenever it is about to drop keys: around
+	// must call drop once, which drops them and returns those that it dropped. So whoever counts can keep every Add apart
+	// from that. unregister ends it; around is not called after it has returned.
+	AroundForget(around func(drop func() (keys []string))) (unregister func())
+	// Forgotten returns what was dropped, by metric; keys that are not tally's are under "". The caller owns the result.
+	Forgotten() map[string]Forgotten
+}
+
+// Forgotten is what a store has dropped of a metric.
+type Forgotten struct {
+	Keys  int // how often a key was dropped, since the store was opened
+	Total int // the sum of the totals that they had, kept as long as totals are
+}
+
+// OverflowKeeper is implemented by a MetricStore that remembers which keys beyond a limit are counted under overflow keys
+// most, in bounded memory. Their texts are log content: they are for an operator to ask for, and never exported.
+type OverflowKeeper interface {
+	// Overflowed notes that n, which is positive, was added under an overflow key of metric, instead of under key.
+	Overflowed(metric, key string, n int)
+	// Overflows returns the heaviest keys noted for a metric, in descending order of their estimate, at most limit of
+	// them.
+	Overflows(metric string, limit int) []Overflow
+}
+
+// Overflow is a key that was counted under an overflow key.
+type Overflow struct {
+	Key      string
+	Estimate int // of what would have been its total, never below it: at most MaxError above
+	MaxError int
+}
+
 // Description is what a backend shows of a metric.
 type Description struct {
 	Metric      string // its name
