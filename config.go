@@ -1,6 +1,7 @@
 package tallyprocessor
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -44,9 +45,9 @@ type Config struct {
 	// empty = none.
 	ResourceAttributes []string `mapstructure:"resource_attributes"`
 
-	// ErrorMode says what becomes of a record on which an OTTL condition fails. With `ignore` (the default) and
-	// `silent` it is not counted, with and without a log line. With `propagate` its batch is refused with a
-	// permanent error before it is forwarded.
+	// ErrorMode says what becomes of a record on which an OTTL condition or expression fails. With `ignore` (the default)
+	// and `silent` it is not counted, with and without a log line. With `propagate` its batch is refused with a permanent
+	// error before it is forwarded.
 	ErrorMode ottl.ErrorMode `mapstructure:"error_mode"`
 
 	// AttributeValueLengthLimit is the longest string value in a key, in bytes; a longer one is cut at a character
@@ -58,6 +59,14 @@ type Config struct {
 	KeyLengthLimit int `mapstructure:"key_length_limit"`
 
 	Queue QueueConfig `mapstructure:"queue"`
+
+	// ForgetAfter is how long a key of the private store is idle before it is dropped, and its slot free. 0 = it never is.
+	// With a Store that is for the store to say.
+	ForgetAfter time.Duration `mapstructure:"forget_after"`
+
+	// LogOverflowedKeys allows the log lines about a full limit to name the keys that were counted under an overflow key
+	// most. They are log content.
+	LogOverflowedKeys bool `mapstructure:"log_overflowed_keys"`
 
 	// Store is the id of the extension whose store to count in. nil = a private store in memory, whose totals are on
 	// the Collector's own telemetry.
@@ -75,7 +84,7 @@ type Config struct {
 type MetricConfig struct {
 	Description string `mapstructure:"description"`
 
-	// Unit of the metric; empty = `{record}`.
+	// Unit of the metric; empty = `{record}`, or `By` for a Value of `bytes`, or `1` for any other Value.
 	Unit string `mapstructure:"unit"`
 
 	// Conditions are OTTL conditions on a log record. A record that meets any of them is counted. Empty = all.
@@ -83,6 +92,10 @@ type MetricConfig struct {
 
 	// Attributes are what to count by: one total for each distinct set of their values. Empty = one total.
 	Attributes []AttributeConfig `mapstructure:"attributes"`
+
+	// Value is what a record adds: empty = 1, `bytes` = its size in OTLP's protobuf encoding, else an OTTL expression
+	// that yields a number which is neither negative nor fractional.
+	Value string `mapstructure:"value"`
 
 	// CardinalityLimit is how many distinct keys the metric has before further ones are counted under overflow
 	// keys. nil = 10000, 0 = no limit.
@@ -94,11 +107,22 @@ type MetricConfig struct {
 
 // AttributeConfig is one attribute to count by.
 type AttributeConfig struct {
-	// Key is the name of an attribute of the record, or else of its scope, or else of its resource.
+	// Key is the name of an attribute of the record, or else of its scope, or else of its resource. With Value it is but
+	// a name. Without, `*` in it stands for any text: each attribute of the record whose name matches is one to count by.
 	Key string `mapstructure:"key"`
 
-	// DefaultValue is a string, number or bool for records that have no such attribute. nil = do not count those.
+	// Value is an OTTL expression that yields the value, instead of a look-up.
+	Value string `mapstructure:"value"`
+
+	// DefaultValue is a string, number or bool for records that have no such attribute. nil = do not count those, unless
+	// the attribute is Optional.
 	DefaultValue any `mapstructure:"default_value"`
+
+	// Optional counts records that have no such attribute under a key without it.
+	Optional bool `mapstructure:"optional"`
+
+	// KeepOnOverflow makes the attribute a part of the overflow key.
+	KeepOnOverflow bool `mapstructure:"keep_on_overflow"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -179,11 +203,15 @@ var (
 	errTwice       = errors.New("is named twice")
 	errReserved    = errors.New("is reserved")
 	errScalar      = errors.New("must be a string, an integer, a finite number or a bool")
+
+	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
+	errGlobDefault     = errors.New("a `key` with `*` has none: a record without such attributes is counted without them")
+	errNotOurStore     = errors.New("it is for the private store; set it at the extension that `store` names")
 )
 
 // Validate returns all mistakes, each with its YAML key and the value found.
 func (c *Config) Validate() error {
-	parser, err := newConditionParser()
+	parser, err := newParser()
 	if err != nil {
 		return err
 	}
@@ -206,35 +234,62 @@ func (c *Config) Validate() error {
 	if err := new(OverflowPolicy).UnmarshalText([]byte(c.Queue.OnOverflow)); err != nil {
 		errs = append(errs, fmt.Errorf("`queue::on_overflow`: %w", err))
 	}
+	switch {
+	case c.ForgetAfter < 0:
+		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNegative))
+	case c.ForgetAfter > 0 && c.Store != nil:
+		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNotOurStore))
+	}
 	if c.ShutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("`shutdown_timeout` is %v: %w", c.ShutdownTimeout, errNotPositive))
 	}
 	return errors.Join(errs...)
 }
 
-func (m MetricConfig) validate(path, name string, parser *extract.ConditionParser) error {
+func (m MetricConfig) validate(path, name string, parser *extract.Parser) error {
 	var errs []error
 	if name == "" {
 		errs = append(errs, fmt.Errorf("`logs`: name of a metric: %w", errEmpty))
 	}
 	for i, condition := range m.Conditions {
-		if _, err := parser.Parse(condition); err != nil {
+		if _, err := parser.Condition(condition); err != nil {
 			errs = append(errs, fmt.Errorf("`%s::conditions::%d` is %q: %w", path, i, condition, err))
 		}
+	}
+	if _, err := m.amount(parser); err != nil {
+		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, m.Value, err))
 	}
 	names := make([]string, len(m.Attributes))
 	for i, a := range m.Attributes {
 		names[i] = a.Key
-		if _, err := a.defaultValue(); err != nil {
-			errs = append(errs, fmt.Errorf("`%s::attributes::%d::default_value` is %v: %w", path, i, a.DefaultValue, err))
-		}
-		if a.Key == extract.OverflowAttribute {
-			errs = append(errs, fmt.Errorf("`%s::attributes::%d::key` is %q: %w", path, i, a.Key, errReserved))
-		}
+		errs = append(errs, a.validate(fmt.Sprintf("%s::attributes::%d", path, i), parser))
 	}
 	errs = append(errs, validateNames(path+"::attributes", names))
 	if m.CardinalityLimit != nil {
 		errs = append(errs, atLeast(path+"::cardinality_limit", *m.CardinalityLimit, 0))
+	}
+	return errors.Join(errs...)
+}
+
+func (a AttributeConfig) validate(path string, parser *extract.Parser) error {
+	var errs []error
+	compiled, err := a.compile(parser)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, a.Value, err))
+	}
+	_, err = a.defaultValue()
+	switch {
+	case err != nil:
+	case a.DefaultValue != nil && a.Optional:
+		err = errOptionalDefault
+	case a.DefaultValue != nil && a.Value == "" && extract.IsGlob(compiled):
+		err = errGlobDefault
+	}
+	if err != nil {
+		errs = append(errs, fmt.Errorf("`%s::default_value` is %v: %w", path, a.DefaultValue, err))
+	}
+	if a.Key == extract.OverflowAttribute {
+		errs = append(errs, fmt.Errorf("`%s::key` is %q: %w", path, a.Key, errReserved))
 	}
 	return errors.Join(errs...)
 }
@@ -306,12 +361,46 @@ func (c *Config) metrics() []namedMetric {
 	list := make([]namedMetric, 0, len(c.Logs))
 	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
 		m := namedMetric{name, c.Logs[name]}
-		if m.Unit == "" {
-			m.Unit = defaultUnit
-		}
+		m.Unit = cmp.Or(m.Unit, m.defaultUnit())
 		list = append(list, m)
 	}
 	return list
+}
+
+// valueBytes is the Value of a metric that adds up the sizes of records.
+const valueBytes = "bytes"
+
+// defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds.
+func (m MetricConfig) defaultUnit() string {
+	switch m.Value {
+	case "":
+		return defaultUnit
+	case valueBytes:
+		return "By"
+	}
+	return "1"
+}
+
+// amount compiles Value.
+func (m MetricConfig) amount(parser *extract.Parser) (extract.Amount, error) {
+	switch m.Value {
+	case "":
+		return extract.Amount{}, nil
+	case valueBytes:
+		return extract.Amount{Bytes: true}, nil
+	}
+	expression, err := parser.Expression(m.Value)
+	return extract.Amount{Expression: expression}, err
+}
+
+// compile compiles all but the default.
+func (a AttributeConfig) compile(parser *extract.Parser) (extract.Attribute, error) {
+	made := extract.Attribute{Key: a.Key, Optional: a.Optional, KeepOnOverflow: a.KeepOnOverflow}
+	var err error
+	if a.Value != "" {
+		made.Expression, err = parser.Expression(a.Value)
+	}
+	return made, err
 }
 
 func (m MetricConfig) cardinalityLimit() int {
@@ -332,38 +421,53 @@ func (c *Config) MetricNames() []string {
 
 // extractor compiles the configuration.
 func (c *Config) extractor() (*extract.Extractor, error) {
-	parser, err := newConditionParser()
+	parser, err := newParser()
 	if err != nil {
 		return nil, err
 	}
 	settings := extract.Settings{
 		ResourceAttributes: c.ResourceAttributes,
 		ValueLengthLimit:   c.AttributeValueLengthLimit,
+		KeyLengthLimit:     c.KeyLengthLimit,
 		StopOnError:        c.ErrorMode == ottl.PropagateError,
 	}
 	for _, m := range c.metrics() {
-		made := extract.Metric{Name: m.name}
-		for _, text := range m.Conditions {
-			condition, err := parser.Parse(text)
-			if err != nil {
-				return nil, fmt.Errorf("`logs::%s::conditions`: %w", m.name, err)
-			}
-			made.Conditions = append(made.Conditions, condition)
-		}
-		for _, a := range m.Attributes {
-			fallback, err := a.defaultValue()
-			if err != nil {
-				return nil, fmt.Errorf("`logs::%s::attributes`: %w", m.name, err)
-			}
-			made.Attributes = append(made.Attributes, extract.Attribute{Key: a.Key, Default: fallback})
+		made, err := m.compile(parser)
+		if err != nil {
+			return nil, fmt.Errorf("`logs::%s`: %w", m.name, err)
 		}
 		settings.Metrics = append(settings.Metrics, made)
 	}
 	return extract.New(settings), nil
 }
 
-// newConditionParser returns a parser that says nothing of its own: what is wrong with a condition is in its error,
-// and what fails on a record is for the processor to count and log.
-func newConditionParser() (*extract.ConditionParser, error) {
-	return extract.NewConditionParser(component.TelemetrySettings{Logger: zap.NewNop()})
+func (m namedMetric) compile(parser *extract.Parser) (made extract.Metric, err error) {
+	made.Name = m.name
+	if made.Amount, err = m.amount(parser); err != nil {
+		return made, err
+	}
+	for _, text := range m.Conditions {
+		condition, err := parser.Condition(text)
+		if err != nil {
+			return made, err
+		}
+		made.Conditions = append(made.Conditions, condition)
+	}
+	for _, a := range m.Attributes {
+		attribute, err := a.compile(parser)
+		if err != nil {
+			return made, err
+		}
+		if attribute.Default, err = a.defaultValue(); err != nil {
+			return made, err
+		}
+		made.Attributes = append(made.Attributes, attribute)
+	}
+	return made, nil
+}
+
+// newParser returns a parser that says nothing of its own: what is wrong with a condition or an expression is in its
+// error, and what fails on a record is for the processor to count and log.
+func newParser() (*extract.Parser, error) {
+	return extract.NewParser(component.TelemetrySettings{Logger: zap.NewNop()})
 }

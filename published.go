@@ -45,11 +45,13 @@ type published struct {
 	mu     sync.Mutex
 	series map[string]*publishedSeries // by metric and Prometheus labels
 	pages  [][]*page                   // by metric
+	room   [][]*page                   // by metric: those that may have room
 }
 
 // publishedSeries is one series, usually of one key.
 type publishedSeries struct {
 	page    *page
+	index   int // in page.series
 	keys    []string
 	options []metric.ObserveOption
 }
@@ -72,19 +74,17 @@ func newPublished(set processor.Settings, metrics []namedMetric, store MetricSto
 		store:    store,
 		series:   map[string]*publishedSeries{},
 		pages:    make([][]*page, len(metrics)),
+		room:     make([][]*page, len(metrics)),
 	}
 }
 
 // add publishes a key of metric i that was not published before. It is called before the key is first counted; an error
 // leaves the key counted and not shown.
 func (p *published) add(i int, key string) error {
-	decoded, err := identity.Decode(key)
+	name, set, err := p.seriesOf(i, key)
 	if err != nil {
 		return err
 	}
-	labels := p.labels(decoded)
-	set := attribute.NewSet(labels...)
-	name := fmt.Sprint(i, seriesName(set))
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,12 +101,43 @@ func (p *published) add(i int, key string) error {
 	return nil
 }
 
-// pageWithRoom returns the last page of metric i, or a new one behind it.
-func (p *published) pageWithRoom(i int) (*page, error) {
-	pages := p.pages[i]
-	if n := len(pages); n > 0 && pages[n-1].len() < pageSize {
-		return pages[n-1], nil
+// remove ends the publication of a key of metric i.
+func (p *published) remove(i int, key string) {
+	name, _, err := p.seriesOf(i, key)
+	if err != nil {
+		return // it was not added either
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.series[name]
+	if !ok || !s.page.drop(s, key) {
+		return
+	}
+	delete(p.series, name)
+	if !slices.Contains(p.room[i], s.page) {
+		p.room[i] = append(p.room[i], s.page)
+	}
+}
+
+// seriesOf returns the name of the series of a key of metric i, and its labels.
+func (p *published) seriesOf(i int, key string) (name string, labels attribute.Set, err error) {
+	decoded, err := identity.Decode(key)
+	if err != nil {
+		return "", labels, err
+	}
+	labels = attribute.NewSet(p.labels(decoded)...)
+	return fmt.Sprint(i, seriesName(labels)), labels, nil
+}
+
+// pageWithRoom returns a page of metric i that has room, or a new one.
+func (p *published) pageWithRoom(i int) (*page, error) {
+	for n := len(p.room[i]); n > 0; n = len(p.room[i]) {
+		if pg := p.room[i][n-1]; pg.len() < pageSize {
+			return pg, nil
+		}
+		p.room[i] = p.room[i][:n-1]
+	}
+	pages := p.pages[i]
 	pg := &page{}
 	meter := p.provider.Meter(metadata.ScopeName, metric.WithInstrumentationAttributes(
 		attribute.String(processorLabel, p.id), attribute.Int("page", len(pages)),
@@ -123,6 +154,7 @@ func (p *published) pageWithRoom(i int) (*page, error) {
 		return nil, err
 	}
 	p.pages[i] = append(pages, pg)
+	p.room[i] = append(p.room[i], pg)
 	return pg, nil
 }
 
@@ -148,7 +180,23 @@ func (pg *page) len() int {
 func (pg *page) append(s *publishedSeries) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
+	s.index = len(pg.series)
 	pg.series = append(pg.series, s)
+}
+
+// drop takes a key from a series, and says whether the series is gone since it was the last.
+func (pg *page) drop(s *publishedSeries, key string) bool {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if s.keys = slices.DeleteFunc(s.keys, func(k string) bool { return k == key }); len(s.keys) > 0 {
+		return false
+	}
+	last := len(pg.series) - 1
+	moved := pg.series[last]
+	pg.series[s.index], moved.index = moved, s.index
+	pg.series[last] = nil
+	pg.series = pg.series[:last]
+	return true
 }
 
 func (pg *page) join(s *publishedSeries, key string) {

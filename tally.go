@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"go.opentelemetry.io/collector/consumer"
@@ -23,26 +22,31 @@ import (
 
 var errLost = errors.New("shut down before all records were counted")
 
-// logInterval is the least time between two log lines about records that are not counted.
-const logInterval = 10 * time.Second
+var errNeedsAdder = errors.New("store cannot add more than 1 at once, which a metric with a `value` needs: it does not implement Adder")
 
 // tally is what counts for one component id: a queue with its workers, a store, the limits of its metrics, and the
 // numbers it tells about itself.
 type tally struct {
-	logger    *zap.Logger
-	metrics   []namedMetric
-	logErrors bool
-	keyLimit  int
+	logger   *zap.Logger
+	metrics  []namedMetric
+	keyLimit int
 
-	store    MetricStore
-	adder    Adder // the store, if it can add n at once
-	limiters []*cardinality.Limiter
-	pool     *pool
-	numbers  *numbers
-	totals   *published // nil when the store is not ours
+	store     MetricStore
+	adder     Adder          // the store, if it can add n at once
+	overflows OverflowKeeper // the store, if it remembers what overflows
+	limiters  []*cardinality.Limiter
+	pool      *pool
+	numbers   *numbers
+	explain   *explainer
+	totals    *published // nil when the store is not ours
 
-	panicLogged sync.Once
-	errorLogged atomic.Int64 // Unix time in nanoseconds
+	// forgetting keeps apart counting, for which it is read-locked, and the store's dropping of keys: a key is in the
+	// store and in its limiter, or in neither.
+	forgetting    sync.RWMutex
+	stopForgetter func()
+
+	logOverflows bool
+	panicLogged  sync.Once
 }
 
 // startTally returns a running tally; its workers do not end with ctx but with shutdown. A nil store makes it count in a
@@ -51,17 +55,25 @@ func startTally(
 	ctx context.Context, set processor.Settings, cfg *Config, store MetricStore, x *extract.Extractor,
 ) (*tally, error) {
 	t := &tally{
-		logger:    set.Logger,
-		metrics:   cfg.metrics(),
-		logErrors: cfg.ErrorMode == ottl.IgnoreError,
-		keyLimit:  cfg.KeyLengthLimit,
-		store:     store,
+		logger:        set.Logger,
+		metrics:       cfg.metrics(),
+		keyLimit:      cfg.KeyLengthLimit,
+		store:         store,
+		stopForgetter: func() {},
+		logOverflows:  cfg.LogOverflowedKeys,
 	}
+	t.explain = newExplainer(set.Logger, cfg.ErrorMode == ottl.SilentError, t.metrics, x)
 	if t.store == nil {
 		t.store = NewMemoryStore()
 		t.totals = newPublished(set, t.metrics, t.store)
 	}
 	t.adder, _ = t.store.(Adder)
+	t.overflows, _ = t.store.(OverflowKeeper)
+	for _, m := range t.metrics {
+		if m.Value != "" && t.adder == nil {
+			return nil, fmt.Errorf("`logs::%s::value` is %q: %w", m.name, m.Value, errNeedsAdder)
+		}
+	}
 	for i, m := range t.metrics {
 		t.limiters = append(t.limiters, cardinality.NewLimiter(m.cardinalityLimit(), x.LastKey(i)))
 	}
@@ -71,6 +83,7 @@ func startTally(
 	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply)
 	var err error
 	if t.numbers, err = newNumbers(set, t); err != nil {
+		t.stopForgetter()
 		return nil, err
 	}
 	t.pool.start(context.WithoutCancel(ctx))
@@ -78,12 +91,16 @@ func startTally(
 }
 
 // introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
-// before, and stay so.
+// before, and stay so until the store forgets them.
 func (t *tally) introduce(ctx context.Context) error {
-	numbers := map[string]int{}
+	numbers := t.numbersOfMetrics()
+	if f, ok := t.store.(Forgetter); ok {
+		t.stopForgetter = f.AroundForget(func(drop func() []string) { t.forget(numbers, drop) })
+	}
+	t.forgetting.Lock() // no key is dropped between its listing and its entry in a limiter
+	defer t.forgetting.Unlock()
 	describer, _ := t.store.(Describer)
-	for i, m := range t.metrics {
-		numbers[m.name] = i
+	for _, m := range t.metrics {
 		if describer != nil {
 			describer.Describe(Description{Metric: m.name, Description: m.Description, Unit: m.Unit})
 		}
@@ -107,6 +124,32 @@ func (t *tally) introduce(ctx context.Context) error {
 	return nil
 }
 
+func (t *tally) numbersOfMetrics() map[string]int {
+	numbers := map[string]int{}
+	for i, m := range t.metrics {
+		numbers[m.name] = i
+	}
+	return numbers
+}
+
+// forget lets the store drop keys while nobody counts, and frees what stood for them.
+func (t *tally) forget(numbers map[string]int, drop func() []string) {
+	t.forgetting.Lock()
+	defer t.forgetting.Unlock()
+	for _, text := range drop() {
+		key, err := identity.Decode(text)
+		if err != nil {
+			continue // somebody else's key
+		}
+		if i, ours := numbers[key.Metric]; ours {
+			t.limiters[i].Forget(text)
+			if t.totals != nil {
+				t.totals.remove(i, text)
+			}
+		}
+	}
+}
+
 func isOverflow(k identity.Key) bool {
 	return slices.ContainsFunc(k.Attributes, func(a identity.Attribute) bool { return a.Name == extract.OverflowAttribute })
 }
@@ -114,6 +157,7 @@ func isOverflow(k identity.Key) bool {
 // shutdown applies what is queued, flushes the store, and returns what could not be done before ctx ended.
 func (t *tally) shutdown(ctx context.Context) error {
 	t.pool.shutdown(ctx)
+	t.leaveForgetter(ctx)
 	var errs []error
 	for i, m := range t.metrics {
 		if _, _, lost := t.pool.ledger(i); lost > 0 {
@@ -126,6 +170,29 @@ func (t *tally) shutdown(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// leaveForgetter ends the part that t has in the store's forgetting. That waits for a worker which the store has not let
+// go, if there is one, but not longer than ctx.
+func (t *tally) leaveForgetter(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.stopForgetter()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// forgotten returns what the store has dropped of metric i.
+func (t *tally) forgotten(i int) Forgotten {
+	f, ok := t.store.(Forgetter)
+	if !ok {
+		return Forgotten{}
+	}
+	return f.Forgotten()[t.metrics[i].name]
 }
 
 // withdraw takes what a tally tells off the Collector's telemetry. That is not for shutdown to do: the Collector pushes
@@ -149,7 +216,7 @@ func (t *tally) consume(ctx context.Context, logs plog.Logs, x *extract.Extracto
 	defer t.numbers.leave(records)
 
 	if err := ctx.Err(); err != nil {
-		t.numbers.notCounted(rejected, records)
+		t.noneCounted(rejected, records)
 		return err
 	}
 	waited, err := t.pool.reserve(ctx)
@@ -161,10 +228,10 @@ func (t *tally) consume(ctx context.Context, logs plog.Logs, x *extract.Extracto
 		if err := t.forward(ctx, logs, records, next); err != nil {
 			return err
 		}
-		t.numbers.notCounted(skipped, records)
+		t.noneCounted(skipped, records)
 		return nil
 	case err != nil:
-		t.numbers.notCounted(rejected, records)
+		t.noneCounted(rejected, records)
 		return err
 	}
 	return t.count(ctx, logs, records, x, next)
@@ -187,7 +254,7 @@ func (t *tally) count(
 	}()
 	batch, err := x.Extract(ctx, logs)
 	if err != nil {
-		t.numbers.notCounted(rejected, records)
+		t.noneCounted(rejected, records)
 		return consumererror.NewPermanent(err)
 	}
 	if err := t.forward(ctx, logs, records, next); err != nil {
@@ -206,7 +273,7 @@ func (t *tally) forward(ctx context.Context, logs plog.Logs, records int64, next
 	accepted := false
 	defer func() {
 		if !accepted {
-			t.numbers.notCounted(refusedDownstream, records)
+			t.noneCounted(refusedDownstream, records)
 		}
 	}()
 	err := next.ConsumeLogs(ctx, logs)
@@ -216,19 +283,31 @@ func (t *tally) forward(ctx context.Context, logs plog.Logs, records int64, next
 
 // note enters which records of an accepted batch are not counted, and why.
 func (t *tally) note(b *extract.Batch) {
-	t.numbers.extracted(b.NotCounted())
-	metric, err := b.ConditionError()
-	if err == nil || !t.logErrors {
-		return
+	for i, n := range b.NotCounted() {
+		t.notCounted(i, condition, n.Condition)
+		t.notCounted(i, missingAttribute, n.MissingAttribute)
+		t.notCounted(i, conditionError, n.ConditionError)
+		t.notCounted(i, valueError, n.ValueError)
 	}
-	now, last := time.Now().UnixNano(), t.errorLogged.Load()
-	if now-last < int64(logInterval) || !t.errorLogged.CompareAndSwap(last, now) {
-		return
+	t.explain.batch(b)
+	if metric, err := b.Error(); err != nil {
+		t.explain.failed(metric, err)
 	}
-	// What OTTL says may quote the record, so it is for those who ask for it.
-	t.logger.Warn("Records are not counted because a condition failed on them; the error is logged at level debug",
-		zap.String("metric", t.metrics[metric].name))
-	t.logger.Debug("A condition failed on a record", zap.String("metric", t.metrics[metric].name), zap.Error(err))
+}
+
+// noneCounted enters records that no metric counts.
+func (t *tally) noneCounted(r reason, records int64) {
+	for i := range t.metrics {
+		t.notCounted(i, r, records)
+	}
+}
+
+// notCounted enters records that metric i does not count.
+func (t *tally) notCounted(i int, r reason, records int64) {
+	if records > 0 {
+		t.numbers.notCounted(i, r, records)
+		t.explain.notCounted(i, r, records)
+	}
 }
 
 // apply takes the counts of a batch to the store. It runs on a worker.
@@ -247,7 +326,7 @@ func (t *tally) apply(w *worker, b *extract.Batch) {
 // applyFrom applies the series of a batch from start on, and returns with which to go on. That is not the end of the
 // batch when the store, or anything else here, has panicked: then what is left of the series at fault has failed.
 func (t *tally) applyFrom(w *worker, b *extract.Batch, start int) (next int, goOn bool) {
-	i, left := start, int64(0)
+	i, left := start, int64(0) // records of series i that are not settled
 	var metric int
 	defer func() {
 		p := recover()
@@ -264,14 +343,22 @@ func (t *tally) applyFrom(w *worker, b *extract.Batch, start int) (next int, goO
 	if !w.mayGoOn() {
 		return i, false
 	}
+	t.forgetting.RLock()
+	defer t.forgetting.RUnlock()
 	for ; i < b.Len(); i++ {
-		metric, left = b.Series(i)
-		key := t.resolve(w, b, i, metric, left)
+		series := b.Series(i)
+		metric, left = series.Metric, series.Records
+		key := t.resolve(w, b, i, series)
 		if t.adder != nil {
-			t.adder.Add(key, int(left))
+			for amount := series.Amount; amount > 0; {
+				n := min(amount, math.MaxInt)
+				t.adder.Add(key, int(n))
+				amount -= n
+			}
 			if !w.settle(metric, left, 0) {
 				return i, false
 			}
+			t.numbers.addAmount(metric, series.Amount)
 			continue
 		}
 		for left > 0 {
@@ -286,10 +373,14 @@ func (t *tally) applyFrom(w *worker, b *extract.Batch, start int) (next int, goO
 }
 
 // resolve returns the key under which series i of a batch is counted: its own, or an overflow key.
-func (t *tally) resolve(w *worker, b *extract.Batch, i, metric int, records int64) string {
+func (t *tally) resolve(w *worker, b *extract.Batch, i int, series extract.Series) string {
+	metric := series.Metric
 	limiter := t.limiters[metric]
-	w.key = b.AppendKey(w.key[:0], i)
-	fits := t.keyLimit == 0 || len(w.key) <= t.keyLimit
+	fits := !series.TooLong
+	if fits {
+		w.key = b.AppendKey(w.key[:0], i)
+		fits = t.keyLimit == 0 || len(w.key) <= t.keyLimit
+	}
 	if fits {
 		if key, known := limiter.Lookup(w.key); known {
 			return key
@@ -306,7 +397,10 @@ func (t *tally) resolve(w *worker, b *extract.Batch, i, metric int, records int6
 		v = limiter.Overflow(w.overflow)
 	}
 	if v.Overflowed {
-		t.numbers.overflowed(metric, records)
+		t.overflow(w, series, fits)
+	}
+	if v.New {
+		t.numbers.keyLength(len(v.Key))
 	}
 	if v.New && t.totals != nil {
 		if err := t.totals.add(metric, v.Key); err != nil {
@@ -314,4 +408,21 @@ func (t *tally) resolve(w *worker, b *extract.Batch, i, metric int, records int6
 		}
 	}
 	return v.Key
+}
+
+// overflow notes that a series is counted under an overflow key instead of under w.key, if that fits.
+func (t *tally) overflow(w *worker, series extract.Series, fits bool) {
+	i := series.Metric
+	t.numbers.overflowed(i, series.Records)
+	name := t.metrics[i].name
+	var worst func() []Overflow
+	if t.overflows != nil {
+		if fits && series.Amount > 0 {
+			t.overflows.Overflowed(name, string(w.key), int(min(series.Amount, math.MaxInt)))
+		}
+		if t.logOverflows {
+			worst = func() []Overflow { return t.overflows.Overflows(name, shownOverflows) }
+		}
+	}
+	t.explain.overflowed(i, worst)
 }

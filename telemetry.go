@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
@@ -18,8 +17,9 @@ type reason int
 
 const (
 	condition         reason = iota // no condition was met
-	missingAttribute                // an attribute without a default was absent
+	missingAttribute                // an attribute that is neither optional nor has a default was absent
 	conditionError                  // a condition failed
+	valueError                      // an expression failed, or yielded no amount that can be added
 	skipped                         // the queue was full and the policy is to skip
 	refusedDownstream               // the next consumer did not accept the batch
 	rejected                        // tally refused the batch before it was forwarded
@@ -32,6 +32,7 @@ var reasonNames = [reasons]string{
 	condition:         "condition",
 	missingAttribute:  "missing_attribute",
 	conditionError:    "condition_error",
+	valueError:        "value_error",
 	skipped:           "skipped",
 	refusedDownstream: "refused_downstream",
 	rejected:          "rejected",
@@ -51,6 +52,7 @@ type numbers struct {
 	keys        atomic.Int64
 	cutValues   atomic.Int64
 	storeErrors atomic.Int64
+	longestKey  atomic.Int64 // in bytes
 
 	metrics []metricNumbers
 }
@@ -62,6 +64,7 @@ type metricNumbers struct {
 
 	notCounted [reasons]atomic.Int64
 	overflowed atomic.Int64
+	amount     atomic.Int64 // where it is not the number of records
 }
 
 // newNumbers returns the numbers of t and registers what reads them.
@@ -137,6 +140,17 @@ func (n *numbers) register(t *tally) error {
 			_, keys := t.limiters[i].Len()
 			return int64(keys)
 		})},
+		{b.RegisterProcessorTallyCardinalityLimitCallback, each(func(i int) int64 { return int64(t.limiters[i].Limit()) })},
+		{b.RegisterProcessorTallyLongestKeyCallback, one(n.longestKey.Load)},
+		{b.RegisterProcessorTallyAmountCountedCallback, each(func(i int) int64 {
+			if t.metrics[i].Value != "" {
+				return n.metrics[i].amount.Load()
+			}
+			counted, _, _ := t.pool.ledger(i)
+			return counted
+		})},
+		{b.RegisterProcessorTallyAmountForgottenCallback, each(func(i int) int64 { return int64(t.forgotten(i).Total) })},
+		{b.RegisterProcessorTallyKeysForgottenCallback, each(func(i int) int64 { return int64(t.forgotten(i).Keys) })},
 		{b.RegisterProcessorTallyRecordsNotCountedCallback, func(_ context.Context, o metric.Int64Observer) error {
 			for i := range n.metrics {
 				for r := range reasons {
@@ -191,30 +205,26 @@ func (n *numbers) waited(d time.Duration) {
 	n.builder.ProcessorTallyQueueWaitDuration.Record(context.Background(), d.Seconds(), n.byTally)
 }
 
-// notCounted enters records that no metric counts.
-func (n *numbers) notCounted(r reason, records int64) {
-	for i := range n.metrics {
-		n.metrics[i].notCounted[r].Add(records)
-	}
-}
-
-// extracted enters what the extraction did not count.
-func (n *numbers) extracted(list []extract.NotCounted) {
-	for i, c := range list {
-		if c == (extract.NotCounted{}) {
-			continue
-		}
-		m := &n.metrics[i]
-		m.notCounted[condition].Add(c.Condition)
-		m.notCounted[missingAttribute].Add(c.MissingAttribute)
-		m.notCounted[conditionError].Add(c.ConditionError)
-	}
-}
+// notCounted enters records that metric i does not count.
+func (n *numbers) notCounted(i int, r reason, records int64) { n.metrics[i].notCounted[r].Add(records) }
 
 func (n *numbers) applied(keys, cutValues int64) {
 	n.batches.Add(1)
 	n.keys.Add(keys)
 	n.cutValues.Add(cutValues)
+}
+
+// addAmount enters what was added for metric i.
+func (n *numbers) addAmount(i int, amount int64) { n.metrics[i].amount.Add(amount) }
+
+// keyLength enters the length of a new key.
+func (n *numbers) keyLength(bytes int) {
+	for {
+		old := n.longestKey.Load()
+		if int64(bytes) <= old || n.longestKey.CompareAndSwap(old, int64(bytes)) {
+			return
+		}
+	}
 }
 
 func (n *numbers) overflowed(i int, records int64) { n.metrics[i].overflowed.Add(records) }

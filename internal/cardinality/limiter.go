@@ -6,7 +6,7 @@ import "sync"
 // Limiter decides under which key an increment of one metric is counted. The first Limit keys are counted under
 // themselves. Further ones are counted under an overflow key of their resource, as long as there are no more than
 // Limit of those either, and then under one last key. So a metric has at most 2*Limit+1 keys, and a key, once
-// admitted, is never counted elsewhere.
+// admitted, is never counted elsewhere until it is forgotten.
 //
 // A Limiter is safe for concurrent use.
 type Limiter struct {
@@ -39,6 +39,17 @@ func (l *Limiter) Restore(key string, overflow bool) {
 		l.set.keys[key] = key
 	}
 }
+
+// Forget frees the slot of a key, also of an overflow key, which then is as one that was never counted. The caller sees to
+// it that nobody counts under a Verdict for it any more.
+func (l *Limiter) Forget(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set.forget(key, l.last)
+}
+
+// Limit returns how many keys, and how many overflow keys besides the last one, are admitted; 0 = no limit.
+func (l *Limiter) Limit() int { return l.set.limit }
 
 // LastKey returns the key under which the Limiter counts what fits nowhere else.
 func (l *Limiter) LastKey() string { return l.last }
@@ -120,6 +131,15 @@ func (s *set) admitLast(last string) Verdict {
 	isNew := !s.lastUsed
 	s.lastUsed = true
 	return Verdict{Key: last, New: isNew, Overflowed: true}
+}
+
+func (s *set) forget(key, last string) {
+	if key == last {
+		s.lastUsed = false
+		return
+	}
+	delete(s.keys, key)
+	delete(s.overflow, key)
 }
 
 func (s *set) overflowKeys() int {

@@ -2,7 +2,7 @@ package extract
 
 import (
 	"encoding/binary"
-	"slices"
+	"iter"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
@@ -14,14 +14,15 @@ import (
 // of the OpenTelemetry metrics SDK specification (section "Overflow attribute").
 const OverflowAttribute = "otel.metric.overflow"
 
-// overflowMember is the attributes part of every overflow key.
-var overflowMember = []byte(`{"` + OverflowAttribute + `":true}]`)
+// overflowMember is what marks an overflow key.
+const overflowMember = `"` + OverflowAttribute + `":true`
 
 // NotCounted are the records of a batch that a metric does not count, by reason.
 type NotCounted struct {
 	Condition        int64 // no condition was met
-	MissingAttribute int64 // an attribute without a default was absent
+	MissingAttribute int64 // an attribute that is neither optional nor has a default was absent
 	ConditionError   int64 // a condition failed and none was met
+	ValueError       int64 // the expression of an attribute failed, or there was no amount that can be added
 }
 
 // Batch is what the records of one plog.Logs add up to: a count for each series. It holds nothing of the logs.
@@ -31,16 +32,20 @@ type Batch struct {
 	extractor *Extractor
 
 	resources *fold.Table // compact names and values of each distinct resource; the count is of no use
-	counts    *fold.Table // metric number, resource number, compact values of the attributes
+	counts    *fold.Table // metric number and whether the key is too long, resource number, attributes in compact form
 
 	counted    []int64 // by metric
 	notCounted []NotCounted
 
+	absences []int64 // how often each attribute of each metric had no value of its own
+
 	errMetric int
-	err       error // the first of a condition that did not count a record
+	err       error // the first that kept a record from being counted
 
 	scratch  []byte
 	selected []resourceAttribute
+	named    []namedValue
+	values   []byte // of named
 
 	// Text of the resources, made when the first key that needs it is: texts[i] = textArena[starts[i]:ends[i]].
 	textArena    []byte
@@ -55,6 +60,7 @@ func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
 		counts:     counts,
 		counted:    make([]int64, len(x.metrics)),
 		notCounted: make([]NotCounted, len(x.metrics)),
+		absences:   make([]int64, x.attributes),
 	}
 }
 
@@ -64,6 +70,7 @@ func (b *Batch) Release() {
 	b.counts.Reset()
 	clear(b.counted)
 	clear(b.notCounted)
+	clear(b.absences)
 	b.err = nil
 	b.textArena, b.starts, b.ends, b.cutValues = b.textArena[:0], b.starts[:0], b.ends[:0], 0
 	b.extractor.batches.Put(b)
@@ -79,22 +86,67 @@ func (b *Batch) addResource(attributes pcommon.Map) int {
 		b.scratch = identity.AppendCompact(b.scratch, a.value, limit)
 	}
 	clear(b.selected[:cap(b.selected)]) // keeps nothing of the logs
-	return b.resources.Add(b.scratch, 1)
+	i, _ := b.resources.Add(b.scratch, fold.Sums{})
+	return i
 }
 
-// identity returns the start of the identity of a series, in the scratch buffer: the attributes' values follow.
+// identity returns the start of the identity of a series, in the scratch buffer: its attributes follow.
 func (b *Batch) identity(metric, resource int) []byte {
-	id := binary.AppendUvarint(b.scratch[:0], uint64(metric))
-	return binary.AppendUvarint(id, uint64(resource))
+	b.scratch = appendIdentity(b.scratch[:0], metric, resource, false)
+	return b.scratch
 }
 
-func (b *Batch) add(metric int, identity []byte, n int64) {
-	b.scratch = identity
-	b.counts.Add(identity, n)
-	b.counted[metric] += n
+func appendIdentity(dst []byte, metric, resource int, tooLong bool) []byte {
+	m := uint64(metric) << 1
+	if tooLong {
+		m++
+	}
+	return binary.AppendUvarint(binary.AppendUvarint(dst, m), uint64(resource))
 }
 
-func (b *Batch) conditionError(metric int, err error) {
+// tooLong returns the identity of all series of a metric and resource whose keys are too long and that have one
+// overflow key.
+func (b *Batch) tooLong(metric, resource int, m *metric, attributes []byte) []byte {
+	id := appendIdentity(b.values[:0], metric, resource, true)
+	for i := 0; len(attributes) > 0; i++ {
+		var kept bool
+		start := attributes
+		if len(m.globs) > 0 {
+			kept, attributes = attributes[0] == keepByte(true), attributes[1:]
+			_, attributes = identity.SplitNext(attributes)
+		} else {
+			kept = m.attributes[i].keep
+		}
+		_, attributes = identity.SplitNext(attributes)
+		switch {
+		case kept:
+			id = append(id, start[:len(start)-len(attributes)]...)
+		case len(m.globs) == 0:
+			id = identity.AppendAbsent(id)
+		}
+	}
+	b.values = id
+	return id
+}
+
+// keepByte says in an identity whether overflow keeps the attribute behind it.
+func keepByte(keep bool) byte {
+	if keep {
+		return 'k'
+	}
+	return '-'
+}
+
+// add adds to a series, unless its amount would pass the largest int64.
+func (b *Batch) add(metric int, id []byte, sums fold.Sums) bool {
+	if _, ok := b.counts.Add(id, sums); !ok {
+		return false
+	}
+	b.counted[metric] += sums.Records
+	return true
+}
+
+func (b *Batch) note(metric int, err error) {
 	if b.err == nil {
 		b.errMetric, b.err = metric, err
 	}
@@ -108,50 +160,130 @@ func (b *Batch) Counted() []int64 { return b.counted }
 // valid until Release.
 func (b *Batch) NotCounted() []NotCounted { return b.notCounted }
 
-// ConditionError returns the first error of a condition that made a metric not count a record, with the number of
-// that metric; nil if there was none.
-func (b *Batch) ConditionError() (metric int, err error) { return b.errMetric, b.err }
+// Error returns the first error of a condition or an expression that made a metric not count a record, with the number
+// of that metric; nil if there was none.
+func (b *Batch) Error() (metric int, err error) { return b.errMetric, b.err }
+
+// Presence yields the attributes of a metric that were looked for in any record of the batch, by number, and whether
+// some record had it.
+func (b *Batch) Presence(metric int) iter.Seq2[int, bool] {
+	return func(yield func(attribute int, present bool) bool) {
+		m, n := &b.extractor.metrics[metric], &b.notCounted[metric]
+		reached := b.counted[metric] + n.MissingAttribute + n.ValueError
+		for i := range m.attributes {
+			if reached == 0 {
+				return
+			}
+			absent := b.absences[m.absences+i]
+			if !yield(i, absent < reached) {
+				return
+			}
+			if m.attributes[i].fallback == nil {
+				reached -= absent
+			}
+		}
+	}
+}
+
+// AttributeNames returns the names of a metric's attributes without its globs, by their numbers in Presence.
+func (x *Extractor) AttributeNames(metric int) []string {
+	var names []string
+	for _, a := range x.metrics[metric].attributes {
+		names = append(names, a.key)
+	}
+	return names
+}
 
 // Len returns the number of series.
 func (b *Batch) Len() int { return b.counts.Len() }
 
-// Series returns the metric and the count of series i.
-func (b *Batch) Series(i int) (metric int, count int64) {
-	id, count := b.counts.Entry(i)
-	m, _ := binary.Uvarint(id)
-	return int(m), count
+// Series is what the records of a batch add to one key.
+type Series struct {
+	Metric  int
+	TooLong bool // its key is longer than Settings.KeyLengthLimit for sure: it has only an overflow key
+	fold.Sums
 }
 
-// AppendKey appends the key of series i, as package identity defines it.
+// Series returns series i.
+func (b *Batch) Series(i int) Series {
+	id, sums := b.counts.Entry(i)
+	m, _ := binary.Uvarint(id)
+	return Series{Metric: int(m >> 1), TooLong: m&1 == 1, Sums: sums}
+}
+
+// AppendKey appends the key of series i, which is not TooLong, as package identity defines it.
 func (b *Batch) AppendKey(dst []byte, i int) []byte {
-	m, resource, values := b.split(i)
+	return append(b.appendMembers(dst, i, false), '}', ']')
+}
+
+// AppendOverflowKey appends the key under which series i is counted when its own is over a limit: that of its metric
+// and resource, with the overflow flag and the attributes that overflow keeps.
+func (b *Batch) AppendOverflowKey(dst []byte, i int) []byte {
+	return append(b.appendMembers(dst, i, true), '}', ']')
+}
+
+// appendMembers appends a key up to the last of its attributes: all of them, or those of the overflow key.
+func (b *Batch) appendMembers(dst []byte, i int, overflow bool) []byte {
+	m, resource, rest := b.split(i)
 	limit := b.extractor.settings.ValueLengthLimit
-	dst = b.appendKeyStart(dst, m, resource)
-	dst = append(dst, '{')
-	for n := range m.attributes {
-		if n > 0 {
+	dst = append(b.appendKeyStart(dst, m, resource), '{')
+	flagged := !overflow // the flag stands where the order of names has it
+	empty := true
+	separate := func() {
+		if !empty {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, m.attributes[n].memberName...)
+		empty = false
+	}
+	for n := 0; len(rest) > 0; n++ {
+		var kept bool
+		var name []byte
+		if len(m.globs) > 0 {
+			kept = rest[0] == keepByte(true)
+			name, rest = identity.SplitNext(rest[1:])
+		} else {
+			kept = m.attributes[n].keep
+		}
+		if overflow && !kept || identity.NextIsAbsent(rest) {
+			_, rest = identity.SplitNext(rest)
+			continue
+		}
+		if !flagged && m.isBehindFlag(n, name) {
+			flagged = true
+			separate()
+			dst = append(dst, overflowMember...)
+		}
+		separate()
+		if name == nil {
+			dst = append(dst, m.attributes[n].memberName...)
+		} else {
+			dst, _, _ = identity.AppendNextText(dst, name, 0)
+			dst = append(dst, ':')
+		}
 		var wasCut bool
-		dst, values, wasCut = identity.AppendNextText(dst, values, limit)
+		dst, rest, wasCut = identity.AppendNextText(dst, rest, limit)
 		if wasCut {
 			b.cutValues++
 		}
 	}
-	return append(dst, '}', ']')
+	if !flagged {
+		separate()
+		dst = append(dst, overflowMember...)
+	}
+	return dst
 }
 
-// AppendOverflowKey appends the key under which series i is counted when its own is over a limit: that of its metric
-// and resource, with the overflow flag.
-func (b *Batch) AppendOverflowKey(dst []byte, i int) []byte {
-	m, resource, _ := b.split(i)
-	return append(b.appendKeyStart(dst, m, resource), overflowMember...)
+// isBehindFlag says whether attribute n, or the one of that compact name, comes after the flag of an overflow key.
+func (m *metric) isBehindFlag(n int, name []byte) bool {
+	if name == nil {
+		return m.attributes[n].key > OverflowAttribute
+	}
+	return string(identity.CompactText(name)) > OverflowAttribute
 }
 
 // LastKey returns the overflow key of a metric without a resource.
 func (x *Extractor) LastKey(metric int) string {
-	return string(slices.Concat(x.metrics[metric].keyStart, []byte(`{},`), overflowMember))
+	return string(x.metrics[metric].keyStart) + `{},{` + overflowMember + `}]`
 }
 
 // CutValues returns how many values were cut, each once for every key rendered so far, and starts again at 0.
@@ -161,11 +293,11 @@ func (b *Batch) CutValues() int64 {
 	return n
 }
 
-func (b *Batch) split(i int) (m *metric, resource int, values []byte) {
+func (b *Batch) split(i int) (m *metric, resource int, attributes []byte) {
 	id, _ := b.counts.Entry(i)
 	number, n := binary.Uvarint(id)
 	r, k := binary.Uvarint(id[n:])
-	return &b.extractor.metrics[number], int(r), id[n+k:]
+	return &b.extractor.metrics[number>>1], int(r), id[n+k:]
 }
 
 func (b *Batch) appendKeyStart(dst []byte, m *metric, resource int) []byte {

@@ -16,11 +16,11 @@ import (
 
 func conditions(t testing.TB, texts ...string) []Condition {
 	t.Helper()
-	parser, err := NewConditionParser(componenttest.NewNopTelemetrySettings())
+	parser, err := NewParser(componenttest.NewNopTelemetrySettings())
 	require.NoError(t, err)
 	var list []Condition
 	for _, text := range texts {
-		c, err := parser.Parse(text)
+		c, err := parser.Condition(text)
 		require.NoError(t, err)
 		list = append(list, c)
 	}
@@ -36,10 +36,10 @@ func counts(t testing.TB, x *Extractor, ld plog.Logs) (map[string]int64, []NotCo
 	got := map[string]int64{}
 	byMetric := make([]int64, len(x.metrics))
 	for i := range b.Len() {
-		metric, n := b.Series(i)
+		series := b.Series(i)
 		key := string(b.AppendKey(nil, i))
-		got[key] += n
-		byMetric[metric] += n
+		got[key] += series.Amount
+		byMetric[series.Metric] += series.Records
 		_, err := identity.Decode(key)
 		assert.NoError(t, err, key)
 	}
@@ -156,23 +156,23 @@ func TestConditionError(t *testing.T) {
 	x := New(Settings{Metrics: []Metric{{Name: "fine"}, {Name: "m", Conditions: conditions(t, `ParseJSON(body)["a"] == 1`)}}})
 	b, err := x.Extract(t.Context(), ld)
 	require.NoError(t, err)
-	metric, conditionErr := b.ConditionError()
+	metric, conditionErr := b.Error()
 	assert.Equal(t, 1, metric)
 	require.Error(t, conditionErr)
 	b.Release()
 	b, err = x.Extract(t.Context(), plog.NewLogs())
 	require.NoError(t, err)
-	_, conditionErr = b.ConditionError()
+	_, conditionErr = b.Error()
 	assert.NoError(t, conditionErr, "nothing of it is left in the next batch")
 }
 
 func TestParseErrorSaysWhere(t *testing.T) {
-	parser, err := NewConditionParser(componenttest.NewNopTelemetrySettings())
+	parser, err := NewParser(componenttest.NewNopTelemetrySettings())
 	require.NoError(t, err)
-	_, err = parser.Parse(`attributes["a"] == == 1`)
+	_, err = parser.Condition(`attributes["a"] == == 1`)
 	assert.ErrorContains(t, err, "1:20")
 	for _, text := range []string{``, `nonsense`, `attributes["a"]`, `Unknown(body) == 1`, `span.name == "a"`, `log.nonsense == 1`, `set(body, "x")`} {
-		_, err := parser.Parse(text)
+		_, err := parser.Condition(text)
 		assert.Error(t, err, text)
 	}
 }

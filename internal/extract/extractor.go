@@ -5,7 +5,6 @@ package extract
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,7 +26,12 @@ type Settings struct {
 	// ValueLengthLimit is the longest string value in bytes; a longer one is cut. 0 = no limit.
 	ValueLengthLimit int
 
-	// StopOnError makes Extract return the first error of a condition instead of not counting the record.
+	// KeyLengthLimit is the longest key in bytes. Of a series whose key is certainly longer a Batch keeps only what its
+	// overflow key needs, so that no record takes more than a few times as much memory. 0 = no limit.
+	KeyLengthLimit int
+
+	// StopOnError makes Extract return the first error of a condition or an expression instead of not counting the
+	// record.
 	StopOnError bool
 }
 
@@ -36,13 +40,29 @@ type Metric struct {
 	Name       string
 	Conditions []Condition // a record that meets any of them is counted; none = all records
 	Attributes []Attribute
+	Amount     Amount
 }
 
-// Attribute is one dimension of a Metric: the value of Key in the record, else in its scope, else in its resource,
-// else Default. A record for which there is none of them is not counted.
+// Amount is what a record adds to its series. The zero value is 1.
+type Amount struct {
+	Bytes      bool       // the size of the record in OTLP's protobuf encoding
+	Expression Expression // what it yields
+}
+
+func (a Amount) isOne() bool { return !a.Bytes && a.Expression == nil }
+
+// Attribute is one dimension of a Metric: the value of Key in the record, else in its scope, else in its resource; with an
+// Expression, what that yields. If there is no value it is Default, or the series is one without this attribute if it
+// is Optional; else the record is not counted. An expression that fails yields no value.
+//
+// A Key with `*` in it and no Expression is a glob: each attribute of the record whose name matches it is a dimension of
+// its own. It has no Default and is always Optional.
 type Attribute struct {
-	Key     string
-	Default *identity.Value
+	Key            string
+	Expression     Expression
+	Default        *identity.Value
+	Optional       bool
+	KeepOnOverflow bool // it is part of the overflow key
 }
 
 // Extractor counts the records of batches. It is immutable and safe for concurrent use.
@@ -50,20 +70,33 @@ type Extractor struct {
 	settings Settings
 	metrics  []metric
 
+	attributes int // of all metrics, without globs
+
 	batches sync.Pool // of *Batch
 }
 
 // metric is a Metric made ready for the loop over the records, and for rendering keys.
 type metric struct {
 	conditions []Condition
-	attributes []attribute // sorted by key
+	attributes []attribute // sorted by key, without the globs
+	globs      []attribute
+	amount     Amount
 
 	keyStart []byte // the text of a key up to its resource: `["name",`
+	absences int    // where the numbers of its attributes begin in Batch.absences
+}
+
+// byLength says that records count all alike, so that their number is enough.
+func (m *metric) byLength() bool {
+	return len(m.conditions)+len(m.attributes)+len(m.globs) == 0 && m.amount.isOne()
 }
 
 type attribute struct {
 	key        string
-	fallback   []byte // compact form of the default; nil = none
+	glob       *glob
+	expression Expression
+	fallback   []byte // what stands in an identity when there is no value; nil = the record is not counted
+	keep       bool
 	memberName []byte // `"key":` as it stands in the text of a key
 }
 
@@ -78,6 +111,8 @@ func New(settings Settings) *Extractor {
 	x := &Extractor{settings: settings, metrics: make([]metric, len(settings.Metrics))}
 	for i, m := range settings.Metrics {
 		x.metrics[i] = newMetric(m, settings.ValueLengthLimit)
+		x.metrics[i].absences = x.attributes
+		x.attributes += len(x.metrics[i].attributes)
 	}
 	x.batches.New = func() any { return newBatch(x, fold.NewTable(), fold.NewTable()) }
 	return x
@@ -86,21 +121,33 @@ func New(settings Settings) *Extractor {
 func newMetric(m Metric, limit int) metric {
 	made := metric{
 		conditions: m.Conditions,
+		amount:     m.Amount,
 		keyStart:   append(identity.AppendMetric(nil, m.Name), ','),
-		attributes: make([]attribute, len(m.Attributes)),
 	}
-	for i, a := range m.Attributes {
-		made.attributes[i] = attribute{key: a.Key, memberName: append(identity.AppendString(nil, a.Key), ':')}
-		if a.Default != nil {
-			made.attributes[i].fallback = identity.AppendCompactValue(nil, *a.Default, limit)
+	for _, a := range m.Attributes {
+		if IsGlob(a) {
+			made.globs = append(made.globs, attribute{glob: newGlob(a.Key), keep: a.KeepOnOverflow})
+			continue
 		}
+		n := attribute{
+			key: a.Key, expression: a.Expression, keep: a.KeepOnOverflow,
+			memberName: append(identity.AppendString(nil, a.Key), ':'),
+		}
+		switch {
+		case a.Default != nil:
+			n.fallback = identity.AppendCompactValue(nil, *a.Default, limit)
+		case a.Optional:
+			n.fallback = identity.AppendAbsent(nil)
+		}
+		made.attributes = append(made.attributes, n)
 	}
 	slices.SortFunc(made.attributes, func(a, b attribute) int { return cmp.Compare(a.key, b.key) })
 	return made
 }
 
 // Extract counts the records of logs into a Batch that holds nothing of them. The caller owns the Batch and gives it
-// back with Release. The only error is that of a condition, under StopOnError; then there is no Batch.
+// back with Release. The only error is that of a condition
+// or an expression, under StopOnError; then there is no Batch.
 func (x *Extractor) Extract(ctx context.Context, logs plog.Logs) (*Batch, error) {
 	b := x.batches.Get().(*Batch)
 	for _, rl := range logs.ResourceLogs().All() {
@@ -121,78 +168,196 @@ func (x *Extractor) scope(ctx context.Context, b *Batch, resource int, rl plog.R
 	records := sl.LogRecords()
 	oneByOne := false
 	for i := range x.metrics {
-		if m := &x.metrics[i]; len(m.conditions)+len(m.attributes) > 0 {
+		if !x.metrics[i].byLength() {
 			oneByOne = true
-		} else if n := records.Len(); n > 0 {
-			b.add(i, b.identity(i, resource), int64(n))
+		} else if n := int64(records.Len()); n > 0 {
+			b.add(i, b.identity(i, resource), fold.Sums{Records: n, Amount: n})
 		}
 	}
 	if !oneByOne {
 		return nil
 	}
 	for i := range records.Len() {
-		if err := x.record(ctx, b, resource, rl, sl, records.At(i)); err != nil {
+		if err := x.record(ctx, b, resource, recordContext{rl: rl, sl: sl, record: records.At(i)}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (x *Extractor) record(
-	ctx context.Context, b *Batch, resource int, rl plog.ResourceLogs, sl plog.ScopeLogs, record plog.LogRecord,
-) error {
-	c := conditionContext{rl: rl, sl: sl, record: record}
-	defer c.close()
+func (x *Extractor) record(ctx context.Context, b *Batch, resource int, r recordContext) error {
+	defer r.close()
 	for i := range x.metrics {
 		m := &x.metrics[i]
-		if len(m.conditions)+len(m.attributes) == 0 {
+		if m.byLength() {
 			continue // scope has counted it
 		}
-		met, err := c.anyMet(ctx, m.conditions)
+		met, err := r.anyMet(ctx, m.conditions)
 		switch {
-		case err != nil && x.settings.StopOnError:
-			return fmt.Errorf("metric %q: %w", x.settings.Metrics[i].Name, err)
 		case met:
-			values, found := x.appendValues(b.identity(i, resource), m, rl, sl, record)
-			b.scratch = values
-			if found {
-				b.add(i, values, 1)
-			} else {
-				b.notCounted[i].MissingAttribute++
-			}
+			err = x.count(ctx, b, i, resource, &r)
 		case err != nil:
 			b.notCounted[i].ConditionError++
-			b.conditionError(i, err)
+			b.note(i, err)
 		default:
 			b.notCounted[i].Condition++
+		}
+		if err != nil && x.settings.StopOnError {
+			return fmt.Errorf("metric %q: %w", x.settings.Metrics[i].Name, err)
 		}
 	}
 	return nil
 }
 
-// appendValues appends the values of a metric's attributes in compact form, and says whether each has one.
-func (x *Extractor) appendValues(
-	dst []byte, m *metric, rl plog.ResourceLogs, sl plog.ScopeLogs, record plog.LogRecord,
-) ([]byte, bool) {
-	for i := range m.attributes {
-		a := &m.attributes[i]
-		value, found := record.Attributes().Get(a.key)
-		if !found {
-			value, found = sl.Scope().Attributes().Get(a.key)
-		}
-		if !found {
-			value, found = rl.Resource().Attributes().Get(a.key)
-		}
-		switch {
-		case found:
-			dst = identity.AppendCompact(dst, value, x.settings.ValueLengthLimit)
-		case a.fallback != nil:
-			dst = append(dst, a.fallback...)
-		default:
-			return dst, false
+// count adds a record that meets the conditions of metric i to its series, or enters why not; the error is that of an
+// expression.
+func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *recordContext) error {
+	m := &x.metrics[i]
+	start := b.identity(i, resource)
+	id, found, err := x.appendValues(ctx, b, start, m, r)
+	b.scratch = id[:0]
+	amount := int64(1)
+	if found && err == nil {
+		amount, err = m.amountOf(ctx, r)
+	}
+	switch {
+	case err != nil:
+		b.notCounted[i].ValueError++
+		b.note(i, err)
+		return err
+	case !found:
+		b.notCounted[i].MissingAttribute++
+		return nil
+	}
+	if limit := x.settings.KeyLengthLimit; limit > 0 && len(id)-len(start) > compactBound*limit+len(m.attributes) {
+		id = b.tooLong(i, resource, m, id[len(start):])
+	}
+	if !b.add(i, id, fold.Sums{Records: 1, Amount: amount}) {
+		b.notCounted[i].ValueError++
+		b.note(i, errTooLarge)
+		if x.settings.StopOnError {
+			return errTooLarge
 		}
 	}
-	return dst, true
+	return nil
+}
+
+// compactBound is how many times longer than its text the compact form of a key's attributes may be, but for a byte for
+// each that is absent: a number takes 9 bytes and its name up to 4, and as text no fewer than 6 together.
+const compactBound = 3
+
+// amountOf returns what a record adds.
+func (m *metric) amountOf(ctx context.Context, r *recordContext) (int64, error) {
+	switch {
+	case m.amount.Bytes:
+		return int64((&plog.ProtoMarshaler{}).LogRecordSize(r.record)), nil
+	case m.amount.Expression != nil:
+		result, err := r.value(ctx, m.amount.Expression)
+		if err != nil {
+			return 0, err
+		}
+		return amountOf(result)
+	}
+	return 1, nil
+}
+
+// appendValues appends the values of a metric's attributes in compact form, and says whether none is missing. Of a metric
+// with globs it appends names as well.
+func (x *Extractor) appendValues(
+	ctx context.Context, b *Batch, dst []byte, m *metric, r *recordContext,
+) (_ []byte, found bool, err error) {
+	if len(m.globs) > 0 {
+		return x.appendNamed(ctx, b, dst, m, r)
+	}
+	for i := range m.attributes {
+		if dst, found, err = x.appendValue(ctx, b, dst, m, i, r); !found {
+			return dst, false, err
+		}
+	}
+	return dst, true, nil
+}
+
+// appendValue appends the value of attribute i, or what stands for it when there is none.
+func (x *Extractor) appendValue(
+	ctx context.Context, b *Batch, dst []byte, m *metric, i int, r *recordContext,
+) (_ []byte, found bool, err error) {
+	a := &m.attributes[i]
+	if a.expression == nil {
+		value, found := r.record.Attributes().Get(a.key)
+		if !found {
+			value, found = r.sl.Scope().Attributes().Get(a.key)
+		}
+		if !found {
+			value, found = r.rl.Resource().Attributes().Get(a.key)
+		}
+		if found {
+			return identity.AppendCompact(dst, value, x.settings.ValueLengthLimit), true, nil
+		}
+	} else {
+		result, evalErr := r.value(ctx, a.expression)
+		if evalErr == nil && result != nil {
+			dst, evalErr = appendResult(dst, result, x.settings.ValueLengthLimit)
+			if evalErr == nil {
+				return dst, true, nil
+			}
+		}
+		err = evalErr
+	}
+	b.absences[m.absences+i]++
+	if a.fallback == nil {
+		return dst, false, err
+	}
+	return append(dst, a.fallback...), true, nil
+}
+
+// namedValue is an attribute of a metric with globs: its name and where its value is in Batch.values.
+type namedValue struct {
+	name       string
+	start, end int
+	keep       bool
+}
+
+// appendNamed appends the attributes of a metric with globs by name, each after a byte that says whether overflow keeps
+// it. What an attribute of the configuration is called no glob finds, nor what marks an overflow key.
+func (x *Extractor) appendNamed(
+	ctx context.Context, b *Batch, dst []byte, m *metric, r *recordContext,
+) (_ []byte, found bool, err error) {
+	limit := x.settings.ValueLengthLimit
+	b.named, b.values = b.named[:0], b.values[:0]
+	defer func() { clear(b.named[:cap(b.named)]) }() // keeps nothing of the logs
+	for i := range m.attributes {
+		a := &m.attributes[i]
+		start := len(b.values)
+		if b.values, found, err = x.appendValue(ctx, b, b.values, m, i, r); !found {
+			return dst, false, err
+		}
+		if !identity.NextIsAbsent(b.values[start:]) {
+			b.named = append(b.named, namedValue{a.key, start, len(b.values), a.keep})
+		}
+	}
+	for name, value := range r.record.Attributes().All() {
+		g := slices.IndexFunc(m.globs, func(a attribute) bool { return a.glob.match(name) })
+		if g < 0 {
+			continue
+		}
+		name = identity.CleanName(name, limit)
+		if name == OverflowAttribute || slices.ContainsFunc(m.attributes, func(a attribute) bool { return a.key == name }) {
+			continue
+		}
+		start := len(b.values)
+		b.values = identity.AppendCompact(b.values, value, limit)
+		b.named = append(b.named, namedValue{name, start, len(b.values), m.globs[g].keep})
+	}
+	slices.SortStableFunc(b.named, func(a, b namedValue) int { return cmp.Compare(a.name, b.name) })
+	for i, n := range b.named {
+		if i > 0 && b.named[i-1].name == n.name {
+			continue // the first of a name counts, as in a look-up
+		}
+		dst = append(dst, keepByte(n.keep))
+		dst = identity.AppendCompactString(dst, n.name, 0)
+		dst = append(dst, b.values[n.start:n.end]...)
+	}
+	return dst, true, nil
 }
 
 // resourceAttribute is an attribute of the resource at hand.
@@ -217,6 +382,3 @@ func (x *Extractor) selectResource(dst []resourceAttribute, attributes pcommon.M
 	slices.SortStableFunc(dst, func(a, b resourceAttribute) int { return cmp.Compare(a.name, b.name) })
 	return slices.CompactFunc(dst, func(a, b resourceAttribute) bool { return a.name == b.name })
 }
-
-// ErrConditionPanicked is the error of a condition that panicked on a record.
-var ErrConditionPanicked = errors.New("condition panicked")

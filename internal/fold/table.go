@@ -1,4 +1,4 @@
-// Package fold sums counts by identity, so that a batch of thousands of records becomes a handful of numbers before
+// Package fold sums records and amounts by identity, so that a batch of thousands of records becomes a handful of numbers before
 // anything shared is touched.
 package fold
 
@@ -15,7 +15,7 @@ const minSlots = 64
 // the surplus back, so that one odd batch does not hold its memory for ever.
 const keepArena = 1 << 20
 
-// Table sums counts by identity. A hash only finds the slot; the identity's own bytes decide, so that identities
+// Table sums records and their amounts by identity. A hash only finds the slot; the identity's own bytes decide, so that identities
 // whose hashes collide stay apart. It allocates nothing once it has grown to the size of the batches it sees.
 //
 // The zero Table is not usable; make one with NewTable. A Table is not safe for concurrent use.
@@ -30,7 +30,13 @@ type Table struct {
 type entry struct {
 	hash       uint64
 	start, end int
-	count      int64
+	Sums
+}
+
+// Sums are what was added to one identity.
+type Sums struct {
+	Records int64
+	Amount  int64
 }
 
 // NewTable returns an empty Table whose hash is seeded at random, so that nobody can choose identities that collide.
@@ -44,27 +50,32 @@ func NewTableWithHash(hash func([]byte) uint64) *Table {
 	return &Table{hash: hash, slots: make([]int32, minSlots)}
 }
 
-// Add adds n to the count of an identity and returns the index of its entry. It copies identity when it is new and
-// keeps nothing of it.
-func (t *Table) Add(identity []byte, n int64) int {
+// Add adds to an identity and returns the index of its entry; neither number may be negative. It copies identity when it
+// is new and keeps nothing of it. When the sum of the amounts would pass the largest int64 it adds nothing, and ok is
+// false.
+func (t *Table) Add(identity []byte, add Sums) (index int, ok bool) {
 	h := t.hash(identity)
 	mask := uint64(len(t.slots) - 1)
 	i := h & mask
 	for ; t.slots[i] != 0; i = (i + 1) & mask {
 		e := &t.entries[t.slots[i]-1]
 		if e.hash == h && bytes.Equal(t.arena[e.start:e.end], identity) {
-			e.count += n
-			return int(t.slots[i] - 1)
+			sum := e.Amount + add.Amount
+			if sum < 0 {
+				return int(t.slots[i] - 1), false
+			}
+			e.Records, e.Amount = e.Records+add.Records, sum
+			return int(t.slots[i] - 1), true
 		}
 	}
 	start := len(t.arena)
 	t.arena = append(t.arena, identity...)
-	t.entries = append(t.entries, entry{hash: h, start: start, end: len(t.arena), count: n})
+	t.entries = append(t.entries, entry{hash: h, start: start, end: len(t.arena), Sums: add})
 	t.slots[i] = int32(len(t.entries))
 	if len(t.entries) > len(t.slots)/2 {
 		t.grow()
 	}
-	return len(t.entries) - 1
+	return len(t.entries) - 1, true
 }
 
 func (t *Table) grow() {
@@ -82,11 +93,11 @@ func (t *Table) grow() {
 // Len returns the number of distinct identities.
 func (t *Table) Len() int { return len(t.entries) }
 
-// Entry returns the identity and the count of entry i, in the order in which identities were first added. The
+// Entry returns the identity and the sums of entry i, in the order in which identities were first added. The
 // identity is valid until the next Add or Reset and must not be changed.
-func (t *Table) Entry(i int) (identity []byte, count int64) {
+func (t *Table) Entry(i int) (identity []byte, sums Sums) {
 	e := &t.entries[i]
-	return t.arena[e.start:e.end], e.count
+	return t.arena[e.start:e.end], e.Sums
 }
 
 // Reset empties the Table and keeps its memory for the next batch, up to a bound.

@@ -2,6 +2,7 @@ package fold
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -11,19 +12,21 @@ import (
 // model is the plain version: what a Table must say.
 func checkAgainstModel(t *testing.T, table *Table, next func() (string, int64), adds int) {
 	t.Helper()
-	model := map[string]int64{}
+	model, records := map[string]int64{}, map[string]int64{}
 	for range adds {
 		identity, n := next()
-		i := table.Add([]byte(identity), n)
+		i, ok := table.Add([]byte(identity), Sums{Records: 1, Amount: n})
+		assert.True(t, ok)
+		records[identity]++
 		model[identity] += n
-		got, count := table.Entry(i)
+		got, sums := table.Entry(i)
 		assert.Equal(t, identity, string(got))
-		assert.Equal(t, model[identity], count)
+		assert.Equal(t, Sums{Records: records[identity], Amount: model[identity]}, sums)
 	}
 	assert.Equal(t, len(model), table.Len())
 	for i := range table.Len() {
-		identity, count := table.Entry(i)
-		assert.Equal(t, model[string(identity)], count, "%q", identity)
+		identity, sums := table.Entry(i)
+		assert.Equal(t, model[string(identity)], sums.Amount, "%q", identity)
 		delete(model, string(identity))
 	}
 	assert.Empty(t, model)
@@ -61,24 +64,37 @@ func TestCollidingHashesDoNotMerge(t *testing.T) {
 
 func TestEmptyIdentity(t *testing.T) {
 	table := NewTable()
-	table.Add(nil, 2)
-	table.Add([]byte{}, 3)
+	table.Add(nil, Sums{1, 2})
+	table.Add([]byte{}, Sums{1, 3})
 	assert.Equal(t, 1, table.Len())
-	_, count := table.Entry(0)
-	assert.EqualValues(t, 5, count)
+	_, sums := table.Entry(0)
+	assert.Equal(t, Sums{Records: 2, Amount: 5}, sums)
+}
+
+// What would pass the largest int64 is refused as a whole, and changes nothing.
+func TestAmountsDoNotOverflow(t *testing.T) {
+	table := NewTable()
+	_, ok := table.Add([]byte("x"), Sums{1, math.MaxInt64 - 1})
+	assert.True(t, ok)
+	i, ok := table.Add([]byte("x"), Sums{1, 2})
+	assert.False(t, ok)
+	_, sums := table.Entry(i)
+	assert.Equal(t, Sums{1, math.MaxInt64 - 1}, sums)
+	_, ok = table.Add([]byte("x"), Sums{1, 1})
+	assert.True(t, ok)
 }
 
 func TestResetGivesSurplusBack(t *testing.T) {
 	table := NewTable()
 	big := make([]byte, keepArena+1)
-	table.Add(big, 1)
+	table.Add(big, Sums{1, 1})
 	for i := range 10_000 {
-		table.Add(fmt.Append(nil, i), 1)
+		table.Add(fmt.Append(nil, i), Sums{1, 1})
 	}
 	grown := len(table.slots)
 	for range 20 {
 		table.Reset()
-		table.Add([]byte("x"), 1)
+		table.Add([]byte("x"), Sums{1, 1})
 	}
 	assert.Less(t, len(table.slots), grown/8)
 	assert.LessOrEqual(t, cap(table.arena), keepArena)
@@ -92,7 +108,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}
 	batch := func() {
 		for _, identity := range identities {
-			table.Add(identity, 1)
+			table.Add(identity, Sums{1, 1})
 		}
 		table.Reset()
 	}

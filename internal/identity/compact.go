@@ -16,7 +16,27 @@ const (
 	tagDouble    = 'd' // 8 bytes
 	tagTrue      = 't'
 	tagFalse     = 'f'
+	tagAbsent    = '-' // no value
 )
+
+// AppendAbsent appends what stands for an attribute that has no value and is no part of the key.
+func AppendAbsent(dst []byte) []byte { return append(dst, tagAbsent) }
+
+// NextIsAbsent says whether AppendAbsent wrote what comes first in a compact form. It must not be empty.
+func NextIsAbsent(src []byte) bool { return src[0] == tagAbsent }
+
+// SplitNext splits a compact form behind its first value.
+func SplitNext(src []byte) (first, rest []byte) {
+	size := 1
+	switch src[0] {
+	case tagInt, tagDouble:
+		size += 8
+	case tagString, tagCutString:
+		n, length := binary.Uvarint(src[1:])
+		size += length + int(n)
+	}
+	return src[:size], src[size:]
+}
 
 // AppendCompact appends the compact form of v to dst. Of a string it takes at most limit bytes (0 = all), cut where
 // a character starts. Nothing of v is kept. A type that has no kind of its own is written as its AsString text.
@@ -58,6 +78,12 @@ func AppendCompactString(dst []byte, s string, limit int) []byte {
 	dst = append(dst, tag)
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
 	return append(dst, s...)
+}
+
+// CompactText returns the text of the string that src, a compact form, begins with.
+func CompactText(src []byte) []byte {
+	n, length := binary.Uvarint(src[1:])
+	return src[1+length : 1+length+int(n)]
 }
 
 func appendBits(dst []byte, tag byte, bits uint64) []byte {

@@ -28,9 +28,14 @@ type TelemetryBuilder struct {
 	meter                           metric.Meter
 	mu                              sync.Mutex
 	registrations                   []metric.Registration
+	ProcessorTallyAmountCounted     metric.Int64ObservableCounter
+	ProcessorTallyAmountForgotten   metric.Int64ObservableCounter
 	ProcessorTallyBatchesApplied    metric.Int64ObservableCounter
+	ProcessorTallyCardinalityLimit  metric.Int64ObservableGauge
 	ProcessorTallyKeys              metric.Int64ObservableGauge
 	ProcessorTallyKeysApplied       metric.Int64ObservableCounter
+	ProcessorTallyKeysForgotten     metric.Int64ObservableCounter
+	ProcessorTallyLongestKey        metric.Int64ObservableGauge
 	ProcessorTallyOverflowKeys      metric.Int64ObservableGauge
 	ProcessorTallyQueueCapacity     metric.Int64ObservableGauge
 	ProcessorTallyQueueSize         metric.Int64ObservableGauge
@@ -56,12 +61,57 @@ func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
 }
 
+// RegisterProcessorTallyAmountCountedCallback sets callback for observable ProcessorTallyAmountCounted metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyAmountCountedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyAmountCounted, obs: o})
+		return nil
+	}, builder.ProcessorTallyAmountCounted)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorTallyAmountForgottenCallback sets callback for observable ProcessorTallyAmountForgotten metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyAmountForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyAmountForgotten, obs: o})
+		return nil
+	}, builder.ProcessorTallyAmountForgotten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorTallyBatchesAppliedCallback sets callback for observable ProcessorTallyBatchesApplied metric.
 func (builder *TelemetryBuilder) RegisterProcessorTallyBatchesAppliedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.ProcessorTallyBatchesApplied, obs: o})
 		return nil
 	}, builder.ProcessorTallyBatchesApplied)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorTallyCardinalityLimitCallback sets callback for observable ProcessorTallyCardinalityLimit metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyCardinalityLimitCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyCardinalityLimit, obs: o})
+		return nil
+	}, builder.ProcessorTallyCardinalityLimit)
 	if err != nil {
 		return err
 	}
@@ -92,6 +142,36 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyKeysAppliedCallback(cb me
 		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeysApplied, obs: o})
 		return nil
 	}, builder.ProcessorTallyKeysApplied)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorTallyKeysForgottenCallback sets callback for observable ProcessorTallyKeysForgotten metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyKeysForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeysForgotten, obs: o})
+		return nil
+	}, builder.ProcessorTallyKeysForgotten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorTallyLongestKeyCallback sets callback for observable ProcessorTallyLongestKey metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyLongestKeyCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyLongestKey, obs: o})
+		return nil
+	}, builder.ProcessorTallyLongestKey)
 	if err != nil {
 		return err
 	}
@@ -294,10 +374,28 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ProcessorTallyAmountCounted, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_amount_counted",
+		metric.WithDescription("What was added to the store, by metric, in its unit. For a metric without `value` it is the number of records counted. [Alpha]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallyAmountForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_amount_forgotten",
+		metric.WithDescription("Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorTallyBatchesApplied, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_batches_applied",
 		metric.WithDescription("Number of batches whose counts a worker has taken to the store. [Alpha]"),
 		metric.WithUnit("{batch}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallyCardinalityLimit, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_tally_cardinality_limit",
+		metric.WithDescription("The `cardinality_limit` of each metric, to compare the number of its keys with; 0 = no limit. [Alpha]"),
+		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyKeys, err = builder.meter.Int64ObservableGauge(
@@ -310,6 +408,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_tally_keys_applied",
 		metric.WithDescription("Number of additions to the store, one for each distinct key of a batch. [Alpha]"),
 		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallyKeysForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_keys_forgotten",
+		metric.WithDescription("Number of keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
+		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallyLongestKey, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_tally_longest_key",
+		metric.WithDescription("Length of the longest key since the start, to compare with `key_length_limit`. [Alpha]"),
+		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyOverflowKeys, err = builder.meter.Int64ObservableGauge(

@@ -1,0 +1,143 @@
+package tallyprocessor
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
+)
+
+const (
+	// logInterval is the least time between two log lines of one kind about one metric.
+	logInterval = time.Minute
+	// absentFor is how long a metric must have seen traffic before an attribute that no record had is worth a warning.
+	absentFor = time.Minute
+	// shownOverflows is how many keys a line about a full limit names, where the configuration allows it.
+	shownOverflows = 5
+)
+
+// advice says at what level each reason is logged, and which option changes it.
+var advice = [reasons]struct {
+	level zapcore.Level
+	text  string
+}{
+	condition:         {zap.DebugLevel, "`conditions`: the records meet none of them"},
+	missingAttribute:  {zap.InfoLevel, "`attributes`: give the missing one a `default_value`, or make it `optional`"},
+	conditionError:    {zap.WarnLevel, "`conditions`: one fails on these records; at level debug its error is logged"},
+	valueError:        {zap.WarnLevel, "`value`: it fails on these records, or yields what cannot be added; at level debug its error is logged"},
+	skipped:           {zap.WarnLevel, "`queue`: it is full; raise `queue_size` or `num_consumers`, or choose `block` for `on_overflow`"},
+	refusedDownstream: {zap.DebugLevel, "nothing here: the next component refused them, and their sender may send them again"},
+	rejected:          {zap.WarnLevel, "`queue`, if it is full: raise `queue_size` or `num_consumers`; or `error_mode`, if it is `propagate`"},
+	storeError:        {zap.ErrorLevel, "`store`: it has failed"},
+	lostAtShutdown:    {zap.ErrorLevel, "`shutdown_timeout`: it was over before they were counted"},
+}
+
+// explainer tells operators in the log why records are not counted. No line holds log content but those that the
+// configuration asks for. It is safe for concurrent use.
+type explainer struct {
+	logger  *zap.Logger
+	silent  bool // says nothing of conditions and expressions that fail
+	metrics []metricLines
+}
+
+// metricLines are the lines about one metric.
+type metricLines struct {
+	name       string
+	byReason   [reasons]sampler
+	overflow   sampler
+	attributes []presence
+}
+
+// sampler lets a line pass from time to time.
+type sampler struct{ last atomic.Int64 } // Unix time in nanoseconds
+
+func (s *sampler) pass(now time.Time) bool {
+	last := s.last.Load()
+	return now.UnixNano()-last >= int64(logInterval) && s.last.CompareAndSwap(last, now.UnixNano())
+}
+
+// presence is what is known of one attribute that a metric counts by.
+type presence struct {
+	name  string
+	done  atomic.Bool  // it was there once, or the warning is out
+	since atomic.Int64 // Unix time in nanoseconds of the first record without it
+}
+
+func newExplainer(logger *zap.Logger, silent bool, metrics []namedMetric, x *extract.Extractor) *explainer {
+	e := &explainer{logger: logger, silent: silent, metrics: make([]metricLines, len(metrics))}
+	for i, m := range metrics {
+		names := x.AttributeNames(i)
+		e.metrics[i].name = m.name
+		e.metrics[i].attributes = make([]presence, len(names))
+		for a, name := range names {
+			e.metrics[i].attributes[a].name = name
+		}
+	}
+	return e
+}
+
+// notCounted logs, sampled, that metric i does not count some records.
+func (e *explainer) notCounted(i int, r reason, records int64) {
+	if e.silent && (r == conditionError || r == valueError) {
+		return
+	}
+	m, a := &e.metrics[i], &advice[r]
+	if !e.logger.Core().Enabled(a.level) || !m.byReason[r].pass(time.Now()) {
+		return
+	}
+	e.logger.Log(a.level, "Records are not counted. This line is sampled; records_not_counted has them all",
+		zap.String("metric", m.name), zap.String("reason", reasonNames[r]), zap.Int64("records", records), zap.String("change", a.text))
+}
+
+// failed logs the error of a condition or an expression, which may quote the record, so that it is for those who ask.
+func (e *explainer) failed(i int, err error) {
+	if !e.silent {
+		e.logger.Debug("A condition or an expression failed on a record", zap.String("metric", e.metrics[i].name), zap.Error(err))
+	}
+}
+
+// batch notes which attributes the records of a batch had, and warns, once, of one that none has had for a minute of
+// traffic.
+func (e *explainer) batch(b *extract.Batch) {
+	for i := range e.metrics {
+		for a, present := range b.Presence(i) {
+			if p := &e.metrics[i].attributes[a]; present {
+				if !p.done.Load() {
+					p.done.Store(true)
+				}
+			} else if !p.done.Load() && p.isOverdue(time.Now()) {
+				e.logger.Warn("No record so far has had an attribute to count by. Is its name right?",
+					zap.String("metric", e.metrics[i].name), zap.String("attribute", p.name), zap.String("change", "`attributes`"))
+			}
+		}
+	}
+}
+
+// isOverdue says, once, that no record has had the attribute for long enough.
+func (p *presence) isOverdue(now time.Time) bool {
+	p.since.CompareAndSwap(0, now.UnixNano())
+	return now.UnixNano()-p.since.Load() >= int64(absentFor) && p.done.CompareAndSwap(false, true)
+}
+
+// overflowed logs, sampled, that metric i has counted under an overflow key. worst, where it is not nil, gives the keys
+// that were so counted most.
+func (e *explainer) overflowed(i int, worst func() []Overflow) {
+	m := &e.metrics[i]
+	if !m.overflow.pass(time.Now()) {
+		return
+	}
+	fields := []zap.Field{zap.String("metric", m.name), zap.String("change",
+		"`cardinality_limit` or `key_length_limit`: raise it, or count by less; `log_overflowed_keys` names the keys here")}
+	if worst != nil {
+		var keys []string
+		for _, o := range worst() {
+			keys = append(keys, fmt.Sprintf("%d %s", o.Estimate, o.Key))
+		}
+		fields = append(fields, zap.Strings("keys", keys))
+	}
+	e.logger.Warn("A limit is reached: records are counted under an overflow key. This line is sampled; records_overflowed has them all", fields...)
+}

@@ -1,0 +1,143 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/contexts/ottllog"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/ottlfuncs"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/pdata/plog"
+)
+
+// Condition is a parsed OTTL condition on a log record.
+type Condition = *ottl.Condition[*ottllog.TransformContext]
+
+// Expression is a parsed OTTL value expression on a log record.
+type Expression = *ottl.ValueExpression[*ottllog.TransformContext]
+
+// Parser parses OTTL. Make one with NewParser.
+type Parser struct {
+	collection *ottl.ParserCollection[parsed]
+}
+
+// parsed is what one call of a collection yields: one of both.
+type parsed struct {
+	conditions  []Condition
+	expressions []Expression
+}
+
+// NewParser returns a parser for OTTL on log records, with its standard converters. The paths may name their context
+// (`log.attributes["a"]`) or not (`attributes["a"]`), as in the count connector.
+func NewParser(settings component.TelemetrySettings) (*Parser, error) {
+	parser, err := ottllog.NewParser(
+		ottlfuncs.StandardConverters[*ottllog.TransformContext](), settings, ottllog.EnablePathContextNames(),
+	)
+	if err != nil {
+		return nil, err
+	}
+	collection, err := ottl.NewParserCollection(settings, ottl.WithParserCollectionContext(
+		ottllog.ContextName, &parser,
+		ottl.WithConditionConverter(
+			func(_ *ottl.ParserCollection[parsed], _ ottl.ConditionsGetter, list []Condition) (parsed, error) {
+				return parsed{conditions: list}, nil
+			}),
+		ottl.WithValueExpressionConverter(
+			func(_ *ottl.ParserCollection[parsed], _ ottl.ValueExpressionsGetter, list []Expression) (parsed, error) {
+				return parsed{expressions: list}, nil
+			}),
+	))
+	if err != nil {
+		return nil, err
+	}
+	return &Parser{collection: collection}, nil
+}
+
+const addMissingContext = true
+
+// Condition parses a condition. The error of one that does not parse says where.
+func (p *Parser) Condition(text string) (Condition, error) {
+	list, err := p.collection.ParseConditionsWithContext(
+		ottllog.ContextName, ottl.NewConditionsGetter([]string{text}), addMissingContext,
+	)
+	if err != nil {
+		return nil, err
+	}
+	return list.conditions[0], nil
+}
+
+// Expression parses a value expression. The error of one that does not parse says where.
+func (p *Parser) Expression(text string) (Expression, error) {
+	list, err := p.collection.ParseValueExpressionsWithContext(
+		ottllog.ContextName, ottl.NewValueExpressionsGetter([]string{text}), addMissingContext,
+	)
+	if err != nil {
+		return nil, err
+	}
+	return list.expressions[0], nil
+}
+
+// ErrPanicked is the error of a condition or expression that panicked on a record.
+var ErrPanicked = errors.New("OTTL panicked")
+
+// recordContext is one record with what it stands in. The OTTL context is made when first it is needed.
+type recordContext struct {
+	rl     plog.ResourceLogs
+	sl     plog.ScopeLogs
+	record plog.LogRecord
+	ottl   *ottllog.TransformContext
+}
+
+func (c *recordContext) transformContext() *ottllog.TransformContext {
+	if c.ottl == nil {
+		c.ottl = ottllog.NewTransformContext(c.rl, c.sl, c.record)
+	}
+	return c.ottl
+}
+
+func (c *recordContext) close() {
+	if c.ottl != nil {
+		c.ottl.Close()
+	}
+}
+
+// anyMet says whether the record meets any of the conditions; it meets an empty list. A condition that fails is as
+// one that is not met: its error, the first if there are several, counts only if no other condition is met.
+func (c *recordContext) anyMet(ctx context.Context, conditions []Condition) (bool, error) {
+	if len(conditions) == 0 {
+		return true, nil
+	}
+	var first error
+	for _, condition := range conditions {
+		met, err := c.eval(ctx, condition)
+		if err != nil && first == nil {
+			first = err
+		}
+		if err == nil && met {
+			return true, nil
+		}
+	}
+	return false, first
+}
+
+// eval evaluates a condition; a panic in it, which some odd record might cause, is an error like any other.
+func (c *recordContext) eval(ctx context.Context, condition Condition) (met bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			met, err = false, fmt.Errorf("%w: %v", ErrPanicked, p)
+		}
+	}()
+	return condition.Eval(ctx, c.transformContext())
+}
+
+// value evaluates an expression, as eval does a condition.
+func (c *recordContext) value(ctx context.Context, expression Expression) (value any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			value, err = nil, fmt.Errorf("%w: %v", ErrPanicked, p)
+		}
+	}()
+	return expression.Eval(ctx, c.transformContext())
+}
