@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,10 @@ const defaultHelp = "Log records counted by tally."
 // own limit, 2000 attribute sets an instrument by default (go.opentelemetry.io/otel/sdk/metric, WithCardinalityLimit),
 // into an overflow series of its own; the pages keep well below, so that it never cuts a second time.
 const pageSize = 1000
+
+// largestShown is the largest int64 that the SDK shows as it is: it computes in float64 (sdk/metric/internal/aggregate,
+// atomicCounter), where what is larger would round to 2^63 and turn negative. Above 2^53 it rounds.
+const largestShown = math.MaxInt64 - 1023
 
 // processorLabel tells apart the points of several processors, as in the Collector's own processor metrics.
 const processorLabel = "processor"
@@ -213,7 +218,7 @@ func (pg *page) observe(o metric.Observer, counter metric.Int64Observable, store
 		for _, key := range s.keys {
 			sum += int64(store.Get(key))
 		}
-		o.ObserveInt64(counter, sum, s.options...)
+		o.ObserveInt64(counter, min(sum, largestShown), s.options...)
 	}
 }
 

@@ -144,7 +144,7 @@ func (n *numbers) register(t *tally) error {
 		{b.RegisterProcessorTallyLongestKeyCallback, one(n.longestKey.Load)},
 		{b.RegisterProcessorTallyAmountCountedCallback, each(func(i int) int64 {
 			if t.metrics[i].Value != "" {
-				return n.metrics[i].amount.Load()
+				return min(n.metrics[i].amount.Load(), largestShown)
 			}
 			counted, _, _ := t.pool.ledger(i)
 			return counted
