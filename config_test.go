@@ -102,6 +102,15 @@ func TestMistakes(t *testing.T) {
 		{"condition of another signal", `logs: {m: {conditions: ['span.name == "a"']}}`, []string{"`logs::m::conditions::0`", "span.name"}},
 		{"two names are one in Prometheus", `logs: {a.b: {}, a_b: {}}`, []string{"`logs::a_b`", "`logs::a.b`"}},
 		{"a name of the Collector's own", `logs: {otelcol.process.uptime: {}}`, []string{"`logs::otelcol.process.uptime`", "is reserved"}},
+		{"amount does not parse", `logs: {m: {value: 'attributes["a"'}}`, []string{"`logs::m::value` is"}},
+		{"value does not parse", `logs: {m: {attributes: [{key: a, value: 'Concat('}]}}`, []string{"`logs::m::attributes::0::value` is \"Concat(\""}},
+		{"value of another signal", `logs: {m: {value: span.name}}`, []string{"`logs::m::value`", "span.name"}},
+		{"an editor is no value", `logs: {m: {value: 'set(body, "x")'}}`, []string{"`logs::m::value`"}},
+		{"optional with a default", `logs: {m: {attributes: [{key: a, optional: true, default_value: 1}]}}`, []string{"`logs::m::attributes::0::default_value` is 1", "`optional`"}},
+		{"glob with a default", `logs: {m: {attributes: [{key: "a*", default_value: 1}]}}`, []string{"`logs::m::attributes::0::default_value` is 1", "`*`"}},
+		{"glob twice", `logs: {m: {attributes: [{key: "a*"}, {key: "a*"}]}}`, []string{"`logs::m::attributes::1`: attribute \"a*\" is named twice"}},
+		{"forget_after -1", `forget_after: -1s`, []string{"`forget_after` is -1s: must not be negative"}},
+		{"forget_after with a store", `{forget_after: 1h, store: tally_memory}`, []string{"`forget_after` is 1h0m0s", "private store"}},
 		{
 			"all at once",
 			`

@@ -1,0 +1,143 @@
+package tallyprocessor
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processortest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+const secret = "log content"
+
+// logged starts a processor whose log can be looked at.
+func logged(t *testing.T, level zapcore.Level, yaml string) (processor.Logs, *observer.ObservedLogs) {
+	t.Helper()
+	core, lines := observer.New(level)
+	set := processortest.NewNopSettings(metadata.Type)
+	set.Logger = zap.New(core)
+	p, err := NewFactory(WithMetricStore(NewMemoryStore())).CreateLogs(t.Context(), set, testConfig(t, yaml), consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
+	t.Cleanup(func() { _ = p.Shutdown(t.Context()) })
+	return p, lines
+}
+
+// send sends a batch of two records with log content in them and waits until it is counted.
+func send(t *testing.T, p processor.Logs, edit func(i int, r plog.LogRecord)) {
+	t.Helper()
+	require.NoError(t, p.ConsumeLogs(t.Context(), logs(2, func(i int, r plog.LogRecord) {
+		r.Attributes().PutStr("text", secret+fmt.Sprint(i))
+		if edit != nil {
+			edit(i, r)
+		}
+	})))
+	synctest.Wait()
+}
+
+// withField returns the lines that have a field of that text.
+func withField(lines *observer.ObservedLogs, name, text string) int {
+	n := 0
+	for _, line := range lines.All() {
+		if fmt.Sprint(line.ContextMap()[name]) == text {
+			n++
+		}
+	}
+	return n
+}
+
+// A line names metric, reason and option, comes once a minute however many records there are, and quotes none of them.
+func TestLinesAboutRecordsNotCounted(t *testing.T) {
+	for reason, tt := range map[string]struct{ metric, change string }{
+		"missing_attribute": {`{attributes: [{key: absent}]}`, "`default_value`"},
+		"condition_error":   {`{conditions: ['Substring(attributes["text"], 0, 99) == "x"']}`, "`conditions`"},
+		"value_error":       {`{value: 'attributes["text"]'}`, "`value`"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, lines := logged(t, zap.InfoLevel, `logs: {m: `+tt.metric+`}`)
+				for range 10 {
+					send(t, p, nil)
+				}
+				require.Equal(t, 1, withField(lines, "reason", reason))
+				time.Sleep(logInterval)
+				send(t, p, nil)
+				assert.Equal(t, 2, withField(lines, "reason", reason))
+				for _, line := range lines.All() {
+					assert.NotContains(t, fmt.Sprint(line.Message, line.ContextMap()), secret)
+				}
+				line := lines.FilterFieldKey("reason").All()[0].ContextMap()
+				assert.Equal(t, "m", line["metric"])
+				assert.EqualValues(t, 2, line["records"])
+				assert.Contains(t, line["change"], tt.change)
+			})
+		})
+	}
+}
+
+func TestSilentErrorsLogNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, lines := logged(t, zap.DebugLevel, `{error_mode: silent, logs: {m: {value: 'attributes["text"]'}}}`)
+		send(t, p, nil)
+		assert.Zero(t, withField(lines, "reason", "value_error"))
+		assert.Empty(t, lines.FilterMessageSnippet("failed").All())
+	})
+}
+
+// An attribute that no record has had for a minute of traffic is worth one warning, with a default or without; one that
+// came late, or that no record was looked at for, is not.
+func TestWarnsOfAnAttributeThatNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, lines := logged(t, zap.WarnLevel, `
+logs:
+  typo: {attributes: [{key: servce}]}
+  typo.behind: {attributes: [{key: atext, default_value: 1}, {key: textt, default_value: none}, {key: text}, {key: late, optional: true}]}
+  never.looked.at: {conditions: ['false'], attributes: [{key: servce}]}
+  there: {attributes: [{key: text}]}`)
+		send(t, p, nil)
+		time.Sleep(absentFor - time.Second)
+		send(t, p, func(_ int, r plog.LogRecord) { r.Attributes().PutStr("late", "x") })
+		warned := func() (names []string) {
+			for _, line := range lines.FilterFieldKey("attribute").All() {
+				names = append(names, fmt.Sprint(line.ContextMap()["metric"], ":", line.ContextMap()["attribute"]))
+			}
+			return names
+		}
+		assert.Empty(t, warned(), "not before the minute is over")
+		time.Sleep(time.Second)
+		for range 3 {
+			send(t, p, nil)
+			time.Sleep(time.Minute)
+		}
+		assert.ElementsMatch(t, []string{"typo:servce", "typo.behind:atext", "typo.behind:textt"}, warned())
+	})
+}
+
+// The line about a full limit names keys only where the configuration allows it.
+func TestLinesAboutAFullLimit(t *testing.T) {
+	for allowed, want := range map[bool]bool{false: false, true: true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, lines := logged(t, zap.WarnLevel,
+				fmt.Sprintf(`{log_overflowed_keys: %v, logs: {m: {cardinality_limit: 1, attributes: [{key: text}]}}}`, allowed))
+			send(t, p, nil)
+			send(t, p, nil)
+			list := lines.FilterMessageSnippet("limit is reached").All()
+			require.Len(t, list, 1)
+			assert.Equal(t, "m", list[0].ContextMap()["metric"])
+			assert.Equal(t, want, strings.Contains(fmt.Sprint(list[0].ContextMap()), secret))
+		})
+	}
+}
