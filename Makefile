@@ -24,7 +24,7 @@ test: setup build .tools/telemetrygen generated tidy ## Pass all tests
 	@echo "--- again, with pooled protobuf messages"
 	TALLY_TEST_GATES=pdata.useProtoPooling go test -race -count=1 -timeout 10m .
 	@echo "--- again, allocation budgets without the race detector"
-	go test -run Alloc $$(go list ./... | grep -v /e2e)
+	go test -run 'Alloc|Memory' $$(go list ./... | grep -v /e2e)
 	@echo "--- beside the peers"
 	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./...

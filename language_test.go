@@ -24,12 +24,14 @@ func TestClientMetadata(t *testing.T) {
 resource_attributes: []
 logs:
   by.tenant:
-    attributes: [{key: tenant, value: 'otelcol.client.metadata["x-tenant"][0]', default_value: nobody}]`), store, consumertest.NewNop())
+    attributes: [{key: tenant, value: 'Coalesce([otelcol.client.metadata["x-tenant"][0], attributes["tenant"]])', default_value: nobody}]`), store, consumertest.NewNop())
 	ctx := client.NewContext(t.Context(), client.Info{Metadata: client.NewMetadata(map[string][]string{"x-tenant": {"acme"}})})
 	require.NoError(t, h.ConsumeLogs(ctx, logs(3, nil)))
 	require.NoError(t, h.ConsumeLogs(t.Context(), logs(2, nil)))
+	require.NoError(t, h.ConsumeLogs(t.Context(), logs(4, func(_ int, r plog.LogRecord) { r.Attributes().PutStr("tenant", "own") })))
 	require.NoError(t, h.Shutdown(t.Context()))
 	assert.Equal(t, 3, store.Get(`["by.tenant",{},{"tenant":"acme"}]`))
+	assert.Equal(t, 4, store.Get(`["by.tenant",{},{"tenant":"own"}]`))
 	assert.Equal(t, 2, store.Get(`["by.tenant",{},{"tenant":"nobody"}]`))
 }
 
@@ -61,7 +63,8 @@ logs:
 			assert.Equal(t, 2, store.Get(`["m",{"service.name":"checkout"},{"level":"error","otel.metric.overflow":true}]`))
 			sum, _ := sumOf(t, store)
 			assert.Equal(t, 4, sum)
-			for total := range store.Totals(t.Context()) {
+			for total, err := range store.Totals(t.Context()) {
+				require.NoError(t, err)
 				assert.LessOrEqual(t, len(total.Key), 4096)
 				_, err := identity.Decode(total.Key)
 				assert.NoError(t, err)

@@ -63,10 +63,12 @@ func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch)) 
 	return p
 }
 
-// start starts the workers. They end when ctx does, after they have emptied the queue.
-func (p *pool) start(ctx context.Context) {
+// start starts the workers. They end when ctx does, after they have emptied the queue. beside runs beside them and ends
+// with ctx as well.
+func (p *pool) start(ctx context.Context, beside func(context.Context)) {
 	ctx, p.cancel = context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	wg.Go(func() { beside(ctx) })
 	for _, w := range p.workers {
 		wg.Go(func() { p.work(ctx, w) })
 	}

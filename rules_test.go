@@ -36,7 +36,8 @@ func TestRules(t *testing.T) {
 			assert.Equal(t, want, marshal(t, sink.AllLogs()[0]))
 			totals := map[string]any{}
 			sum := 0
-			for total := range store.Totals(t.Context()) {
+			for total, err := range store.Totals(t.Context()) {
+				require.NoError(t, err)
 				totals[total.Key] = total.Value
 				sum += total.Value
 			}

@@ -126,23 +126,26 @@ type Total struct {
 // shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
 const shardCount = 64
 
-// MemoryStore is a MetricStore in memory. It implements Adder, Lister, Describer, Opener and Saturater, is safe for concurrent use,
-// and never forgets a key: the cardinality limit of the processor is what bounds it.
+// MemoryStore is a MetricStore in memory. It implements Adder, Lister, Describer, Opener, Saturater, Forgetter and
+// OverflowKeeper, and is safe for concurrent use. The cardinality limit of the processor is what bounds it, and
+// WithForgetAfter: without that it never forgets a key.
 type MemoryStore struct {
 	seed   maphash.Seed
 	opened time.Time
 	shards [shardCount]shard
 
 	saturated atomic.Int64
+	forgetting
+	overflowKeeper
 
 	// mu guards descriptions.
 	mu           sync.Mutex
 	descriptions map[string]Description // by metric
 }
 
-// shard holds the totals of some keys: a read lock to find a counter, a write lock to make one.
+// shard holds the totals of some keys: a read lock to use a counter, a write lock to make or drop one.
 type shard struct {
-	// mu guards totals; what they point to is atomic.
+	// mu guards totals, and keeps what they point to in the map for as long as it is used; that is atomic.
 	mu     sync.RWMutex
 	totals map[string]*total
 }
@@ -150,9 +153,13 @@ type shard struct {
 type total struct {
 	start    time.Time
 	value    atomic.Int64
-	last     atomic.Int64 // Unix time in nanoseconds
+	last     atomic.Int64 // Unix time in nanoseconds by the clock of the store
+	counted  atomic.Bool  // since the store was opened: else last is of an earlier store
 	restored atomic.Int64
 }
+
+// MemoryStoreOption changes what NewMemoryStore makes.
+type MemoryStoreOption func(*MemoryStore)
 
 var (
 	_ MetricStore = (*MemoryStore)(nil)
@@ -161,13 +168,19 @@ var (
 	_ Describer   = (*MemoryStore)(nil)
 	_ Opener      = (*MemoryStore)(nil)
 	_ Saturater   = (*MemoryStore)(nil)
+	_ Forgetter   = (*MemoryStore)(nil)
+
+	_ OverflowKeeper = (*MemoryStore)(nil)
 )
 
 // NewMemoryStore returns an empty MemoryStore.
-func NewMemoryStore() *MemoryStore {
+func NewMemoryStore(options ...MemoryStoreOption) *MemoryStore {
 	s := &MemoryStore{seed: maphash.MakeSeed(), opened: time.Now(), descriptions: map[string]Description{}}
 	for i := range s.shards {
 		s.shards[i].totals = map[string]*total{}
+	}
+	for _, option := range options {
+		option(s)
 	}
 	return s
 }
@@ -181,12 +194,14 @@ func (s *MemoryStore) Add(key string, n int) {
 	if n <= 0 {
 		return
 	}
-	now := time.Now()
-	t := s.counter(key, now)
-	if !t.add(int64(n)) {
-		s.saturated.Add(1)
+	now := s.now()
+	sh := s.shard(key)
+	if s.addKnown(sh, key, n, now) {
+		return
 	}
-	t.last.Store(now.UnixNano())
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s.count(sh.counter(key, now), n, now)
 }
 
 // Get returns the total of key; 0 for a key that was never counted.
@@ -203,10 +218,15 @@ func (s *MemoryStore) Get(key string) int {
 // Restore sets a total as it was listed before, by this store or by another. It is not for a key that is counted at the
 // same time.
 func (s *MemoryStore) Restore(total Total) {
-	t := s.counter(total.Key, total.Start)
+	sh := s.shard(total.Key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	t := sh.counter(total.Key, total.Start)
 	t.value.Store(int64(total.Value))
 	t.restored.Store(int64(total.Value))
 	t.last.Store(total.Last.UnixNano())
+	t.counted.Store(false)
+	s.resume(total.Last.UnixNano())
 }
 
 // Describe sets the description of a metric.
@@ -248,30 +268,47 @@ func (s *MemoryStore) shard(key string) *shard {
 	return &s.shards[maphash.String(s.seed, key)%shardCount]
 }
 
-// counter finds the counter of key or makes it.
-func (s *MemoryStore) counter(key string, now time.Time) *total {
-	sh := s.shard(key)
-	sh.mu.RLock()
-	t, ok := sh.totals[key]
-	sh.mu.RUnlock()
-	if ok {
-		return t
+// now is the clock of the store: the time that it was opened at, and what has passed since. A step of the wall clock
+// does not move it.
+func (s *MemoryStore) now() time.Time { return s.opened.Add(time.Since(s.opened)) }
+
+// count adds n to t, which the caller's lock keeps in its shard.
+func (s *MemoryStore) count(t *total, n int, now time.Time) {
+	if !t.add(int64(n)) {
+		s.saturated.Add(1)
 	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if t, ok = sh.totals[key]; !ok {
-		t = &total{start: now}
-		t.last.Store(now.UnixNano())
+	t.last.Store(now.UnixNano())
+	if !t.counted.Load() {
+		t.counted.Store(true)
+	}
+}
+
+// addKnown adds n to the counter of key if there is one.
+func (s *MemoryStore) addKnown(sh *shard, key string, n int, now time.Time) bool {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	t, ok := sh.totals[key]
+	if ok {
+		s.count(t, n, now)
+	}
+	return ok
+}
+
+// counter finds the counter of key or makes it. The caller has the write lock.
+func (sh *shard) counter(key string, start time.Time) *total {
+	t, ok := sh.totals[key]
+	if !ok {
+		t = &total{start: start}
 		sh.totals[key] = t
 	}
 	return t
 }
 
-func (s *shard) appendTotals(list []Total) []Total {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for key, t := range s.totals {
-		if n := t.value.Load(); n > 0 { // else its first increment is still on its way
+func (sh *shard) appendTotals(list []Total) []Total {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for key, t := range sh.totals {
+		if n := t.value.Load(); n > 0 { // else it was restored as nothing
 			list = append(list, Total{
 				Key: key, Value: int(n), Start: t.start, Last: time.Unix(0, t.last.Load()), Restored: int(t.restored.Load()),
 			})
@@ -284,12 +321,17 @@ func (s *shard) appendTotals(list []Total) []Total {
 func (t *total) add(n int64) bool {
 	for {
 		old := t.value.Load()
-		sum, fits := old+n, true
-		if sum < old {
-			sum, fits = math.MaxInt64, false
-		}
+		sum, fits := addSaturated(old, n)
 		if t.value.CompareAndSwap(old, sum) {
 			return fits
 		}
 	}
+}
+
+// addSaturated adds two numbers that are not negative, and says whether there was room for all of it.
+func addSaturated(a, b int64) (sum int64, fits bool) {
+	if sum = a + b; sum < 0 {
+		return math.MaxInt64, false
+	}
+	return sum, true
 }

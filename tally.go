@@ -45,6 +45,8 @@ type tally struct {
 	forgetting    sync.RWMutex
 	stopForgetter func()
 
+	keepForgetting func(context.Context) // of the store that is ours
+
 	logOverflows bool
 	panicLogged  sync.Once
 }
@@ -60,12 +62,16 @@ func startTally(
 		keyLimit:      cfg.KeyLengthLimit,
 		store:         store,
 		stopForgetter: func() {},
-		logOverflows:  cfg.LogOverflowedKeys,
+
+		keepForgetting: func(context.Context) {},
+		logOverflows:   cfg.LogOverflowedKeys,
 	}
 	t.explain = newExplainer(set.Logger, cfg.ErrorMode == ottl.SilentError, t.metrics, x)
 	if t.store == nil {
-		t.store = NewMemoryStore()
+		own := NewMemoryStore(WithForgetAfter(cfg.ForgetAfter))
+		t.store = own
 		t.totals = newPublished(set, t.metrics, t.store)
+		t.keepForgetting = own.KeepForgetting
 	}
 	t.adder, _ = t.store.(Adder)
 	t.overflows, _ = t.store.(OverflowKeeper)
@@ -86,7 +92,7 @@ func startTally(
 		t.stopForgetter()
 		return nil, err
 	}
-	t.pool.start(context.WithoutCancel(ctx))
+	t.pool.start(context.WithoutCancel(ctx), t.keepForgetting)
 	return t, nil
 }
 
@@ -137,11 +143,8 @@ func (t *tally) forget(numbers map[string]int, drop func() []string) {
 	t.forgetting.Lock()
 	defer t.forgetting.Unlock()
 	for _, text := range drop() {
-		key, err := identity.Decode(text)
-		if err != nil {
-			continue // somebody else's key
-		}
-		if i, ours := numbers[key.Metric]; ours {
+		metric, _ := identity.MetricOf(text)
+		if i, ours := numbers[metric]; ours {
 			t.limiters[i].Forget(text)
 			if t.totals != nil {
 				t.totals.remove(i, text)

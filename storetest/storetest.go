@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) tallyprocessor.MetricStore) {
 	t.Run("Add", func(t *testing.T) { testAdder(t, open(t)) })
 	t.Run("Totals", func(t *testing.T) { testLister(t, open(t)) })
 	t.Run("Flush", func(t *testing.T) { testFlusher(t, open(t)) })
+	t.Run("Forget", func(t *testing.T) { testForgetter(t, open(t)) })
 }
 
 // testKeys counts under keys that a careless store would take for one another, n times the nth.
@@ -154,4 +155,64 @@ func testFlusher(t *testing.T, s tallyprocessor.MetricStore) {
 	require.NoError(t, f.Flush(t.Context()))
 	require.NoError(t, f.Flush(t.Context()), "nothing new")
 	assert.Equal(t, 1, s.Get("a"))
+}
+
+// testForgetter counts keys and lets the store forget them, if it has a method ForgetIdle to be told so: nothing is lost
+// between what it lists and what it has forgotten.
+func testForgetter(t *testing.T, s tallyprocessor.MetricStore) {
+	f, ok := s.(tallyprocessor.Forgetter)
+	if !ok {
+		t.Log("not implemented")
+		return
+	}
+	after := f.ForgetAfter()
+	assert.GreaterOrEqual(t, after, time.Duration(0))
+	assert.Empty(t, f.Forgotten(), "an empty store")
+	var mu sync.Mutex
+	dropped := 0
+	count := func(drop func() []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		dropped += len(drop())
+	}
+	unregister := f.AroundForget(count)
+	f.AroundForget(count)() // unregistered at once
+
+	const rounds, keys = 3, 50
+	for range rounds {
+		for i := range keys {
+			s.Inc(fmt.Sprintf(`["m",{},{"n":%d}]`, i))
+		}
+		forgetIdle(t, s, after)
+	}
+	unregister()
+	forgetIdle(t, s, after)
+
+	sum, forgotten := 0, f.Forgotten()
+	for i := range keys {
+		sum += s.Get(fmt.Sprintf(`["m",{},{"n":%d}]`, i))
+	}
+	assert.Equal(t, rounds*keys, sum+forgotten["m"].Total, "nothing is lost")
+	mu.Lock()
+	defer mu.Unlock()
+	assert.LessOrEqual(t, dropped, forgotten["m"].Keys, "an around sees what is dropped, once")
+	if after == 0 {
+		assert.Empty(t, forgotten, "nothing is forgotten")
+		assert.Zero(t, dropped)
+	}
+	clear(forgotten)
+	if after != 0 {
+		assert.Equal(t, rounds*keys-sum, f.Forgotten()["m"].Total, "the caller owns what Forgotten returns")
+	}
+}
+
+// forgetIdle has the store forget, when it can be told to and keys are idle soon.
+func forgetIdle(t *testing.T, s tallyprocessor.MetricStore, after time.Duration) {
+	t.Helper()
+	idle, ok := s.(interface{ ForgetIdle() })
+	if !ok || after > time.Second {
+		return
+	}
+	time.Sleep(after)
+	idle.ForgetIdle()
 }

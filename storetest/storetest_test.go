@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -36,4 +37,10 @@ func TestSmallestStore(t *testing.T) {
 
 func TestMemoryStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) tallyprocessor.MetricStore { return tallyprocessor.NewMemoryStore() })
+}
+
+func TestMemoryStoreThatForgets(t *testing.T) {
+	storetest.Run(t, func(*testing.T) tallyprocessor.MetricStore {
+		return tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(time.Second))
+	})
 }

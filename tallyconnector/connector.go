@@ -28,13 +28,15 @@ type logsConnector struct {
 
 	cfg      *Config
 	settings connector.Settings
-	store    tallyprocessor.MetricStore // the private one; nil when the configuration names another
+	store    *tallyprocessor.MemoryStore // the private one; nil when the configuration names another
 	next     consumer.Metrics
 
 	reader *emission.Reader // set by Start; the loop's until it has ended, then Shutdown's
 	stop   chan struct{}
 	done   chan struct{}
 	once   sync.Once
+
+	stopForgetting func() // set by Start
 }
 
 var _ connector.Logs = (*logsConnector)(nil)
@@ -45,7 +47,7 @@ func newLogsConnector(
 	c := &logsConnector{cfg: cfg, settings: set, next: next, stop: make(chan struct{})}
 	var options []tallyprocessor.Option
 	if cfg.Tally.Store == nil {
-		c.store = tallyprocessor.NewMemoryStore()
+		c.store = tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(cfg.Tally.ForgetAfter))
 		options = append(options, tallyprocessor.WithMetricStore(c.store))
 	}
 	accept, err := consumer.NewLogs(func(context.Context, plog.Logs) error { return nil })
@@ -63,7 +65,7 @@ func newLogsConnector(
 
 // Start starts counting, and emitting every `flush_interval`.
 func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
-	store := c.store
+	var store tallyprocessor.MetricStore = c.store
 	if c.cfg.Tally.Store != nil {
 		var err error
 		if store, err = tallyprocessor.FindStore(host, *c.cfg.Tally.Store); err != nil {
@@ -85,6 +87,7 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 	c.reader = reader
 	c.done = make(chan struct{})
 	go c.loop(context.WithoutCancel(ctx))
+	c.stopForgetting = c.keepForgetting(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -109,6 +112,20 @@ func (c *logsConnector) emit(ctx context.Context) error {
 	return errors.Join(err, collection.Send(ctx, c.next))
 }
 
+// keepForgetting has the private store, if there is one, drop idle keys until stop is called, which waits for it.
+func (c *logsConnector) keepForgetting(ctx context.Context) (stop func()) {
+	if c.store == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { c.store.KeepForgetting(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
 // Shutdown counts what is queued and then emits a last time; the metrics pipeline still runs, since the Collector shuts
 // down what is upstream first. It returns what could not be counted or sent.
 func (c *logsConnector) Shutdown(ctx context.Context) (err error) {
@@ -119,6 +136,7 @@ func (c *logsConnector) Shutdown(ctx context.Context) (err error) {
 		}
 		close(c.stop)
 		<-c.done
+		c.stopForgetting()
 		err = errors.Join(err, c.emit(ctx))
 	})
 	return err

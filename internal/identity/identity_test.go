@@ -215,3 +215,15 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+func TestMetricOf(t *testing.T) {
+	for _, name := range []string{"m", "", "log.record.count", `a"b\c`, "\u0001", "é世", "<&>\u2028"} {
+		metric, ok := MetricOf(Key{Metric: name, Attributes: []Attribute{{Name: "a", Value: StringValue(`","`)}}}.String())
+		assert.True(t, ok, "%q", name)
+		assert.Equal(t, name, metric)
+	}
+	for _, text := range []string{"", "[", `["`, `["m`, `["m"`, `["m"]`, `{"m":1}`, `["\`, `["\n"`, `["\n",`, `[1,{},{}]`} {
+		_, ok := MetricOf(text)
+		assert.False(t, ok, "%q", text)
+	}
+}
