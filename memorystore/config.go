@@ -20,11 +20,18 @@ type Config struct {
 	// lose; it must be positive. Without `storage` nothing is written.
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
 
+	// ForgetAfter is how long a key is not counted before it is dropped; its slot in a `cardinality_limit` is free then.
+	// 0 = it never is.
+	ForgetAfter time.Duration `mapstructure:"forget_after"`
+
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-var errNotPositive = errors.New("must be positive")
+var (
+	errNotPositive = errors.New("must be positive")
+	errNegative    = errors.New("must not be negative")
+)
 
 func createDefaultConfig() component.Config { return &Config{FlushInterval: defaultFlushInterval} }
 
@@ -33,6 +40,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	if c.FlushInterval <= 0 {
 		errs = append(errs, fmt.Errorf("`flush_interval` %w, found %s", errNotPositive, c.FlushInterval))
+	}
+	if c.ForgetAfter < 0 {
+		errs = append(errs, fmt.Errorf("`forget_after` %w, found %s", errNegative, c.ForgetAfter))
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
@@ -26,8 +27,9 @@ type memoryExtension struct {
 	store    *store // memory, kept in the storage; nil without `storage`
 
 	// set by Start
-	numbers *numbers
-	loop    *loop
+	numbers        *numbers
+	loop           *loop
+	stopForgetting func() // nil = there is nothing to stop
 }
 
 var _ tallyprocessor.StoreExtension = (*memoryExtension)(nil)
@@ -35,10 +37,10 @@ var _ tallyprocessor.StoreExtension = (*memoryExtension)(nil)
 func newExtension(set extension.Settings, cfg *Config) *memoryExtension {
 	e := &memoryExtension{cfg: cfg, settings: set}
 	if cfg.Storage == nil {
-		e.memory = tallyprocessor.NewMemoryStore()
+		e.memory = tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(cfg.ForgetAfter))
 		return e
 	}
-	e.store = newStore()
+	e.store = newStore(cfg.ForgetAfter)
 	e.memory = e.store.MemoryStore
 	return e
 }
@@ -67,19 +69,34 @@ func (e *memoryExtension) Start(ctx context.Context, host component.Host) error 
 		return fmt.Errorf("start tally_memory: %w", err)
 	}
 	e.numbers = n
-	if e.store == nil {
-		return nil
+	if e.store != nil {
+		if e.loop, err = e.open(ctx, host); err != nil {
+			return fmt.Errorf("start tally_memory: %w", errors.Join(err, e.Shutdown(ctx)))
+		}
+		e.store.loop.Store(e.loop)
 	}
-	if e.loop, err = e.open(ctx, host); err != nil {
-		return fmt.Errorf("start tally_memory: %w", errors.Join(err, e.Shutdown(ctx)))
-	}
-	e.store.loop.Store(e.loop)
+	e.stopForgetting = e.keepForgetting(context.WithoutCancel(ctx))
 	return nil
+}
+
+// keepForgetting drops idle keys until stop is called, which waits for it.
+func (e *memoryExtension) keepForgetting(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { e.memory.KeepForgetting(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // Shutdown writes what has changed and gives the storage back.
 func (e *memoryExtension) Shutdown(ctx context.Context) error {
 	var err error
+	if e.stopForgetting != nil {
+		e.stopForgetting()
+		e.stopForgetting = nil
+	}
 	if e.loop != nil {
 		err = e.loop.stop(ctx)
 		e.loop = nil

@@ -41,6 +41,12 @@ func TestConfig(t *testing.T) {
 			assert.EqualError(t, err, want)
 		}
 	}
+	forgetful := NewFactory().CreateDefaultConfig().(*Config)
+	require.NoError(t, confmap.NewFromStringMap(map[string]any{"forget_after": "24h"}).Unmarshal(forgetful))
+	assert.Equal(t, 24*time.Hour, forgetful.ForgetAfter)
+	assert.NoError(t, forgetful.Validate())
+	forgetful.ForgetAfter = -time.Hour
+	assert.EqualError(t, forgetful.Validate(), "`forget_after` must not be negative, found -1h0m0s")
 	cfg := NewFactory().CreateDefaultConfig()
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{}).Unmarshal(cfg))
 	assert.Equal(t, &Config{FlushInterval: time.Second}, cfg)
@@ -139,7 +145,7 @@ func TestStateOfOthersIsRefused(t *testing.T) {
 // newerState returns what a later version of tally might write.
 func newerState(t *testing.T) []byte {
 	blob := state.Encode(state.Blob{Owner: "tally_memory", Section: state.Bucket("key 1"), Generation: 9})
-	return withVersion(t, blob, 2)
+	return withVersion(t, blob, state.Version+1)
 }
 
 func TestFlushInterval(t *testing.T) {
@@ -294,13 +300,13 @@ func TestIncDuringAFlushIsNotForgotten(t *testing.T) {
 }
 
 func TestAllocCountingAKnownKey(t *testing.T) {
-	s := newStore()
+	s := newStore(0)
 	s.Inc("a")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { s.Inc("a") }))
 }
 
 func BenchmarkInc(b *testing.B) {
-	s := newStore()
+	s := newStore(0)
 	key := `["log.record.count",{"service.name":"checkout"},{"env":"prod","http.response.status_code":200}]`
 	b.ReportAllocs()
 	for b.Loop() {

@@ -18,12 +18,14 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/extension/extensiontest"
+
+	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
 
 // withVersion changes the version of a blob and makes its checksum right again.
 func withVersion(t *testing.T, blob []byte, version uint16) []byte {
 	blob = bytes.Clone(blob[:len(blob)-4])
-	require.Equal(t, uint16(1), binary.BigEndian.Uint16(blob[8:]))
+	require.Equal(t, uint16(state.Version), binary.BigEndian.Uint16(blob[8:]))
 	binary.BigEndian.PutUint16(blob[8:], version)
 	return binary.BigEndian.AppendUint32(blob, crc32.Checksum(blob, crc32.MakeTable(crc32.Castagnoli)))
 }

@@ -153,6 +153,9 @@ func (v *saver) restore(l *loaded) {
 		for _, d := range b.Descriptions {
 			v.store.MemoryStore.Describe(tallyprocessor.Description(d))
 		}
+		for _, f := range b.Forgotten {
+			v.store.RestoreForgotten(f.Metric, f.Total)
+		}
 	}
 	v.store.markAll(&l.broken)
 }
@@ -160,12 +163,14 @@ func (v *saver) restore(l *loaded) {
 // flush writes what has changed; wrote says whether there was anything. After an error all of it counts as changed
 // still, and the next flush writes to the same slots, so the last complete state is never touched.
 func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
-	dirty, found := v.store.takeDirty()
-	if !found && len(v.pending) == 0 {
+	dirty, blobs, err := v.collect(ctx)
+	if dirty == (sections{}) {
 		return false, nil
 	}
-	dirty[state.Meta] = true // it has the generations of the others
-	if err := v.write(ctx, &dirty); err != nil {
+	if err == nil {
+		err = v.write(ctx, &dirty, &blobs)
+	}
+	if err != nil {
 		v.store.markAll(&dirty)
 		return true, fmt.Errorf("write state: %w", err)
 	}
@@ -173,11 +178,34 @@ func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
 	return true, nil
 }
 
-func (v *saver) write(ctx context.Context, dirty *sections) error {
-	blobs, err := v.collect(ctx, dirty)
-	if err != nil {
-		return err
+// collect returns the sections to be written, and their content in order. Meta is one of them if there are any, since it
+// has the generations of the others.
+func (v *saver) collect(ctx context.Context) (dirty sections, blobs [state.Sections]state.Blob, err error) {
+	v.store.forgetting.Lock()
+	defer v.store.forgetting.Unlock()
+	dirty, found := v.store.takeDirty()
+	if !found && len(v.pending) == 0 {
+		return dirty, blobs, nil
 	}
+	dirty[state.Meta] = true
+	for t, err := range v.store.Totals(ctx) {
+		if err != nil {
+			return dirty, blobs, err
+		}
+		if section := state.Bucket(t.Key); dirty[section] {
+			blobs[section].Entries = append(blobs[section].Entries,
+				state.Entry{Key: t.Key, Value: t.Value, Start: t.Start.UnixNano(), Last: t.Last.UnixNano()})
+		}
+	}
+	for _, b := range blobs {
+		slices.SortFunc(b.Entries, func(a, b state.Entry) int { return strings.Compare(a.Key, b.Key) })
+	}
+	blobs[state.Meta].Descriptions = v.descriptions()
+	blobs[state.Meta].Forgotten = v.forgotten()
+	return dirty, blobs, nil
+}
+
+func (v *saver) write(ctx context.Context, dirty *sections, blobs *[state.Sections]state.Blob) error {
 	saved := v.saved
 	ops := slices.Clone(v.pending)
 	for section, in := range dirty { // Meta is the last
@@ -186,9 +214,9 @@ func (v *saver) write(ctx context.Context, dirty *sections) error {
 		}
 		next := slot{generation: saved[section].generation + 1, number: 1 - saved[section].number}
 		saved[section] = next
-		b := state.Blob{Owner: v.owner, Section: section, Generation: next.generation, Entries: blobs[section]}
+		b := blobs[section]
+		b.Owner, b.Section, b.Generation = v.owner, section, next.generation
 		if section == state.Meta {
-			b.Descriptions = v.descriptions()
 			for i := range b.Generations {
 				b.Generations[i] = saved[i].generation
 			}
@@ -202,29 +230,21 @@ func (v *saver) write(ctx context.Context, dirty *sections) error {
 	return nil
 }
 
-// collect returns the entries of the dirty buckets, ascending by key; Meta has none.
-func (v *saver) collect(ctx context.Context, dirty *sections) (entries [state.Sections][]state.Entry, err error) {
-	for t, err := range v.store.Totals(ctx) {
-		if err != nil {
-			return entries, err
-		}
-		if section := state.Bucket(t.Key); dirty[section] {
-			entries[section] = append(entries[section],
-				state.Entry{Key: t.Key, Value: t.Value, Start: t.Start.UnixNano(), Last: t.Last.UnixNano()})
-		}
-	}
-	for _, list := range entries {
-		slices.SortFunc(list, func(a, b state.Entry) int { return strings.Compare(a.Key, b.Key) })
-	}
-	return entries, nil
-}
-
 func (v *saver) descriptions() []state.Description {
 	var list []state.Description
 	for _, d := range v.store.Descriptions() {
 		list = append(list, state.Description(d))
 	}
 	slices.SortFunc(list, func(a, b state.Description) int { return cmp.Compare(a.Metric, b.Metric) })
+	return list
+}
+
+func (v *saver) forgotten() []state.Forgotten {
+	var list []state.Forgotten
+	for metric, f := range v.store.Forgotten() {
+		list = append(list, state.Forgotten{Metric: metric, Total: f.Total})
+	}
+	slices.SortFunc(list, func(a, b state.Forgotten) int { return cmp.Compare(a.Metric, b.Metric) })
 	return list
 }
 

@@ -2,7 +2,9 @@ package memorystore
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
@@ -16,6 +18,10 @@ type store struct {
 	// dirty is set after the change that it stands for: whoever clears it and then looks sees that change.
 	dirty [state.Sections]atomic.Bool
 	loop  atomic.Pointer[loop] // nil before Start
+
+	// forgetting is held while keys are dropped, and while the state is looked at: their totals are in the state either
+	// as keys or as forgotten.
+	forgetting sync.Mutex
 }
 
 // sections is a set of sections.
@@ -28,9 +34,23 @@ var (
 	_ tallyprocessor.Flusher     = (*store)(nil)
 	_ tallyprocessor.Describer   = (*store)(nil)
 	_ tallyprocessor.Opener      = (*store)(nil)
+	_ tallyprocessor.Forgetter   = (*store)(nil)
 )
 
-func newStore() *store { return &store{MemoryStore: tallyprocessor.NewMemoryStore()} }
+func newStore(forgetAfter time.Duration) *store {
+	s := &store{MemoryStore: tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(forgetAfter))}
+	_ = s.AroundForget(s.forget) // for as long as there is a store
+	return s
+}
+
+// forget lets keys be dropped, which changes their sections.
+func (s *store) forget(drop func() []string) {
+	s.forgetting.Lock()
+	defer s.forgetting.Unlock()
+	for _, key := range drop() {
+		s.mark(state.Bucket(key))
+	}
+}
 
 // Inc adds one to the total of key.
 func (s *store) Inc(key string) { s.Add(key, 1) }

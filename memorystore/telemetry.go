@@ -24,7 +24,7 @@ type numbers struct {
 	failingSince atomic.Int64 // Unix time in nanoseconds; 0 = the storage works
 }
 
-func newNumbers(set extension.Settings, totals tallyprocessor.Lister) (*numbers, error) {
+func newNumbers(set extension.Settings, store *tallyprocessor.MemoryStore) (*numbers, error) {
 	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -42,10 +42,14 @@ func newNumbers(set extension.Settings, totals tallyprocessor.Lister) (*numbers,
 		b.RegisterExtensionTallyMemoryFlushErrorsCallback(one(n.flushErrors.Load)),
 		b.RegisterExtensionTallyMemoryStateDamagedCallback(one(n.damaged.Load)),
 		b.RegisterExtensionTallyMemoryKeysCallback(func(ctx context.Context, o metric.Int64Observer) error {
-			keys, err := count(ctx, totals)
+			keys, err := count(ctx, store)
 			o.Observe(keys, id)
 			return err
 		}),
+		b.RegisterExtensionTallyMemoryAmountForgottenCallback(
+			byMetric(set, store, func(f tallyprocessor.Forgotten) int { return f.Total })),
+		b.RegisterExtensionTallyMemoryKeysForgottenCallback(
+			byMetric(set, store, func(f tallyprocessor.Forgotten) int { return f.Keys })),
 		b.RegisterExtensionTallyMemoryUnsavedSecondsCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(n.unsavedSeconds(), id)
 			return nil
@@ -56,6 +60,19 @@ func newNumbers(set extension.Settings, totals tallyprocessor.Lister) (*numbers,
 		return nil, err
 	}
 	return n, nil
+}
+
+// byMetric shows a number of what was forgotten.
+func byMetric(
+	set extension.Settings, store tallyprocessor.Forgetter, number func(tallyprocessor.Forgotten) int,
+) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		for name, f := range store.Forgotten() {
+			o.Observe(int64(number(f)), metric.WithAttributes(
+				attribute.String("extension", set.ID.String()), attribute.String("metric", name)))
+		}
+		return nil
+	}
 }
 
 func (n *numbers) unsavedSeconds() float64 {

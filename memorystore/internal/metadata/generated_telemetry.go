@@ -25,14 +25,16 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                              metric.Meter
-	mu                                 sync.Mutex
-	registrations                      []metric.Registration
-	ExtensionTallyMemoryFlushErrors    metric.Int64ObservableCounter
-	ExtensionTallyMemoryFlushes        metric.Int64ObservableCounter
-	ExtensionTallyMemoryKeys           metric.Int64ObservableGauge
-	ExtensionTallyMemoryStateDamaged   metric.Int64ObservableCounter
-	ExtensionTallyMemoryUnsavedSeconds metric.Float64ObservableGauge
+	meter                               metric.Meter
+	mu                                  sync.Mutex
+	registrations                       []metric.Registration
+	ExtensionTallyMemoryAmountForgotten metric.Int64ObservableCounter
+	ExtensionTallyMemoryFlushErrors     metric.Int64ObservableCounter
+	ExtensionTallyMemoryFlushes         metric.Int64ObservableCounter
+	ExtensionTallyMemoryKeys            metric.Int64ObservableGauge
+	ExtensionTallyMemoryKeysForgotten   metric.Int64ObservableCounter
+	ExtensionTallyMemoryStateDamaged    metric.Int64ObservableCounter
+	ExtensionTallyMemoryUnsavedSeconds  metric.Float64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -44,6 +46,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterExtensionTallyMemoryAmountForgottenCallback sets callback for observable ExtensionTallyMemoryAmountForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryAmountForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemoryAmountForgotten, obs: o})
+		return nil
+	}, builder.ExtensionTallyMemoryAmountForgotten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterExtensionTallyMemoryFlushErrorsCallback sets callback for observable ExtensionTallyMemoryFlushErrors metric.
@@ -82,6 +99,21 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryKeysCallback(cb met
 		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemoryKeys, obs: o})
 		return nil
 	}, builder.ExtensionTallyMemoryKeys)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionTallyMemoryKeysForgottenCallback sets callback for observable ExtensionTallyMemoryKeysForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryKeysForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemoryKeysForgotten, obs: o})
+		return nil
+	}, builder.ExtensionTallyMemoryKeysForgotten)
 	if err != nil {
 		return err
 	}
@@ -159,6 +191,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ExtensionTallyMemoryAmountForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_memory_amount_forgotten",
+		metric.WithDescription("Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryFlushErrors, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_flush_errors",
 		metric.WithDescription("Number of times that the storage did not take what had changed. It is kept in memory and tried again. [Alpha]"),
@@ -174,6 +212,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ExtensionTallyMemoryKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_memory_keys",
 		metric.WithDescription("Number of keys in the store. [Alpha]"),
+		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionTallyMemoryKeysForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_memory_keys_forgotten",
+		metric.WithDescription("Number of keys that were dropped because they were idle for `forget_after`, by metric, since the start. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)

@@ -11,6 +11,7 @@ import (
 const (
 	minEntrySize       = 1 + 1 + 8 + 8
 	minDescriptionSize = 1 + 1 + 1
+	minForgottenSize   = 1 + 1
 )
 
 // Decode reads the blob of a section that owner wrote. Its error is ErrDamaged, ErrNewer or ErrForeign with details.
@@ -27,16 +28,18 @@ func Decode(data []byte, owner string, section int) (Blob, error) {
 		return Blob{}, fmt.Errorf("%w: the checksum of its %d bytes is %08x instead of %08x", ErrDamaged, len(data), got, want)
 	}
 	r := reader{rest: data[len(magic):end]}
-	switch version := r.uint16(); {
+	version := r.uint16()
+	switch {
 	case version > Version:
 		return Blob{}, fmt.Errorf("%w: it is version %d, this is version %d", ErrNewer, version, Version)
-	case version < Version:
-		return Blob{}, fmt.Errorf("%w: there is no version %d", ErrDamaged, version)
+	case version == 0:
+		return Blob{}, fmt.Errorf("%w: there is no version 0", ErrDamaged)
 	}
-	return decodeVersion1(&r, owner, section)
+	return decode(&r, version, owner, section)
 }
 
-func decodeVersion1(r *reader, owner string, section int) (Blob, error) {
+// decode reads what is behind the version.
+func decode(r *reader, version uint16, owner string, section int) (Blob, error) {
 	gotKind, gotOwner := r.text(), r.text()
 	gotSection, gotBuckets := int(r.uint16()), int(r.uint16())
 	b := Blob{Owner: gotOwner, Section: gotSection, Generation: r.uint64()}
@@ -55,6 +58,9 @@ func decodeVersion1(r *reader, owner string, section int) (Blob, error) {
 			b.Generations[i] = r.uvarint()
 		}
 		b.Descriptions = r.descriptions()
+		if version > 1 {
+			b.Forgotten = r.forgotten()
+		}
 	} else {
 		b.Entries = r.entries(section)
 	}
@@ -142,6 +148,21 @@ func (r *reader) descriptions() []Description {
 			r.bad = true
 		}
 		list = append(list, d)
+	}
+	return list
+}
+
+func (r *reader) forgotten() []Forgotten {
+	n := r.count(minForgottenSize)
+	list := make([]Forgotten, 0, n)
+	for i := 0; i < n && !r.bad; i++ {
+		f := Forgotten{Metric: r.text()}
+		total := r.uvarint()
+		if total == 0 || total > math.MaxInt || i > 0 && list[i-1].Metric >= f.Metric {
+			r.bad = true
+		}
+		f.Total = int(total)
+		list = append(list, f)
 	}
 	return list
 }

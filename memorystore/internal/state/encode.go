@@ -65,6 +65,11 @@ func (b Blob) appendMeta(dst []byte) []byte {
 		dst = appendText(dst, d.Description)
 		dst = appendText(dst, d.Unit)
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.Forgotten)))
+	for _, f := range b.Forgotten {
+		dst = appendText(dst, f.Metric)
+		dst = binary.AppendUvarint(dst, uint64(f.Total))
+	}
 	return dst
 }
 

@@ -10,7 +10,8 @@
 //	section     uint16
 //	buckets     uint16: how many there are
 //	generation  uint64: from 1, one more at each write of the section
-//	body        of a bucket: its entries; of Meta: the generations of all buckets, and the descriptions
+//	body        of a bucket: its entries; of Meta: the generations of all buckets, the descriptions, and what was
+//	            forgotten, which version 1 has not
 //	checksum    uint32: CRC-32C of everything before it
 //
 // Integers of fixed size are big-endian, text is its length as a uvarint and then its bytes, a list is its length as
@@ -31,8 +32,8 @@ import (
 )
 
 const (
-	// Version is the format that Encode writes and the only one that Decode reads.
-	Version = 1
+	// Version is the format that Encode writes. Decode reads the older ones too.
+	Version = 2
 	// Buckets is how many sections the keys are spread over. It is part of the format.
 	Buckets = 256
 	// Meta is the section after the buckets.
@@ -62,6 +63,7 @@ type Blob struct {
 
 	Generations  [Buckets]uint64 // of Meta: those of the buckets when it was written; 0 = never written
 	Descriptions []Description   // of Meta: ascending by metric
+	Forgotten    []Forgotten     // of Meta: ascending by metric
 }
 
 // Entry is the total of one key.
@@ -69,6 +71,12 @@ type Entry struct {
 	Key         string
 	Value       int   // positive
 	Start, Last int64 // Unix time in nanoseconds
+}
+
+// Forgotten is the sum of the totals that the dropped keys of a metric had.
+type Forgotten struct {
+	Metric string
+	Total  int // positive
 }
 
 // Description is what a backend shows of a metric.
