@@ -33,6 +33,11 @@ type Config struct {
 	// Temporality is `cumulative` (the default) or `delta`.
 	Temporality emission.Temporality `mapstructure:"temporality"`
 
+	// StaleAfter is how long a key is unchanged before its series ends with a point that has no recorded value. 0 = it does
+	// not. It takes cumulative temporality, and must be neither shorter than `flush_interval` nor longer than
+	// `forget_after`.
+	StaleAfter time.Duration `mapstructure:"stale_after"`
+
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
@@ -67,6 +72,10 @@ func (c *Config) Validate() error {
 	}
 	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
 		errs = append(errs, fmt.Errorf("`temporality`: %w", err))
+	}
+	errs = append(errs, emission.ValidateStaleAfter(c.StaleAfter, c.Temporality, "flush_interval", c.FlushInterval))
+	if c.Tally.ForgetAfter > 0 && c.Tally.ForgetAfter < c.StaleAfter {
+		errs = append(errs, fmt.Errorf("`stale_after` is %v: %w, where it is %v", c.StaleAfter, emission.ErrForgetsFirst, c.Tally.ForgetAfter))
 	}
 	return errors.Join(errs...)
 }

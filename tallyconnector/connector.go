@@ -77,6 +77,8 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 		Version: c.settings.BuildInfo.Version,
 		Delta:   c.cfg.Temporality == emission.Delta,
 		Metrics: c.cfg.Tally.config().MetricNames(),
+
+		StaleAfter: c.cfg.StaleAfter,
 	})
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)

@@ -3,6 +3,7 @@ package tallyconnector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -167,6 +168,32 @@ type host struct {
 
 func (h host) GetExtensions() map[component.ID]component.Component { return h.extensions }
 
+// A private store drops a key: its series ends, the connector's metric has the rest, and it comes back from zero.
+func TestStaleAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := new(consumertest.MetricsSink)
+		c := start(t, `{flush_interval: 10s, stale_after: 20s, forget_after: 1m}`, componenttest.NewNopHost(), sink)
+		require.NoError(t, c.ConsumeLogs(t.Context(), logs(5)))
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, c.ConsumeLogs(t.Context(), logs(3)))
+		require.NoError(t, c.Shutdown(t.Context()))
+		var got []string
+		var starts []time.Time
+		for _, metrics := range sink.AllMetrics() {
+			for _, p := range metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().All() {
+				value := fmt.Sprint(p.IntValue())
+				if p.Flags().NoRecordedValue() {
+					value = "end"
+				}
+				got = append(got, value)
+				starts = append(starts, p.StartTimestamp().AsTime())
+			}
+		}
+		assert.Equal(t, []string{"0", "5", "5", "end", "0", "3"}, got)
+		assert.True(t, starts[4].After(starts[3]), "a new series")
+	})
+}
+
 func TestSharedStore(t *testing.T) {
 	store := tallyprocessor.NewMemoryStore()
 	store.Inc(`["somebody.else",{},{}]`)
@@ -216,10 +243,14 @@ logs:
 
 func TestMistakes(t *testing.T) {
 	for yaml, want := range map[string][]string{
-		`flush_interval: 0s`:  {"`flush_interval` is 0s"},
-		`flush_interval: -1s`: {"`flush_interval` is -1s"},
-		`temporality: gauge`:  {"gauge"},
-		`spans: {}`:           {"spans"},
+		`flush_interval: 0s`:                    {"`flush_interval` is 0s"},
+		`flush_interval: -1s`:                   {"`flush_interval` is -1s"},
+		`temporality: gauge`:                    {"gauge"},
+		`spans: {}`:                             {"spans"},
+		`stale_after: -1s`:                      {"`stale_after` is -1s: must not be negative"},
+		`stale_after: 1s`:                       {"`stale_after` is 1s: must not be shorter than `flush_interval`, which is 15s"},
+		`{stale_after: 1h, temporality: delta}`: {"`stale_after` is 1h0m0s", "cumulative"},
+		`{stale_after: 1h, forget_after: 30m}`:  {"`stale_after` is 1h0m0s", "`forget_after`", "30m0s"},
 		`{flush_interval: 0s, temporality: gauge, queue: {queue_size: 0}, logs: {m: {conditions: [nonsense]}}}`: {
 			"`flush_interval` is 0s", "gauge", "`queue::queue_size` is 0", "`logs::m::conditions::0`",
 		},

@@ -26,6 +26,10 @@ type Config struct {
 	// Temporality is `cumulative` (the default) or `delta`.
 	Temporality emission.Temporality `mapstructure:"temporality"`
 
+	// StaleAfter is how long a key is unchanged before its series ends with a point that has no recorded value. 0 = it does
+	// not. It takes cumulative temporality, and must not be shorter than `collection_interval`.
+	StaleAfter time.Duration `mapstructure:"stale_after"`
+
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
@@ -47,5 +51,6 @@ func (c *Config) Validate() error {
 	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
 		errs = append(errs, fmt.Errorf("`temporality`: %w", err))
 	}
+	errs = append(errs, emission.ValidateStaleAfter(c.StaleAfter, c.Temporality, "collection_interval", c.CollectionInterval))
 	return errors.Join(errs...)
 }

@@ -64,6 +64,8 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 		Scope:   metadata.ScopeName,
 		Version: r.settings.BuildInfo.Version,
 		Delta:   r.cfg.Temporality == emission.Delta,
+
+		StaleAfter: r.cfg.StaleAfter,
 	})
 	if err != nil {
 		return fmt.Errorf("start tally: `store` is %q: %w", r.cfg.Store, err)

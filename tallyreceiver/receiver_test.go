@@ -163,3 +163,30 @@ func TestMistakes(t *testing.T) {
 	cfg.CollectionInterval = -time.Second
 	assert.ErrorContains(t, cfg.Validate(), "collection_interval")
 }
+
+func TestStaleAfterMistakes(t *testing.T) {
+	for _, tt := range []struct {
+		staleAfter  time.Duration
+		temporality emission.Temporality
+		want        string
+	}{
+		{-time.Second, emission.Cumulative, "`stale_after` is -1s: must not be negative"},
+		{time.Second, emission.Cumulative, "`stale_after` is 1s: must not be shorter than `collection_interval`, which is 10s"},
+		{time.Hour, emission.Delta, "`stale_after` is 1h0m0s: is for cumulative temporality"},
+	} {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Store, cfg.StaleAfter, cfg.Temporality = &storeID, tt.staleAfter, tt.temporality
+		assert.ErrorContains(t, cfg.Validate(), tt.want)
+	}
+}
+
+func TestStoreForgetsBeforeItsSeriesEnds(t *testing.T) {
+	cfg := createDefaultConfig().(*Config)
+	cfg.Store, cfg.StaleAfter = &storeID, time.Hour
+	r, err := NewFactory().CreateMetrics(t.Context(), receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	err = r.Start(t.Context(), hostWith(tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(time.Minute))))
+	require.ErrorIs(t, err, emission.ErrForgetsFirst)
+	assert.ErrorContains(t, err, storeID.String())
+	require.NoError(t, r.Shutdown(t.Context()))
+}

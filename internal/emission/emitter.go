@@ -39,6 +39,10 @@ type Settings struct {
 	// Delta makes it emit what was added since the last emission, instead of totals.
 	Delta bool
 
+	// StaleAfter is how long a cumulative series goes on unchanged before it ends: with one point that has no recorded
+	// value, and then nothing, until it changes. 0 = it never ends while the store has the key.
+	StaleAfter time.Duration
+
 	// Metrics are the names of the metrics to emit; nil = all of the store.
 	Metrics []string
 
@@ -51,7 +55,8 @@ type Settings struct {
 // nothing. It is serial: not safe for concurrent use, and without a clock of its own.
 type Emitter struct {
 	settings Settings
-	series   map[string]*series
+	series   map[string]*series // by key; those of other metrics are not in it
+	number   uint64             // of the collection
 }
 
 // series is what an Emitter knows of one key.
@@ -63,6 +68,11 @@ type series struct {
 	start    time.Time
 	sent     int       // of the total, what the next consumer has accepted
 	sentTime time.Time // the time of the last accepted point; zero = none
+
+	value   int       // of the total, at the last collection
+	changed time.Time // the moment of the collection that first found it
+	ended   bool      // the next consumer knows of no series, or has accepted its end; until value changes
+	listed  uint64    // number of the last collection that found the key in the store
 }
 
 // New returns an Emitter that has emitted nothing.
@@ -72,6 +82,8 @@ func New(settings Settings) *Emitter {
 
 // Collection is what is to be sent at one moment.
 type Collection struct {
+	emitter *Emitter
+
 	// Metrics holds all of it. Send takes it apart.
 	Metrics pmetric.Metrics
 
@@ -84,11 +96,12 @@ type part struct {
 	points    []point
 }
 
-// point is a total at the moment of collection.
+// point is a total at the moment of collection, or the end of a series, that has no value.
 type point struct {
 	*series
 	value int
 	time  time.Time
+	end   bool
 }
 
 // Collect returns the totals as metrics, in a stable order. An error does not keep the good part from being returned:
@@ -104,7 +117,7 @@ func (e *Emitter) Collect(
 	for _, d := range descriptions {
 		byMetric[d.Metric] = d
 	}
-	c := &Collection{Metrics: pmetric.NewMetrics()}
+	c := &Collection{emitter: e, Metrics: pmetric.NewMetrics()}
 	for payload := range slices.Chunk(points, maxPoints) {
 		before := c.Metrics.ResourceMetrics().Len()
 		e.build(c.Metrics, payload, byMetric)
@@ -115,6 +128,7 @@ func (e *Emitter) Collect(
 
 // points returns what there is to send, in no order.
 func (e *Emitter) points(totals iter.Seq2[tallyprocessor.Total, error], now time.Time) ([]point, error) {
+	e.number++
 	var points []point
 	var errs []error
 	foreign := 0
@@ -123,20 +137,54 @@ func (e *Emitter) points(totals iter.Seq2[tallyprocessor.Total, error], now time
 			errs = append(errs, fmt.Errorf("list totals: %w", err))
 			break
 		}
-		s, ok := e.known(total)
+		metric, ok := identity.MetricOf(total.Key)
+		if ok && e.settings.Metrics != nil && !slices.Contains(e.settings.Metrics, metric) {
+			continue
+		}
+		s, ok := e.known(total, now)
 		if !ok {
 			foreign++
 			continue
 		}
-		if s == nil || e.settings.Delta && total.Value == s.sent {
-			continue
-		}
-		points = append(points, point{series: s, value: total.Value, time: later(now, s)})
+		points = e.appendTotal(points, s, now)
+	}
+	if len(errs) == 0 { // else a key that was not listed may be there still
+		points = e.appendEnds(points, now)
 	}
 	if foreign > 0 {
 		errs = append(errs, fmt.Errorf("%w: %d of them", errForeignKeys, foreign))
 	}
 	return points, errors.Join(errs...)
+}
+
+// appendTotal appends the point of a series that the store has, unless there is nothing to tell.
+func (e *Emitter) appendTotal(points []point, s *series, now time.Time) []point {
+	p := point{series: s, value: s.value, time: later(now, s)}
+	switch unsent := s.value != s.sent; {
+	case e.settings.Delta:
+		if !unsent {
+			return points
+		}
+	case s.ended:
+		return points
+	case e.settings.StaleAfter > 0 && !unsent && now.Sub(s.changed) >= e.settings.StaleAfter:
+		p.end = true
+	}
+	return append(points, p)
+}
+
+// appendEnds appends the end of each series whose key is no longer in the store, and forgets those that need none.
+func (e *Emitter) appendEnds(points []point, now time.Time) []point {
+	for text, s := range e.series {
+		switch {
+		case s.listed == e.number:
+		case e.settings.Delta || s.ended || s.sentTime.IsZero():
+			delete(e.series, text)
+		default:
+			points = append(points, point{series: s, time: later(now, s), end: true})
+		}
+	}
+	return points
 }
 
 // later returns the time of the next point of a series: now, or a tick behind the last one should the clock have gone
@@ -150,24 +198,29 @@ func later(now time.Time, s *series) time.Time {
 	return now
 }
 
-// known returns the series of a total; nil when it is not to be emitted. ok is false for a key that does not decode.
-func (e *Emitter) known(total tallyprocessor.Total) (s *series, ok bool) {
+// known returns the series of a total, which it brings up to date. ok is false for a key that does not decode.
+func (e *Emitter) known(total tallyprocessor.Total, now time.Time) (s *series, ok bool) {
 	s, found := e.series[total.Key]
-	if !found {
+	switch {
+	case !found:
 		key, err := identity.Decode(total.Key)
 		if err != nil {
 			return nil, false
 		}
-		if e.settings.Metrics == nil || slices.Contains(e.settings.Metrics, key.Metric) {
-			s = &series{key: key, text: total.Key, resource: identity.Key{Resource: key.Resource}.String(), start: total.Start}
-			if e.settings.Delta {
-				s.sent = total.Restored // an earlier process has sent that
-			}
-		}
+		s = &series{key: key, text: total.Key, resource: identity.Key{Resource: key.Resource}.String(), start: total.Start}
 		e.series[total.Key] = s
+		if e.settings.Delta {
+			s.sent = total.Restored // an earlier process has sent that
+		}
+		if idle := now.Sub(total.Last); e.settings.StaleAfter > 0 && total.Restored == total.Value && idle >= e.settings.StaleAfter {
+			s.value, s.ended = total.Value, true // an earlier process has ended it
+		}
+	case !s.start.Equal(total.Start) || total.Value < s.sent: // the store has begun anew
+		*s = series{key: s.key, text: s.text, resource: s.resource, start: total.Start}
 	}
-	if s != nil && (!s.start.Equal(total.Start) || total.Value < s.sent) {
-		*s = series{key: s.key, text: s.text, resource: s.resource, start: total.Start} // the store has begun anew
+	s.listed = e.number
+	if s.value != total.Value {
+		s.value, s.changed, s.ended = total.Value, now, false
 	}
 	return s, true
 }
@@ -209,6 +262,10 @@ func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, name string, d tally
 // appendPoints appends the point of a series. The first cumulative one of a key that is new to the world comes behind a
 // zero point at its start, so that what a backend takes for the increase has the first records in it.
 func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, p point) {
+	if p.end {
+		newPoint(list, p.key, p.start, p.time).SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+		return
+	}
 	if e.settings.Delta {
 		start := p.sentTime
 		if start.IsZero() {
@@ -217,21 +274,21 @@ func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, p point) {
 				start = e.settings.Since
 			}
 		}
-		appendPoint(list, p.key, start, p.time, p.value-p.sent)
+		newPoint(list, p.key, start, p.time).SetIntValue(int64(p.value - p.sent))
 		return
 	}
 	if p.sentTime.IsZero() && !p.start.Before(e.settings.Since) {
-		appendPoint(list, p.key, p.start, p.start, 0)
+		newPoint(list, p.key, p.start, p.start).SetIntValue(0)
 	}
-	appendPoint(list, p.key, p.start, p.time, p.value)
+	newPoint(list, p.key, p.start, p.time).SetIntValue(int64(p.value))
 }
 
-func appendPoint(list pmetric.NumberDataPointSlice, key identity.Key, start, at time.Time, value int) {
+func newPoint(list pmetric.NumberDataPointSlice, key identity.Key, start, at time.Time) pmetric.NumberDataPoint {
 	p := list.AppendEmpty()
 	p.SetStartTimestamp(pcommon.NewTimestampFromTime(start))
 	p.SetTimestamp(pcommon.NewTimestampFromTime(at))
-	p.SetIntValue(int64(value))
 	put(p.Attributes(), key.Attributes)
+	return p
 }
 
 func put(dst pcommon.Map, attributes []identity.Attribute) {
@@ -271,8 +328,21 @@ func (c *Collection) Send(ctx context.Context, next consumer.Metrics) error {
 			continue
 		}
 		for _, p := range part.points {
-			p.sent, p.sentTime = p.value, p.time
+			c.emitter.accepted(p)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// accepted enters that the next consumer has a point.
+func (e *Emitter) accepted(p point) {
+	p.sentTime = p.time
+	if !p.end {
+		p.sent = p.value
+		return
+	}
+	p.ended = true
+	if p.listed != e.number { // nor has the store the key
+		delete(e.series, p.text)
+	}
 }

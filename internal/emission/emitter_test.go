@@ -44,8 +44,12 @@ func lines(list []pmetric.Metrics) []string {
 			for _, sm := range rm.ScopeMetrics().All() {
 				for _, m := range sm.Metrics().All() {
 					for _, p := range m.Sum().DataPoints().All() {
-						got = append(got, fmt.Sprintf("%v %s %v %v-%v %d", rm.Resource().Attributes().AsRaw(), m.Name(), p.Attributes().AsRaw(),
-							p.StartTimestamp().AsTime().Sub(began), p.Timestamp().AsTime().Sub(began), p.IntValue()))
+						value := fmt.Sprint(p.IntValue())
+						if p.Flags().NoRecordedValue() {
+							value = "end"
+						}
+						got = append(got, fmt.Sprintf("%v %s %v %v-%v %s", rm.Resource().Attributes().AsRaw(), m.Name(), p.Attributes().AsRaw(),
+							p.StartTimestamp().AsTime().Sub(began), p.Timestamp().AsTime().Sub(began), value))
 					}
 				}
 			}

@@ -3,6 +3,7 @@ package emission
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/logtally/tallyprocessor"
@@ -10,6 +11,27 @@ import (
 
 // ErrNotListed says that a store cannot list its totals, so that nothing can be read from it but by key.
 var ErrNotListed = errors.New("store does not list its totals: it does not implement Lister")
+
+// ErrForgetsFirst says that keys are dropped before their series is to end, so that it never would.
+var ErrForgetsFirst = errors.New("must not be longer than the `forget_after` of the store")
+
+var errStaleDelta = errors.New("is for cumulative temporality: deltas of an idle key are not sent anyway")
+
+// ValidateStaleAfter returns what is wrong with a configured StaleAfter. option is the name of the interval between two
+// emissions.
+func ValidateStaleAfter(staleAfter time.Duration, temporality Temporality, option string, interval time.Duration) error {
+	switch {
+	case staleAfter < 0:
+		return fmt.Errorf("`stale_after` is %v: must not be negative", staleAfter)
+	case staleAfter == 0:
+		return nil
+	case temporality == Delta:
+		return fmt.Errorf("`stale_after` is %v: %w", staleAfter, errStaleDelta)
+	case staleAfter < interval:
+		return fmt.Errorf("`stale_after` is %v: must not be shorter than `%s`, which is %v", staleAfter, option, interval)
+	}
+	return nil
+}
 
 // Reader collects from one store. It is as serial as its Emitter.
 type Reader struct {
@@ -30,6 +52,9 @@ func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, er
 	}
 	if settings.Since.IsZero() {
 		settings.Since = time.Now()
+	}
+	if f, ok := store.(tallyprocessor.Forgetter); ok && f.ForgetAfter() > 0 && f.ForgetAfter() < settings.StaleAfter {
+		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, f.ForgetAfter())
 	}
 	describer, _ := store.(tallyprocessor.Describer)
 	return &Reader{lister: lister, describer: describer, emitter: New(settings)}, nil
