@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -208,6 +210,37 @@ func TestLabelRule(t *testing.T) {
 }
 
 // Totals of an injected store are not published: whoever injects it reads it.
+// The series of a forgotten key ends, its place on a page is used again, and the balance stays visible.
+func TestForgottenKeysAreNotPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := newMetricsPage(t, otelprometheus.WithoutScopeInfo())
+		p := page.start(NewFactory(), "tally", testConfig(t, `
+resource_attributes: []
+forget_after: 1h
+logs: {c: {attributes: [{key: i}], cardinality_limit: 2500}}`))
+		for day := range 5 { // 2400 keys of the day, 100 that live
+			require.NoError(t, p.ConsumeLogs(t.Context(), logs(2500, func(i int, r plog.LogRecord) {
+				if i >= 100 {
+					i += 2400 * day
+				}
+				r.Attributes().PutInt("i", int64(i))
+			})))
+			settle(t, p)
+			shown := page.scrape("c")
+			assert.Len(t, shown, 2500, "day %d", day)
+			assert.EqualValues(t, 2*day+1, shown["i=99,processor=tally"])
+			assert.EqualValues(t, 1, shown[fmt.Sprintf("i=%d,processor=tally", 2499+2400*day)])
+			time.Sleep(50 * time.Minute)
+			require.NoError(t, p.ConsumeLogs(t.Context(), logs(100, func(i int, r plog.LogRecord) { r.Attributes().PutInt("i", int64(i)) })))
+			time.Sleep(20 * time.Minute)
+			assert.Len(t, page.scrape("c"), 100, "day %d", day)
+			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_amount_forgotten")["metric=c,processor=tally"])
+		}
+		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_amount_counted")["metric=c,processor=tally"])
+		assert.Len(t, p.(*logsProcessor).tally.totals.pages[0], 3, "pages are used again")
+	})
+}
+
 func TestInjectedStoreIsNotPublished(t *testing.T) {
 	page := newMetricsPage(t)
 	p := page.start(NewFactory(WithMetricStore(NewMemoryStore())), "tally", createDefaultConfig())
