@@ -36,7 +36,7 @@ func TestForgottenIsKeptOverRestarts(t *testing.T) {
 			i.store.Add(podKey("m", n), 5)
 		}
 		require.NoError(t, i.store.Flush(t.Context()))
-		time.Sleep(time.Minute)
+		time.Sleep(59 * time.Second) // idle keys are looked for at each sixth second
 		i.store.Add(podKey("m", 0), 1)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
