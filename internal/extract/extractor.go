@@ -70,7 +70,9 @@ type Extractor struct {
 	settings Settings
 	metrics  []metric
 
-	attributes int // of all metrics, without globs
+	attributes int      // of all metrics, without globs
+	lookups    []string // the attributes that plain metrics look up
+	oneByOne   bool     // some metric has to look at each record
 
 	batches sync.Pool // of *Batch
 }
@@ -82,13 +84,11 @@ type metric struct {
 	globs      []attribute
 	amount     Amount
 
+	byLength bool // records count all alike, so that their number is enough
+	plain    bool // records go the fast way
+
 	keyStart []byte // the text of a key up to its resource: `["name",`
 	absences int    // where the numbers of its attributes begin in Batch.absences
-}
-
-// byLength says that records count all alike, so that their number is enough.
-func (m *metric) byLength() bool {
-	return len(m.conditions)+len(m.attributes)+len(m.globs) == 0 && m.amount.isOne()
 }
 
 type attribute struct {
@@ -97,6 +97,7 @@ type attribute struct {
 	expression Expression
 	fallback   []byte // what stands in an identity when there is no value; nil = the record is not counted
 	keep       bool
+	lookup     int    // its number in Extractor.lookups, if its metric is plain
 	memberName []byte // `"key":` as it stands in the text of a key
 }
 
@@ -113,7 +114,9 @@ func New(settings Settings) *Extractor {
 		x.metrics[i] = newMetric(m, settings.ValueLengthLimit)
 		x.metrics[i].absences = x.attributes
 		x.attributes += len(x.metrics[i].attributes)
+		x.oneByOne = x.oneByOne || !x.metrics[i].byLength
 	}
+	x.planLookups()
 	x.batches.New = func() any { return newBatch(x, fold.NewTable(), fold.NewTable()) }
 	return x
 }
@@ -142,60 +145,70 @@ func newMetric(m Metric, limit int) metric {
 		made.attributes = append(made.attributes, n)
 	}
 	slices.SortFunc(made.attributes, func(a, b attribute) int { return cmp.Compare(a.key, b.key) })
+	made.byLength = len(m.Conditions)+len(m.Attributes) == 0 && m.Amount.isOne()
 	return made
 }
 
 // Extract counts the records of logs into a Batch that holds nothing of them. The caller owns the Batch and gives it
-// back with Release. The only error is that of a condition
-// or an expression, under StopOnError; then there is no Batch.
+// back with Release. The only error is that of a condition or an expression, under StopOnError; then there is no Batch.
 func (x *Extractor) Extract(ctx context.Context, logs plog.Logs) (*Batch, error) {
 	b := x.batches.Get().(*Batch)
 	for _, rl := range logs.ResourceLogs().All() {
 		resource := b.addResource(rl.Resource().Attributes())
 		for _, sl := range rl.ScopeLogs().All() {
-			if err := x.scope(ctx, b, resource, rl, sl); err != nil {
+			x.byLength(b, resource, sl)
+			if !x.oneByOne {
+				continue
+			}
+			if err := x.records(ctx, b, resource, rl, sl); err != nil {
 				b.Release()
 				return nil, err
 			}
 		}
 	}
+	b.foldRows()
 	return b, nil
 }
 
-// scope counts the records of one scope: by their number for a metric that takes them all alike, one by one for the
-// others.
-func (x *Extractor) scope(ctx context.Context, b *Batch, resource int, rl plog.ResourceLogs, sl plog.ScopeLogs) error {
-	records := sl.LogRecords()
-	oneByOne := false
+// byLength counts the records of a scope for the metrics that take them all alike.
+func (x *Extractor) byLength(b *Batch, resource int, sl plog.ScopeLogs) {
+	n := int64(sl.LogRecords().Len())
 	for i := range x.metrics {
-		if !x.metrics[i].byLength() {
-			oneByOne = true
-		} else if n := int64(records.Len()); n > 0 {
+		if x.metrics[i].byLength && n > 0 {
 			b.add(i, b.identity(i, resource), fold.Sums{Records: n, Amount: n})
 		}
 	}
-	if !oneByOne {
-		return nil
-	}
+}
+
+// records counts the records of a scope one by one for all other metrics.
+func (x *Extractor) records(ctx context.Context, b *Batch, resource int, rl plog.ResourceLogs, sl plog.ScopeLogs) error {
+	b.lookups.nextScope()
+	records := sl.LogRecords()
+	r := recordContext{rl: rl, sl: sl}
 	for i := range records.Len() {
-		if err := x.record(ctx, b, resource, recordContext{rl: rl, sl: sl, record: records.At(i)}); err != nil {
+		r.record = records.At(i)
+		b.lookups.nextRecord()
+		err := x.record(ctx, b, resource, &r)
+		r.close()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (x *Extractor) record(ctx context.Context, b *Batch, resource int, r recordContext) error {
-	defer r.close()
+func (x *Extractor) record(ctx context.Context, b *Batch, resource int, r *recordContext) error {
 	for i := range x.metrics {
 		m := &x.metrics[i]
-		if m.byLength() {
-			continue // scope has counted it
+		if m.byLength {
+			continue
 		}
 		met, err := r.anyMet(ctx, m.conditions)
 		switch {
+		case met && m.plain:
+			x.countPlain(b, i, resource, r)
 		case met:
-			err = x.count(ctx, b, i, resource, &r)
+			err = x.count(ctx, b, i, resource, r)
 		case err != nil:
 			b.notCounted[i].ConditionError++
 			b.note(i, err)
@@ -229,10 +242,7 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 		b.notCounted[i].MissingAttribute++
 		return nil
 	}
-	if limit := x.settings.KeyLengthLimit; limit > 0 && len(id)-len(start) > compactBound*limit+len(m.attributes) {
-		id = b.tooLong(i, resource, m, id[len(start):])
-	}
-	if !b.add(i, id, fold.Sums{Records: 1, Amount: amount}) {
+	if !x.enter(b, i, resource, id, len(start), fold.Sums{Records: 1, Amount: amount}) {
 		b.notCounted[i].ValueError++
 		b.note(i, errTooLarge)
 		if x.settings.StopOnError {
@@ -240,6 +250,15 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 		}
 	}
 	return nil
+}
+
+// enter adds to the series of an identity, whose attributes begin at start, or to that of all whose keys are too long.
+func (x *Extractor) enter(b *Batch, i, resource int, id []byte, start int, sums fold.Sums) bool {
+	m := &x.metrics[i]
+	if limit := x.settings.KeyLengthLimit; limit > 0 && len(id)-start > compactBound*limit+len(m.attributes) {
+		id = b.tooLong(i, resource, m, id[start:])
+	}
+	return b.add(i, id, sums)
 }
 
 // compactBound is how many times longer than its text the compact form of a key's attributes may be, but for a byte for

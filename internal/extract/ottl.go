@@ -12,9 +12,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 )
 
-// Condition is a parsed OTTL condition on a log record.
-type Condition = *ottl.Condition[*ottllog.TransformContext]
-
 // Expression is a parsed OTTL value expression on a log record.
 type Expression = *ottl.ValueExpression[*ottllog.TransformContext]
 
@@ -25,7 +22,7 @@ type Parser struct {
 
 // parsed is what one call of a collection yields: one of both.
 type parsed struct {
-	conditions  []Condition
+	conditions  []*ottl.Condition[*ottllog.TransformContext]
 	expressions []Expression
 }
 
@@ -41,7 +38,7 @@ func NewParser(settings component.TelemetrySettings) (*Parser, error) {
 	collection, err := ottl.NewParserCollection(settings, ottl.WithParserCollectionContext(
 		ottllog.ContextName, &parser,
 		ottl.WithConditionConverter(
-			func(_ *ottl.ParserCollection[parsed], _ ottl.ConditionsGetter, list []Condition) (parsed, error) {
+			func(_ *ottl.ParserCollection[parsed], _ ottl.ConditionsGetter, list []*ottl.Condition[*ottllog.TransformContext]) (parsed, error) {
 				return parsed{conditions: list}, nil
 			}),
 		ottl.WithValueExpressionConverter(
@@ -63,9 +60,9 @@ func (p *Parser) Condition(text string) (Condition, error) {
 		ottllog.ContextName, ottl.NewConditionsGetter([]string{text}), addMissingContext,
 	)
 	if err != nil {
-		return nil, err
+		return Condition{}, err
 	}
-	return list.conditions[0], nil
+	return Condition{ottl: list.conditions[0], plain: parseComparison(text)}, nil
 }
 
 // Expression parses a value expression. The error of one that does not parse says where.
@@ -100,6 +97,7 @@ func (c *recordContext) transformContext() *ottllog.TransformContext {
 func (c *recordContext) close() {
 	if c.ottl != nil {
 		c.ottl.Close()
+		c.ottl = nil
 	}
 }
 
@@ -122,17 +120,25 @@ func (c *recordContext) anyMet(ctx context.Context, conditions []Condition) (boo
 	return false, first
 }
 
-// eval evaluates a condition; a panic in it, which some odd record might cause, is an error like any other.
+// eval evaluates a condition, without OTTL if it is plain.
 func (c *recordContext) eval(ctx context.Context, condition Condition) (met bool, err error) {
+	if condition.plain != nil {
+		return condition.plain.met(c.rl.Resource(), c.record), nil
+	}
+	return c.evalOTTL(ctx, condition)
+}
+
+// evalOTTL has OTTL evaluate a condition; a panic in it, which some odd record might cause, is an error like any other.
+func (c *recordContext) evalOTTL(ctx context.Context, condition Condition) (met bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			met, err = false, fmt.Errorf("%w: %v", ErrPanicked, p)
 		}
 	}()
-	return condition.Eval(ctx, c.transformContext())
+	return condition.ottl.Eval(ctx, c.transformContext())
 }
 
-// value evaluates an expression, as eval does a condition.
+// value evaluates an expression, as evalOTTL does a condition.
 func (c *recordContext) value(ctx context.Context, expression Expression) (value any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
