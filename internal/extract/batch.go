@@ -34,9 +34,7 @@ type Batch struct {
 	resources *fold.Table // compact names and values of each distinct resource; the count is of no use
 	counts    *fold.Table // metric number and whether the key is too long, resource number, attributes in compact form
 
-	rows    *fold.Values // records of plain metrics, by values; empty when Extract is through
-	row     []fold.Value // scratch
-	lookups lookups
+	lanes *lanes // the records at hand; empty when Extract is through
 
 	counted    []int64 // by metric
 	notCounted []NotCounted
@@ -62,9 +60,7 @@ func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
 		extractor:  x,
 		resources:  resources,
 		counts:     counts,
-		rows:       fold.NewValues(),
-		row:        make([]fold.Value, x.attributes),
-		lookups:    newLookups(x),
+		lanes:      newLanes(x),
 		counted:    make([]int64, len(x.metrics)),
 		notCounted: make([]NotCounted, len(x.metrics)),
 		absences:   make([]int64, x.attributes),
@@ -75,9 +71,6 @@ func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
 func (b *Batch) Release() {
 	b.resources.Reset()
 	b.counts.Reset()
-	b.rows.Reset()
-	b.lookups.reset()
-	clear(b.row)
 	clear(b.counted)
 	clear(b.notCounted)
 	clear(b.absences)

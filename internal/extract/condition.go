@@ -142,7 +142,7 @@ func (c *comparison) isSupported(operator string) bool {
 func (c *comparison) met(resource pcommon.Resource, record plog.LogRecord) bool {
 	switch c.subject {
 	case severityNumber:
-		return c.operator.holds(cmp.Compare(int64(record.SeverityNumber()), c.number))
+		return c.meetsNumber(int64(record.SeverityNumber()))
 	case severityText:
 		return c.operator.holds(strings.Compare(record.SeverityText(), c.text))
 	case recordAttribute:
@@ -151,6 +151,8 @@ func (c *comparison) met(resource pcommon.Resource, record plog.LogRecord) bool 
 		return c.metBy(resource.Attributes().Get(c.key))
 	}
 }
+
+func (c *comparison) meetsNumber(n int64) bool { return c.operator.holds(cmp.Compare(n, c.number)) }
 
 func (c *comparison) metBy(v pcommon.Value, found bool) bool {
 	kind := pcommon.ValueTypeEmpty

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -71,8 +72,9 @@ type Extractor struct {
 	metrics  []metric
 
 	attributes int      // of all metrics, without globs
-	lookups    []string // the attributes that plain metrics look up
+	columns    []string // the attributes that plain metrics look up
 	oneByOne   bool     // some metric has to look at each record
+	usesOTTL   bool     // some metric needs OTTL
 
 	batches sync.Pool // of *Batch
 }
@@ -91,13 +93,20 @@ type metric struct {
 	absences int    // where the numbers of its attributes begin in Batch.absences
 }
 
+// usesOTTL says whether OTTL has to look at records.
+func (m *metric) usesOTTL() bool {
+	return m.amount.Expression != nil ||
+		slices.ContainsFunc(m.conditions, func(c Condition) bool { return c.plain == nil }) ||
+		slices.ContainsFunc(m.attributes, func(a attribute) bool { return a.expression != nil })
+}
+
 type attribute struct {
 	key        string
 	glob       *glob
 	expression Expression
 	fallback   []byte // what stands in an identity when there is no value; nil = the record is not counted
 	keep       bool
-	lookup     int    // its number in Extractor.lookups, if its metric is plain
+	column     int    // its number in Extractor.columns, if its metric is plain
 	memberName []byte // `"key":` as it stands in the text of a key
 }
 
@@ -115,8 +124,9 @@ func New(settings Settings) *Extractor {
 		x.metrics[i].absences = x.attributes
 		x.attributes += len(x.metrics[i].attributes)
 		x.oneByOne = x.oneByOne || !x.metrics[i].byLength
+		x.usesOTTL = x.usesOTTL || x.metrics[i].usesOTTL()
 	}
-	x.planLookups()
+	x.planColumns()
 	x.batches.New = func() any { return newBatch(x, fold.NewTable(), fold.NewTable()) }
 	return x
 }
@@ -180,16 +190,16 @@ func (x *Extractor) byLength(b *Batch, resource int, sl plog.ScopeLogs) {
 	}
 }
 
-// records counts the records of a scope one by one for all other metrics.
+// records counts the records of a scope for all other metrics, 64 at a time.
 func (x *Extractor) records(ctx context.Context, b *Batch, resource int, rl plog.ResourceLogs, sl plog.ScopeLogs) error {
-	b.lookups.nextScope()
 	records := sl.LogRecords()
-	r := recordContext{rl: rl, sl: sl}
-	for i := range records.Len() {
-		r.record = records.At(i)
-		b.lookups.nextRecord()
-		err := x.record(ctx, b, resource, &r)
-		r.close()
+	b.lanes.enterScope(rl, sl)
+	for from := 0; from < records.Len(); from += fold.Lanes {
+		b.lanes.fill(records, from)
+		err := x.countLanes(ctx, b, resource)
+		if x.usesOTTL {
+			b.lanes.closeContexts()
+		}
 		if err != nil {
 			return err
 		}
@@ -197,25 +207,24 @@ func (x *Extractor) records(ctx context.Context, b *Batch, resource int, rl plog
 	return nil
 }
 
-func (x *Extractor) record(ctx context.Context, b *Batch, resource int, r *recordContext) error {
+func (x *Extractor) countLanes(ctx context.Context, b *Batch, resource int) error {
 	for i := range x.metrics {
 		m := &x.metrics[i]
 		if m.byLength {
 			continue
 		}
-		met, err := r.anyMet(ctx, m.conditions)
-		switch {
-		case met && m.plain:
-			x.countPlain(b, i, resource, r)
-		case met:
-			err = x.count(ctx, b, i, resource, r)
-		case err != nil:
-			b.notCounted[i].ConditionError++
-			b.note(i, err)
-		default:
-			b.notCounted[i].Condition++
+		met, err := b.lanes.met(ctx, x, b, i)
+		if m.plain {
+			x.countPlain(b, i, resource, met)
+			met = 0
 		}
-		if err != nil && x.settings.StopOnError {
+		for ; met != 0 && err == nil; met &= met - 1 {
+			err = x.count(ctx, b, i, resource, &b.lanes.records[bits.TrailingZeros64(met)])
+			if !x.settings.StopOnError {
+				err = nil // it is entered
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("metric %q: %w", x.settings.Metrics[i].Name, err)
 		}
 	}

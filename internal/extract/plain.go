@@ -1,7 +1,9 @@
 package extract
 
 import (
+	"context"
 	"math"
+	"math/bits"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -10,35 +12,31 @@ import (
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
-// This file is the fast way through Extract, for metrics that count records by attributes that are only looked up. It does
-// less for each record and the rest for each distinct row of values: a record's values are looked up once, however many
-// metrics ask for them, and summed as they are; an identity is made of a row when the batch is through. The way of count
-// makes an identity of each record; a property test holds the two against each other.
+// This file is the fast way through Extract, for metrics that count records by attributes that are only looked up. Records
+// come in groups of 64, each a lane, so that a set of them is the bits of a word. A column has what one attribute is in
+// each lane, looked up once however many metrics ask for it. The rows of values are summed as they are, and an identity is
+// made of each when the batch is through. The way of Extractor.count makes an identity of each record instead; a property
+// test holds the two against each other.
 
-// maxLookups is how many attributes the fast way can look up: there is a bit for each.
-const maxLookups = 64
-
-// planLookups gives each attribute that is looked up a number, and marks the metrics that can go the fast way.
-func (x *Extractor) planLookups() {
+// planColumns gives each attribute that plain metrics look up a column.
+func (x *Extractor) planColumns() {
 	numbers := map[string]int{}
 	for i := range x.metrics {
 		m := &x.metrics[i]
-		if !m.isPlain() {
-			continue
-		}
+		m.plain = m.isPlain()
 		for n := range m.attributes {
 			a := &m.attributes[n]
+			if !m.plain {
+				continue
+			}
 			number, known := numbers[a.key]
 			if !known {
-				number = len(x.lookups)
+				number = len(x.columns)
 				numbers[a.key] = number
-				x.lookups = append(x.lookups, a.key)
+				x.columns = append(x.columns, a.key)
 			}
-			a.lookup = number
+			a.column = number
 		}
-	}
-	for i := range x.metrics {
-		x.metrics[i].plain = x.metrics[i].isPlain() && len(x.lookups) <= maxLookups
 	}
 }
 
@@ -55,140 +53,250 @@ func (m *metric) isPlain() bool {
 	return true
 }
 
-// lookups are the values of the attributes that are looked up, each found when first it is asked for.
-type lookups struct {
-	keys  []string
-	limit int // of the length of a string, as in a key
+// lanes are up to 64 records of a scope.
+type lanes struct {
+	all     uint64 // a bit for each that is in use
+	records [fold.Lanes]recordContext
 
-	values []fold.Value // of the record
-	known  uint64       // which of values are found, a bit for each
-
-	outer      []fold.Value // of scope and resource
-	outerKnown uint64
+	limit   int // of the length of a string, as in a key
+	rows    *fold.Rows
+	columns []column
+	chosen  []*fold.Column // scratch
+	amounts [fold.Lanes]int64
 }
 
-func newLookups(x *Extractor) lookups {
-	n := len(x.lookups)
-	return lookups{
-		keys: x.lookups, limit: x.settings.ValueLengthLimit,
-		values: make([]fold.Value, n), outer: make([]fold.Value, n),
+// column is one attribute of the records.
+type column struct {
+	key string
+	fold.Column
+	known   uint64 // the lanes that were looked up
+	present uint64 // those that have a value
+
+	// outer is what scope and resource have, in lane 0.
+	outer        fold.Column
+	outerKnown   bool
+	outerPresent bool
+}
+
+func newLanes(x *Extractor) *lanes {
+	l := &lanes{limit: x.settings.ValueLengthLimit, rows: fold.NewRows(), columns: make([]column, len(x.columns))}
+	for i, key := range x.columns {
+		l.columns[i].key = key
+	}
+	return l
+}
+
+// enterScope makes the lanes ready for the records of a scope.
+func (l *lanes) enterScope(rl plog.ResourceLogs, sl plog.ScopeLogs) {
+	for i := range min(sl.LogRecords().Len(), fold.Lanes) {
+		l.records[i].rl, l.records[i].sl = rl, sl
+	}
+	for i := range l.columns {
+		l.columns[i].outerKnown = false
 	}
 }
 
-// value returns the value of attribute number n in the record, else in its scope, else in its resource.
-func (l *lookups) value(n int, r *recordContext) *fold.Value {
-	v := &l.values[n]
-	if l.known&(1<<n) != 0 {
-		return v
+// fill puts records into the lanes, from one on.
+func (l *lanes) fill(records plog.LogRecordSlice, from int) {
+	n := min(records.Len()-from, fold.Lanes)
+	l.all = ^uint64(0) >> (fold.Lanes - n)
+	for i := range n {
+		l.records[i].record = records.At(from + i)
 	}
-	l.known |= 1 << n
-	if found, ok := r.record.Attributes().Get(l.keys[n]); ok {
-		l.read(v, found)
-		return v
+	for i := range l.columns {
+		l.columns[i].known, l.columns[i].present = 0, 0
 	}
-	if l.outerKnown&(1<<n) == 0 {
-		l.outerKnown |= 1 << n
-		l.readOuter(n, r)
-	}
-	*v = l.outer[n]
-	return v
 }
 
-func (l *lookups) readOuter(n int, r *recordContext) {
-	found, ok := r.sl.Scope().Attributes().Get(l.keys[n])
-	if !ok {
-		found, ok = r.rl.Resource().Attributes().Get(l.keys[n])
+// closeContexts gives the OTTL contexts of the lanes back.
+func (l *lanes) closeContexts() {
+	for left := l.all; left != 0; left &= left - 1 {
+		l.records[bits.TrailingZeros64(left)].close()
 	}
-	if !ok {
-		l.outer[n] = fold.Value{}
+}
+
+// reset keeps nothing of the logs.
+func (l *lanes) reset() {
+	l.rows.Reset()
+	for i := range l.columns {
+		c := &l.columns[i]
+		clear(c.Values[:])
+		c.outer.Values[0] = fold.Value{}
+	}
+	clear(l.records[:])
+}
+
+// met returns the lanes that meet any of the conditions of metric i, and enters why the others do not.
+func (l *lanes) met(ctx context.Context, x *Extractor, b *Batch, i int) (met uint64, err error) {
+	m := &x.metrics[i]
+	if len(m.conditions) == 0 {
+		return l.all, nil
+	}
+	if len(m.conditions) == 1 && m.conditions[0].plain != nil {
+		met = l.compare(m.conditions[0].plain)
+		b.notCounted[i].Condition += int64(bits.OnesCount64(l.all &^ met))
+		return met, nil
+	}
+	for left := l.all; left != 0; left &= left - 1 {
+		lane := bits.TrailingZeros64(left)
+		yes, err := l.records[lane].anyMet(ctx, m.conditions)
+		switch {
+		case yes:
+			met |= 1 << lane
+		case err != nil:
+			b.notCounted[i].ConditionError++
+			b.note(i, err)
+			if x.settings.StopOnError {
+				return 0, err
+			}
+		default:
+			b.notCounted[i].Condition++
+		}
+	}
+	return met, nil
+}
+
+func (l *lanes) compare(c *comparison) (met uint64) {
+	if c.subject == severityNumber {
+		for left := l.all; left != 0; left &= left - 1 {
+			lane := bits.TrailingZeros64(left)
+			if c.meetsNumber(int64(l.records[lane].record.SeverityNumber())) {
+				met |= 1 << lane
+			}
+		}
+		return met
+	}
+	for left := l.all; left != 0; left &= left - 1 {
+		lane := bits.TrailingZeros64(left)
+		if r := &l.records[lane]; c.met(r.rl.Resource(), r.record) {
+			met |= 1 << lane
+		}
+	}
+	return met
+}
+
+// lookUp looks an attribute up in lanes where that was not done yet: in the record, else in its scope, else in its
+// resource.
+func (l *lanes) lookUp(c *column, selected uint64) {
+	wanted := selected &^ c.known
+	c.known |= wanted
+	for left := wanted; left != 0; left &= left - 1 {
+		lane := bits.TrailingZeros64(left)
+		if v, found := l.records[lane].record.Attributes().Get(c.key); found {
+			c.present |= 1 << lane
+			l.read(&c.Column, lane, v)
+		}
+	}
+	absent := wanted &^ c.present
+	if absent == 0 {
 		return
 	}
-	l.read(&l.outer[n], found)
-}
-
-// read sets dst to what a key may have of v. Of a string that is too long that is one byte more than fits, by which one
-// can tell that it was cut, and where.
-func (l *lookups) read(dst *fold.Value, v pcommon.Value) {
-	switch v.Type() {
-	case pcommon.ValueTypeStr:
-		l.setText(dst, v.Str())
-	case pcommon.ValueTypeInt:
-		*dst = fold.Value{Kind: fold.Int, Bits: uint64(v.Int())}
-	case pcommon.ValueTypeBool:
-		*dst = fold.Value{Kind: fold.Bool}
-		if v.Bool() {
-			dst.Bits = 1
+	l.lookUpOuter(c)
+	for left := absent; left != 0; left &= left - 1 {
+		lane := bits.TrailingZeros64(left)
+		c.Copy(lane, &c.outer, 0)
+		if c.outerPresent {
+			c.present |= 1 << lane
 		}
-	case pcommon.ValueTypeDouble:
-		*dst = fold.Value{Kind: fold.Double, Bits: math.Float64bits(v.Double())}
-	default:
-		l.setText(dst, v.AsString())
 	}
 }
 
-func (l *lookups) setText(dst *fold.Value, text string) {
+func (l *lanes) lookUpOuter(c *column) {
+	if c.outerKnown {
+		return
+	}
+	c.outerKnown = true
+	r := &l.records[0]
+	v, found := r.sl.Scope().Attributes().Get(c.key)
+	if !found {
+		v, found = r.rl.Resource().Attributes().Get(c.key)
+	}
+	if c.outerPresent = found; found {
+		l.read(&c.outer, 0, v)
+	} else {
+		l.rows.Set(&c.outer, 0, fold.Absent, 0)
+	}
+}
+
+// read sets a lane of a column to what a key may have of v. Of a string that is too long that is one byte more than fits,
+// by which one can tell that it was cut, and where.
+func (l *lanes) read(c *fold.Column, lane int, v pcommon.Value) {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		l.readText(c, lane, v.Str())
+	case pcommon.ValueTypeInt:
+		l.rows.Set(c, lane, fold.Int, uint64(v.Int()))
+	case pcommon.ValueTypeBool:
+		truth := uint64(0)
+		if v.Bool() {
+			truth = 1
+		}
+		l.rows.Set(c, lane, fold.Bool, truth)
+	case pcommon.ValueTypeDouble:
+		l.rows.Set(c, lane, fold.Double, math.Float64bits(v.Double()))
+	default:
+		l.readText(c, lane, v.AsString())
+	}
+}
+
+func (l *lanes) readText(c *fold.Column, lane int, text string) {
 	if l.limit > 0 && len(text) > l.limit {
 		text = text[:l.limit+1]
 	}
-	dst.Kind, dst.Bits, dst.Text = fold.String, 0, text
+	l.rows.SetText(c, lane, text)
 }
 
-// nextScope forgets what was found in a scope and its resource.
-func (l *lookups) nextScope() { l.outerKnown = 0 }
-
-// nextRecord forgets what was found in a record.
-func (l *lookups) nextRecord() { l.known = 0 }
-
-// reset keeps nothing of the logs.
-func (l *lookups) reset() {
-	clear(l.values)
-	clear(l.outer)
-	l.known, l.outerKnown = 0, 0
-}
-
-// countPlain adds a record that meets the conditions of metric i, which is plain, to its row, or enters why not.
-func (x *Extractor) countPlain(b *Batch, i, resource int, r *recordContext) {
-	m := &x.metrics[i]
-	row := b.row[:len(m.attributes)]
+// countPlain adds the records of the selected lanes, which meet the conditions of metric i, to their rows, or enters why
+// not.
+func (x *Extractor) countPlain(b *Batch, i, resource int, selected uint64) {
+	m, l := &x.metrics[i], b.lanes
+	l.chosen = l.chosen[:0]
 	for n := range m.attributes {
 		a := &m.attributes[n]
-		v := b.lookups.value(a.lookup, r)
-		if v.Kind == fold.Absent {
-			b.absences[m.absences+n]++
+		c := &l.columns[a.column]
+		l.lookUp(c, selected)
+		l.chosen = append(l.chosen, &c.Column)
+		if absent := selected &^ c.present; absent != 0 {
+			count := int64(bits.OnesCount64(absent))
+			b.absences[m.absences+n] += count
 			if a.fallback == nil {
-				b.notCounted[i].MissingAttribute++
-				return
+				b.notCounted[i].MissingAttribute += count
+				selected &^= absent
 			}
 		}
-		row[n] = *v
 	}
-	amount := int64(1)
-	if m.amount.Bytes {
-		amount = int64((&plog.ProtoMarshaler{}).LogRecordSize(r.record))
+	group := uint64(i)<<32 | uint64(resource)
+	if !m.amount.Bytes {
+		l.rows.Add(group, l.chosen, selected, nil)
+		return
 	}
-	b.rows.Add(uint64(i)<<32|uint64(resource), row, fold.Sums{Records: 1, Amount: amount})
+	for left := selected; left != 0; left &= left - 1 {
+		lane := bits.TrailingZeros64(left)
+		l.amounts[lane] = int64((&plog.ProtoMarshaler{}).LogRecordSize(l.records[lane].record))
+	}
+	l.rows.Add(group, l.chosen, selected, &l.amounts)
 }
 
 // foldRows makes series of the rows of a batch.
 func (b *Batch) foldRows() {
-	x := b.extractor
-	for n := range b.rows.Len() {
-		group, row, sums := b.rows.Row(n)
+	x, rows := b.extractor, b.lanes.rows
+	for n := range rows.Len() {
+		group, sums := rows.Row(n)
 		i, resource := int(group>>32), int(group&math.MaxUint32)
 		m := &x.metrics[i]
-		start := b.identity(i, resource)
-		id := start
-		for k := range row {
-			id = m.attributes[k].appendCompact(id, &row[k], x.settings.ValueLengthLimit)
+		id := b.identity(i, resource)
+		start := len(id)
+		values := rows.RowValues(n, len(m.attributes))
+		for k := range values {
+			id = m.attributes[k].appendCompact(id, &values[k], x.settings.ValueLengthLimit)
 		}
 		b.scratch = id[:0]
-		if !x.enter(b, i, resource, id, len(start), sums) {
+		if !x.enter(b, i, resource, id, start, sums) {
 			b.notCounted[i].ValueError += sums.Records
 			b.note(i, errTooLarge)
 		}
 	}
-	b.rows.Reset()
-	b.lookups.reset()
+	b.lanes.reset()
 }
 
 // appendCompact appends a value in the form that identities have.
