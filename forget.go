@@ -167,7 +167,7 @@ func (s *MemoryStore) drop(sh *shard, chunk []string) []string {
 		keys = append(keys, key)
 		metric, _ := identity.MetricOf(key)
 		s.changeForgotten(metric, func(f *Forgotten) {
-			sum, fits := addSaturated(int64(f.Total), t.value.Load())
+			sum, fits := addSaturated(int64(f.Total), t.value.Swap(dropped))
 			if !fits {
 				s.saturated.Add(1)
 			}

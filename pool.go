@@ -38,6 +38,11 @@ type pool struct {
 type worker struct {
 	key, overflow []byte // scratch
 
+	// Where the worker is in its batch.
+	at        int      // series
+	left      int64    // records of it that are not settled
+	resources []uint64 // the numbers of the batch's resources in bindings
+
 	// mu guards the fields below.
 	mu      sync.Mutex
 	counted []int64 // records, by metric

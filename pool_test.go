@@ -202,6 +202,7 @@ func TestShutdownDrainsAFullQueue(t *testing.T) {
 
 type slowStore struct {
 	*MemoryStore
+	unbound
 	delay   time.Duration
 	flushed atomic.Bool
 	failure error
@@ -403,8 +404,15 @@ func TestSendersRaceShutdown(t *testing.T) {
 // Row 22: a store that panics. The series at fault is accounted for, the rest of its batch and later ones are counted,
 // the worker lives on, and the log tells it once, with the stack and without the key.
 func TestStorePanics(t *testing.T) {
+	t.Run("Add", func(t *testing.T) { testStorePanics(t, &panickingStore{MemoryStore: NewMemoryStore()}) })
+	t.Run("Counter", func(t *testing.T) { testStorePanics(t, &panickingBinder{NewMemoryStore()}) })
+}
+
+func testStorePanics(t *testing.T, store interface {
+	MetricStore
+	Lister
+}) {
 	core, logged := observer.New(zapcore.DebugLevel)
-	store := &panickingStore{MemoryStore: NewMemoryStore()}
 	set := processortest.NewNopSettings(metadata.Type)
 	telemetry := componenttest.NewTelemetry()
 	set.TelemetrySettings = telemetry.NewTelemetrySettings()
@@ -429,18 +437,40 @@ queue: {num_consumers: 1}`)
 	assert.Equal(t, 6, sum)
 	require.Equal(t, 1, logged.Len())
 	entry := logged.All()[0]
-	assert.Contains(t, entry.ContextMap()["stack"], "panickingStore")
+	assert.Contains(t, entry.ContextMap()["stack"], ".(*panicking")
 	assert.NotContains(t, fmt.Sprint(entry), "boom")
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
-type panickingStore struct{ *MemoryStore }
+type panickingStore struct {
+	*MemoryStore
+	unbound
+}
 
 func (s *panickingStore) Add(key string, n int) {
 	if strings.Contains(key, "boom") {
 		panic(key)
 	}
 	s.MemoryStore.Add(key, n)
+}
+
+// panickingBinder panics in a Counter that was bound, and is remembered, long before.
+type panickingBinder struct{ *MemoryStore }
+
+func (s *panickingBinder) Bind(key string) Counter {
+	return &panickingCounter{s.MemoryStore.Bind(key), key}
+}
+
+type panickingCounter struct {
+	Counter
+	key string
+}
+
+func (c *panickingCounter) Add(n int, now time.Time) bool {
+	if strings.Contains(c.key, "boom") {
+		panic(c.key)
+	}
+	return c.Counter.Add(n, now)
 }
 
 // The two-method store may panic in the middle of a series: what it has counted before is counted.

@@ -31,6 +31,20 @@ type Adder interface {
 	Add(key string, n int)
 }
 
+// Binder is implemented by a MetricStore whose totals can be added to without a look-up of the key each time. The
+// processor keeps the Counters of keys that it sees again and again.
+type Binder interface {
+	// Bind returns the Counter of key. It does not block.
+	Bind(key string) Counter
+}
+
+// Counter adds to the total of one key. It is safe for concurrent use.
+type Counter interface {
+	// Add adds n, which is positive, as n calls of Inc would at the time now; it does not block. The answer is false, and
+	// nothing was added, when the store has dropped the key since Bind: the caller binds it anew.
+	Add(n int, now time.Time) bool
+}
+
 // Lister is implemented by a MetricStore that can list what it holds.
 type Lister interface {
 	// Totals yields every key once, in no order. A total that changes meanwhile is yielded as it was at some moment
@@ -126,7 +140,7 @@ type Total struct {
 // shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
 const shardCount = 64
 
-// MemoryStore is a MetricStore in memory. It implements Adder, Lister, Describer, Opener, Saturater, Forgetter and
+// MemoryStore is a MetricStore in memory. It implements Adder, Binder, Lister, Describer, Opener, Saturater, Forgetter and
 // OverflowKeeper, and is safe for concurrent use. The cardinality limit of the processor is what bounds it, and
 // WithForgetAfter: without that it never forgets a key.
 type MemoryStore struct {
@@ -143,20 +157,25 @@ type MemoryStore struct {
 	descriptions map[string]Description // by metric
 }
 
-// shard holds the totals of some keys: a read lock to use a counter, a write lock to make or drop one.
+// shard holds the totals of some keys.
 type shard struct {
-	// mu guards totals, and keeps what they point to in the map for as long as it is used; that is atomic.
+	// mu guards totals; what they point to is atomic.
 	mu     sync.RWMutex
 	totals map[string]*total
 }
 
+// total is the Counter of a key.
 type total struct {
-	start    time.Time
-	value    atomic.Int64
-	last     atomic.Int64 // Unix time in nanoseconds by the clock of the store
-	counted  atomic.Bool  // since the store was opened: else last is of an earlier store
+	store    *MemoryStore
+	start    int64        // Unix time in nanoseconds, as last
+	value    atomic.Int64 // dropped = the key is not in the store any more
+	last     atomic.Int64 // by the clock of the store
 	restored atomic.Int64
+	counted  atomic.Bool // since the store was opened: else last is of an earlier store
 }
+
+// dropped is no total: those are not negative.
+const dropped = -1
 
 // MemoryStoreOption changes what NewMemoryStore makes.
 type MemoryStoreOption func(*MemoryStore)
@@ -164,6 +183,7 @@ type MemoryStoreOption func(*MemoryStore)
 var (
 	_ MetricStore = (*MemoryStore)(nil)
 	_ Adder       = (*MemoryStore)(nil)
+	_ Binder      = (*MemoryStore)(nil)
 	_ Lister      = (*MemoryStore)(nil)
 	_ Describer   = (*MemoryStore)(nil)
 	_ Opener      = (*MemoryStore)(nil)
@@ -194,15 +214,13 @@ func (s *MemoryStore) Add(key string, n int) {
 	if n <= 0 {
 		return
 	}
-	now := s.now()
-	sh := s.shard(key)
-	if s.addKnown(sh, key, n, now) {
-		return
+	now := time.Now()
+	for !s.bind(key, now).Add(n, now) { // dropped in between
 	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	s.count(sh.counter(key, now), n, now)
 }
+
+// Bind returns the Counter of key.
+func (s *MemoryStore) Bind(key string) Counter { return s.bind(key, time.Now()) }
 
 // Get returns the total of key; 0 for a key that was never counted.
 func (s *MemoryStore) Get(key string) int {
@@ -221,7 +239,7 @@ func (s *MemoryStore) Restore(total Total) {
 	sh := s.shard(total.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	t := sh.counter(total.Key, total.Start)
+	t := s.counter(sh, total.Key, total.Start.UnixNano())
 	t.value.Store(int64(total.Value))
 	t.restored.Store(int64(total.Value))
 	t.last.Store(total.Last.UnixNano())
@@ -268,37 +286,35 @@ func (s *MemoryStore) shard(key string) *shard {
 	return &s.shards[maphash.String(s.seed, key)%shardCount]
 }
 
-// now is the clock of the store: the time that it was opened at, and what has passed since. A step of the wall clock
-// does not move it.
-func (s *MemoryStore) now() time.Time { return s.opened.Add(time.Since(s.opened)) }
+// clock returns now as Unix time in nanoseconds by the clock of the store: the time that it was opened at, and what has
+// passed since. A step of the wall clock does not move it.
+func (s *MemoryStore) clock(now time.Time) int64 { return s.opened.Add(now.Sub(s.opened)).UnixNano() }
 
-// count adds n to t, which the caller's lock keeps in its shard.
-func (s *MemoryStore) count(t *total, n int, now time.Time) {
-	if !t.add(int64(n)) {
-		s.saturated.Add(1)
+// bind finds the counter of key or makes it.
+func (s *MemoryStore) bind(key string, now time.Time) *total {
+	sh := s.shard(key)
+	if t, ok := sh.known(key); ok {
+		return t
 	}
-	t.last.Store(now.UnixNano())
-	if !t.counted.Load() {
-		t.counted.Store(true)
-	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return s.counter(sh, key, s.clock(now))
 }
 
-// addKnown adds n to the counter of key if there is one.
-func (s *MemoryStore) addKnown(sh *shard, key string, n int, now time.Time) bool {
+func (sh *shard) known(key string) (*total, bool) {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	t, ok := sh.totals[key]
-	if ok {
-		s.count(t, n, now)
-	}
-	return ok
+	return t, ok
 }
 
 // counter finds the counter of key or makes it. The caller has the write lock.
-func (sh *shard) counter(key string, start time.Time) *total {
+func (s *MemoryStore) counter(sh *shard, key string, start int64) *total {
 	t, ok := sh.totals[key]
 	if !ok {
-		t = &total{start: start}
+		t = &total{store: s, start: start}
+		t.last.Store(start)
+		t.counted.Store(true)
 		sh.totals[key] = t
 	}
 	return t
@@ -310,21 +326,32 @@ func (sh *shard) appendTotals(list []Total) []Total {
 	for key, t := range sh.totals {
 		if n := t.value.Load(); n > 0 { // else it was restored as nothing
 			list = append(list, Total{
-				Key: key, Value: int(n), Start: t.start, Last: time.Unix(0, t.last.Load()), Restored: int(t.restored.Load()),
+				Key: key, Value: int(n), Start: time.Unix(0, t.start), Last: time.Unix(0, t.last.Load()), Restored: int(t.restored.Load()),
 			})
 		}
 	}
 	return list
 }
 
-// add adds n, and says whether there was room for all of it.
-func (t *total) add(n int64) bool {
+// Add adds n to the total, unless its key was dropped. A total that would pass the largest int stays at it.
+func (t *total) Add(n int, now time.Time) bool {
 	for {
 		old := t.value.Load()
-		sum, fits := addSaturated(old, n)
-		if t.value.CompareAndSwap(old, sum) {
-			return fits
+		if old == dropped {
+			return false
 		}
+		sum, fits := addSaturated(old, int64(n))
+		if !t.value.CompareAndSwap(old, sum) {
+			continue
+		}
+		if !fits {
+			t.store.saturated.Add(1)
+		}
+		t.last.Store(t.store.clock(now))
+		if !t.counted.Load() {
+			t.counted.Store(true)
+		}
+		return true
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"go.opentelemetry.io/collector/consumer"
@@ -33,6 +34,8 @@ type tally struct {
 
 	store     MetricStore
 	adder     Adder          // the store, if it can add n at once
+	binder    Binder         // the store, if it has Counters
+	bindings  *bindings      // of binder
 	overflows OverflowKeeper // the store, if it remembers what overflows
 	limiters  []*cardinality.Limiter
 	pool      *pool
@@ -74,9 +77,11 @@ func startTally(
 		t.keepForgetting = own.KeepForgetting
 	}
 	t.adder, _ = t.store.(Adder)
+	t.binder, _ = t.store.(Binder)
+	t.bindings = newBindings(t.admitted)
 	t.overflows, _ = t.store.(OverflowKeeper)
 	for _, m := range t.metrics {
-		if m.Value != "" && t.adder == nil {
+		if m.Value != "" && t.adder == nil && t.binder == nil {
 			return nil, fmt.Errorf("`logs::%s::value` is %q: %w", m.name, m.Value, errNeedsAdder)
 		}
 	}
@@ -151,6 +156,17 @@ func (t *tally) forget(numbers map[string]int, drop func() []string) {
 			}
 		}
 	}
+	t.bindings.shrink()
+}
+
+// admitted returns how many keys the limits have admitted.
+func (t *tally) admitted() int {
+	sum := 0
+	for _, l := range t.limiters {
+		keys, _ := l.Len()
+		sum += keys
+	}
+	return sum
 }
 
 func isOverflow(k identity.Key) bool {
@@ -315,68 +331,164 @@ func (t *tally) notCounted(i int, r reason, records int64) {
 
 // apply takes the counts of a batch to the store. It runs on a worker.
 func (t *tally) apply(w *worker, b *extract.Batch) {
-	for i := 0; i < b.Len(); {
-		next, goOn := t.applyFrom(w, b, i)
-		if !goOn {
+	w.at = 0
+	for w.at < b.Len() {
+		if !t.applyFrom(w, b) {
 			return // past the deadline, what is not in the ledger is lost
 		}
-		i = next
 	}
 	t.numbers.applied(int64(b.Len()), b.CutValues())
 	b.Release()
 }
 
-// applyFrom applies the series of a batch from start on, and returns with which to go on. That is not the end of the
-// batch when the store, or anything else here, has panicked: then what is left of the series at fault has failed.
-func (t *tally) applyFrom(w *worker, b *extract.Batch, start int) (next int, goOn bool) {
-	i, left := start, int64(0) // records of series i that are not settled
-	var metric int
+// applyFrom applies the series of a batch from w.at on. That does not come to the end of the batch when the store, or
+// anything else here, has panicked: then what is left of the series at fault has failed, and w.at is behind it.
+func (t *tally) applyFrom(w *worker, b *extract.Batch) (goOn bool) {
+	w.left = 0
 	defer func() {
 		p := recover()
 		if p == nil {
 			return
 		}
+		metric := b.Series(w.at).Metric
 		t.numbers.storeErrors.Add(1)
 		t.panicLogged.Do(func() {
 			t.logger.Error("A worker has recovered from a panic; the series at fault is not counted. Further panics are only counted.",
 				zap.String("metric", t.metrics[metric].name), zap.String("panic", fmt.Sprintf("%T", p)), zap.Stack("stack"))
 		})
-		next, goOn = i+1, w.settle(metric, 0, left)
+		goOn = w.settle(metric, 0, w.left)
+		w.at++
 	}()
 	if !w.mayGoOn() {
-		return i, false
+		return false
 	}
 	t.forgetting.RLock()
 	defer t.forgetting.RUnlock()
-	for ; i < b.Len(); i++ {
-		series := b.Series(i)
-		metric, left = series.Metric, series.Records
-		key := t.resolve(w, b, i, series)
-		if t.adder != nil {
-			for amount := series.Amount; amount > 0; {
-				n := min(amount, math.MaxInt)
-				t.adder.Add(key, int(n))
-				amount -= n
+	if t.binder != nil {
+		return t.applyBound(w, b)
+	}
+	for ; w.at < b.Len(); w.at++ {
+		series := b.Series(w.at)
+		w.left = series.Records
+		key, _ := t.resolve(w, b, w.at, series)
+		if t.adder == nil {
+			if !t.increment(w, series.Metric, key) {
+				return false
 			}
-			if !w.settle(metric, left, 0) {
-				return i, false
-			}
-			t.numbers.addAmount(metric, series.Amount)
 			continue
 		}
-		for left > 0 {
-			t.store.Inc(key)
-			left--
-			if !w.settle(metric, 1, 0) {
-				return i, false
-			}
+		for amount := series.Amount; amount > 0; {
+			n := min(amount, math.MaxInt)
+			t.adder.Add(key, int(n))
+			amount -= n
+		}
+		if !w.settle(series.Metric, w.left, 0) {
+			return false
+		}
+		t.numbers.addAmount(series.Metric, series.Amount)
+	}
+	return true
+}
+
+// increment counts the records that are left of a series one by one.
+func (t *tally) increment(w *worker, metric int, key string) (goOn bool) {
+	for w.left > 0 {
+		t.store.Inc(key)
+		w.left--
+		if !w.settle(metric, 1, 0) {
+			return false
 		}
 	}
-	return i, true
+	return true
+}
+
+// applyBound is the rest of applyFrom for a store that has Counters.
+func (t *tally) applyBound(w *worker, b *extract.Batch) (goOn bool) {
+	now := time.Now()
+	w.resources = t.bindings.appendResources(w.resources[:0], b)
+	for w.at < b.Len() {
+		known, goOn := t.addKnown(w, b, now)
+		if !goOn {
+			return false
+		}
+		if known {
+			continue
+		}
+		if !t.addUnknown(w, b, now) {
+			return false
+		}
+		w.at++
+	}
+	return true
+}
+
+// seriesPerLock is how many series are added, and settled, at once: whoever waits for a worker's ledger, or to remember a
+// Counter, waits for some microseconds.
+const seriesPerLock = 256
+
+// addKnown adds series whose Counters are known, until there is one that is not, or enough is done at once.
+func (t *tally) addKnown(w *worker, b *extract.Batch, now time.Time) (known, goOn bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false, false
+	}
+	t.bindings.mu.RLock()
+	defer t.bindings.mu.RUnlock()
+	for end := min(w.at+seriesPerLock, b.Len()); w.at < end; w.at++ {
+		series := b.Series(w.at)
+		w.left = series.Records
+		resource, attributes := b.Identity(w.at)
+		if series.TooLong || w.resources[resource] == 0 {
+			return false, true
+		}
+		w.key = appendBinding(w.key[:0], series.Metric, w.resources[resource], attributes)
+		counter, ok := t.bindings.counters[string(w.key)]
+		if !ok || !addTo(counter, series.Amount, now) {
+			return false, true
+		}
+		w.counted[series.Metric] += series.Records
+		t.numbers.addAmount(series.Metric, series.Amount)
+	}
+	return true, true
+}
+
+// addUnknown adds the series that w is at, whose Counter is not known or was dropped.
+func (t *tally) addUnknown(w *worker, b *extract.Batch, now time.Time) (goOn bool) {
+	series := b.Series(w.at)
+	cutBefore := b.CutValues()
+	key, own := t.resolve(w, b, w.at, series)
+	if series.Amount > 0 {
+		counter := t.binder.Bind(key)
+		for !addTo(counter, series.Amount, now) {
+			counter = t.binder.Bind(key)
+		}
+		// What was cut is counted when a key is made of it, so that has to be made each time.
+		resource, attributes := b.Identity(w.at)
+		if own && b.CutValues() == cutBefore && !b.ResourceWasCut(resource) {
+			w.resources[resource] = t.bindings.put(series.Metric, b.Resource(resource), attributes, counter)
+		}
+	}
+	if !w.settle(series.Metric, w.left, 0) {
+		return false
+	}
+	t.numbers.addAmount(series.Metric, series.Amount)
+	return true
+}
+
+// addTo adds an amount, which may be 0, to a Counter, and says whether the store still has that.
+func addTo(counter Counter, amount int64, now time.Time) bool {
+	for amount > math.MaxInt { // where an int has 32 bits
+		if !counter.Add(math.MaxInt, now) {
+			return false
+		}
+		amount -= math.MaxInt
+	}
+	return amount == 0 || counter.Add(int(amount), now)
 }
 
 // resolve returns the key under which series i of a batch is counted: its own, or an overflow key.
-func (t *tally) resolve(w *worker, b *extract.Batch, i int, series extract.Series) string {
+func (t *tally) resolve(w *worker, b *extract.Batch, i int, series extract.Series) (key string, own bool) {
 	metric := series.Metric
 	limiter := t.limiters[metric]
 	fits := !series.TooLong
@@ -386,7 +498,7 @@ func (t *tally) resolve(w *worker, b *extract.Batch, i int, series extract.Serie
 	}
 	if fits {
 		if key, known := limiter.Lookup(w.key); known {
-			return key
+			return key, true
 		}
 	}
 	w.overflow = b.AppendOverflowKey(w.overflow[:0], i)
@@ -410,7 +522,7 @@ func (t *tally) resolve(w *worker, b *extract.Batch, i int, series extract.Serie
 			t.logger.Error("A key is counted and not published", zap.String("metric", t.metrics[metric].name), zap.Error(err))
 		}
 	}
-	return v.Key
+	return v.Key, !v.Overflowed
 }
 
 // overflow notes that a series is counted under an overflow key instead of under w.key, if that fits.

@@ -64,7 +64,8 @@ type metricNumbers struct {
 
 	notCounted [reasons]atomic.Int64
 	overflowed atomic.Int64
-	amount     atomic.Int64 // where it is not the number of records
+	hasAmount  bool         // it adds something else than the number of records
+	amount     atomic.Int64 // if hasAmount
 }
 
 // newNumbers returns the numbers of t and registers what reads them.
@@ -81,6 +82,7 @@ func newNumbers(set processor.Settings, t *tally) (*numbers, error) {
 	}
 	for i, m := range t.metrics {
 		name := attribute.String("metric", m.name)
+		n.metrics[i].hasAmount = m.Value != ""
 		n.metrics[i].byMetric = metric.WithAttributeSet(attribute.NewSet(id, name))
 		for r, text := range reasonNames {
 			n.metrics[i].byReason[r] = metric.WithAttributeSet(attribute.NewSet(id, name, attribute.String("reason", text)))
@@ -143,7 +145,7 @@ func (n *numbers) register(t *tally) error {
 		{b.RegisterProcessorTallyCardinalityLimitCallback, each(func(i int) int64 { return int64(t.limiters[i].Limit()) })},
 		{b.RegisterProcessorTallyLongestKeyCallback, one(n.longestKey.Load)},
 		{b.RegisterProcessorTallyAmountCountedCallback, each(func(i int) int64 {
-			if t.metrics[i].Value != "" {
+			if n.metrics[i].hasAmount {
 				return min(n.metrics[i].amount.Load(), largestShown)
 			}
 			counted, _, _ := t.pool.ledger(i)
@@ -214,8 +216,12 @@ func (n *numbers) applied(keys, cutValues int64) {
 	n.cutValues.Add(cutValues)
 }
 
-// addAmount enters what was added for metric i.
-func (n *numbers) addAmount(i int, amount int64) { n.metrics[i].amount.Add(amount) }
+// addAmount enters what was added for metric i, if that is not the number of its records.
+func (n *numbers) addAmount(i int, amount int64) {
+	if n.metrics[i].hasAmount {
+		n.metrics[i].amount.Add(amount)
+	}
+}
 
 // keyLength enters the length of a new key.
 func (n *numbers) keyLength(bytes int) {

@@ -30,6 +30,7 @@ type sections [state.Sections]bool
 var (
 	_ tallyprocessor.MetricStore = (*store)(nil)
 	_ tallyprocessor.Adder       = (*store)(nil)
+	_ tallyprocessor.Binder      = (*store)(nil)
 	_ tallyprocessor.Lister      = (*store)(nil)
 	_ tallyprocessor.Flusher     = (*store)(nil)
 	_ tallyprocessor.Describer   = (*store)(nil)
@@ -61,6 +62,24 @@ func (s *store) Add(key string, n int) {
 	s.mark(state.Bucket(key))
 }
 
+// Bind returns the Counter of key.
+func (s *store) Bind(key string) tallyprocessor.Counter {
+	return &counter{s.MemoryStore.Bind(key), &s.dirty[state.Bucket(key)]}
+}
+
+// counter is a Counter that marks the section of its key.
+type counter struct {
+	tallyprocessor.Counter
+	dirty *atomic.Bool
+}
+
+// Add adds n to the total.
+func (c *counter) Add(n int, now time.Time) bool {
+	ok := c.Counter.Add(n, now)
+	mark(c.dirty)
+	return ok
+}
+
 // Restore sets a total. It is not for a key that is counted at the same time.
 func (s *store) Restore(total tallyprocessor.Total) {
 	s.MemoryStore.Restore(total)
@@ -82,10 +101,12 @@ func (s *store) Flush(ctx context.Context) error {
 	return nil // before Start nobody has the store
 }
 
+func (s *store) mark(section int) { mark(&s.dirty[section]) }
+
 // mark says that a section has changed. It writes only the first time, so that counters do not contend.
-func (s *store) mark(section int) {
-	if !s.dirty[section].Load() {
-		s.dirty[section].Store(true)
+func mark(dirty *atomic.Bool) {
+	if !dirty.Load() {
+		dirty.Store(true)
 	}
 }
 

@@ -52,6 +52,7 @@ type Batch struct {
 	// Text of the resources, made when the first key that needs it is: texts[i] = textArena[starts[i]:ends[i]].
 	textArena    []byte
 	starts, ends []int
+	wasCut       []bool // whether a value of the resource was cut
 	cutValues    int64
 }
 
@@ -75,7 +76,7 @@ func (b *Batch) Release() {
 	clear(b.notCounted)
 	clear(b.absences)
 	b.err = nil
-	b.textArena, b.starts, b.ends, b.cutValues = b.textArena[:0], b.starts[:0], b.ends[:0], 0
+	b.textArena, b.starts, b.ends, b.wasCut, b.cutValues = b.textArena[:0], b.starts[:0], b.ends[:0], b.wasCut[:0], 0
 	b.extractor.batches.Put(b)
 }
 
@@ -214,6 +215,26 @@ func (b *Batch) Series(i int) Series {
 	return Series{Metric: int(m >> 1), TooLong: m&1 == 1, Sums: sums}
 }
 
+// Identity returns what series i of a metric has in common with a series of another batch that has the same key: the
+// number of its resource in this batch, and its attributes in compact form, which are valid until Release. The resource is
+// the same if its compact form is.
+func (b *Batch) Identity(i int) (resource int, attributes []byte) {
+	_, resource, attributes = b.split(i)
+	return resource, attributes
+}
+
+// Resources returns the number of distinct resources.
+func (b *Batch) Resources() int { return b.resources.Len() }
+
+// Resource returns the compact form of a resource, which is valid until Release.
+func (b *Batch) Resource(r int) []byte {
+	compact, _ := b.resources.Entry(r)
+	return compact
+}
+
+// ResourceWasCut says whether a value of a resource was cut. A key with that resource must have been rendered.
+func (b *Batch) ResourceWasCut(r int) bool { return b.wasCut[r] }
+
 // AppendKey appends the key of series i, which is not TooLong, as package identity defines it.
 func (b *Batch) AppendKey(dst []byte, i int) []byte {
 	return append(b.appendMembers(dst, i, false), '}', ']')
@@ -289,12 +310,8 @@ func (x *Extractor) LastKey(metric int) string {
 	return string(x.metrics[metric].keyStart) + `{},{` + overflowMember + `}]`
 }
 
-// CutValues returns how many values were cut, each once for every key rendered so far, and starts again at 0.
-func (b *Batch) CutValues() int64 {
-	n := b.cutValues
-	b.cutValues = 0
-	return n
-}
+// CutValues returns how many values were cut, each once for every key or resource rendered so far.
+func (b *Batch) CutValues() int64 { return b.cutValues }
 
 func (b *Batch) split(i int) (m *metric, resource int, attributes []byte) {
 	id, _ := b.counts.Entry(i)
@@ -314,6 +331,7 @@ func (b *Batch) appendKeyStart(dst []byte, m *metric, resource int) []byte {
 
 func (b *Batch) renderResource(r int) {
 	compact, _ := b.resources.Entry(r)
+	cutBefore := b.cutValues
 	b.starts = append(b.starts, len(b.textArena))
 	text := append(b.textArena, '{')
 	for first := true; len(compact) > 0; first = false {
@@ -330,4 +348,5 @@ func (b *Batch) renderResource(r int) {
 	}
 	b.textArena = append(text, '}')
 	b.ends = append(b.ends, len(b.textArena))
+	b.wasCut = append(b.wasCut, b.cutValues > cutBefore)
 }

@@ -237,5 +237,9 @@ func TestCutValues(t *testing.T) {
 		b.AppendKey(nil, i)
 	}
 	assert.EqualValues(t, 2, b.CutValues(), "one of the resource, one of the record")
+	assert.True(t, b.ResourceWasCut(0))
+	b.Release()
+	b, err = x.Extract(t.Context(), ld)
+	require.NoError(t, err)
 	assert.Zero(t, b.CutValues())
 }
