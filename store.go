@@ -36,11 +36,13 @@ type Adder interface {
 type Binder interface {
 	// Bind returns the Counter of key. It does not block.
 	Bind(key string) Counter
+	// Now returns the time by the clock of the store.
+	Now() time.Time
 }
 
 // Counter adds to the total of one key. It is safe for concurrent use.
 type Counter interface {
-	// Add adds n, which is positive, as n calls of Inc would at the time now; it does not block. The answer is false, and
+	// Add adds n, which is positive, as n calls of Inc would at the time now, of the store's clock; it does not block. The answer is false, and
 	// nothing was added, when the store has dropped the key since Bind: the caller binds it anew.
 	Add(n int, now time.Time) bool
 }
@@ -214,13 +216,13 @@ func (s *MemoryStore) Add(key string, n int) {
 	if n <= 0 {
 		return
 	}
-	now := time.Now()
+	now := s.Now()
 	for !s.bind(key, now).Add(n, now) { // dropped in between
 	}
 }
 
 // Bind returns the Counter of key.
-func (s *MemoryStore) Bind(key string) Counter { return s.bind(key, time.Now()) }
+func (s *MemoryStore) Bind(key string) Counter { return s.bind(key, s.Now()) }
 
 // Get returns the total of key; 0 for a key that was never counted.
 func (s *MemoryStore) Get(key string) int {
@@ -286,9 +288,9 @@ func (s *MemoryStore) shard(key string) *shard {
 	return &s.shards[maphash.String(s.seed, key)%shardCount]
 }
 
-// clock returns now as Unix time in nanoseconds by the clock of the store: the time that it was opened at, and what has
-// passed since. A step of the wall clock does not move it.
-func (s *MemoryStore) clock(now time.Time) int64 { return s.opened.Add(now.Sub(s.opened)).UnixNano() }
+// Now returns the time by the clock of the store: the time that it was opened at, and what has passed since. A step of the
+// wall clock does not move it.
+func (s *MemoryStore) Now() time.Time { return s.opened.Add(time.Since(s.opened)) }
 
 // bind finds the counter of key or makes it.
 func (s *MemoryStore) bind(key string, now time.Time) *total {
@@ -298,7 +300,7 @@ func (s *MemoryStore) bind(key string, now time.Time) *total {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return s.counter(sh, key, s.clock(now))
+	return s.counter(sh, key, now.UnixNano())
 }
 
 func (sh *shard) known(key string) (*total, bool) {
@@ -347,7 +349,7 @@ func (t *total) Add(n int, now time.Time) bool {
 		if !fits {
 			t.store.saturated.Add(1)
 		}
-		t.last.Store(t.store.clock(now))
+		t.last.Store(now.UnixNano())
 		if !t.counted.Load() {
 			t.counted.Store(true)
 		}

@@ -404,7 +404,7 @@ func (t *tally) increment(w *worker, metric int, key string) (goOn bool) {
 
 // applyBound is the rest of applyFrom for a store that has Counters.
 func (t *tally) applyBound(w *worker, b *extract.Batch) (goOn bool) {
-	now := time.Now()
+	now := t.binder.Now()
 	w.resources = t.bindings.appendResources(w.resources[:0], b)
 	for w.at < b.Len() {
 		known, goOn := t.addKnown(w, b, now)

@@ -24,25 +24,37 @@ type contestant struct {
 	name string
 	// start returns what counts the records of a batch, and what returns when all is counted; nil if the contestant does
 	// not take part in the workload.
-	start func(b *testing.B, w workload) (consume func(plog.Logs), drain func())
+	start func(b *testing.B, w workload) *running
 }
+
+// running is a contestant that was started.
+type running struct {
+	consume func(plog.Logs)
+	settle  func() // returns when what was consumed is counted, nearly
+	drain   func() // returns when all is counted; nothing can be consumed any more
+}
+
+func nothing() {}
 
 // contestants in the order in which the report shows them.
 var contestants = []contestant{
-	{"by-hand", func(_ *testing.B, w workload) (func(plog.Logs), func()) {
+	{"by-hand", func(_ *testing.B, w workload) *running {
 		if w.byHand == nil {
-			return nil, nil
+			return nil
 		}
-		return w.byHand(), func() {}
+		return &running{w.byHand(), nothing, nothing}
 	}},
-	{"tally", func(b *testing.B, w workload) (func(plog.Logs), func()) {
-		factory := tallyprocessor.NewFactory()
+	{"tally", func(b *testing.B, w workload) *running {
+		store := tallyprocessor.NewMemoryStore()
+		factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store))
 		cfg := configure[*tallyprocessor.Config](b, factory, w.tally)
 		p, err := factory.CreateLogs(b.Context(), processortest.NewNopSettings(factory.Type()), cfg, consumertest.NewNop())
 		require.NoError(b, err)
-		return drive(b, p, p.ConsumeLogs)
+		r := drive(b, p, p.ConsumeLogs)
+		r.settle = func() { settle(store) }
+		return r
 	}},
-	{"count", func(b *testing.B, w workload) (func(plog.Logs), func()) {
+	{"count", func(b *testing.B, w workload) *running {
 		yaml := w.count
 		if yaml == "" {
 			yaml = w.tally
@@ -50,9 +62,9 @@ var contestants = []contestant{
 		c := startConnector(b, countconnector.NewFactory(), yaml, consumertest.NewNop())
 		return drive(b, c, c.ConsumeLogs)
 	}},
-	{"signal_to_metrics", func(b *testing.B, w workload) (func(plog.Logs), func()) {
+	{"signal_to_metrics", func(b *testing.B, w workload) *running {
 		if w.s2m == "" {
-			return nil, nil
+			return nil
 		}
 		c := startConnector(b, signaltometricsconnector.NewFactory(), w.s2m, consumertest.NewNop())
 		return drive(b, c, c.ConsumeLogs)
@@ -60,16 +72,36 @@ var contestants = []contestant{
 }
 
 // drive starts a component and returns how it is used.
-func drive(b *testing.B, c component.Component, consume func(context.Context, plog.Logs) error) (func(plog.Logs), func()) {
+func drive(b *testing.B, c component.Component, consume func(context.Context, plog.Logs) error) *running {
 	ctx := context.Background()
 	require.NoError(b, c.Start(ctx, componenttest.NewNopHost()))
-	return func(ld plog.Logs) {
+	return &running{
+		consume: func(ld plog.Logs) {
 			if err := consume(ctx, ld); err != nil {
 				b.Fatal(err)
 			}
-		}, func() {
-			require.NoError(b, c.Shutdown(ctx))
+		},
+		settle: nothing,
+		drain:  func() { require.NoError(b, c.Shutdown(ctx)) },
+	}
+}
+
+// settle returns when the totals of a store do not grow any more.
+func settle(store tallyprocessor.Lister) {
+	for before := -1; ; {
+		sum := 0
+		for total, err := range store.Totals(context.Background()) {
+			if err != nil {
+				panic(err)
+			}
+			sum += total.Value
 		}
+		if sum == before {
+			return
+		}
+		before = sum
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // BenchmarkCount counts each workload with each contestant. One operation is one batch, and all batches are the same few
@@ -83,22 +115,28 @@ func BenchmarkCount(b *testing.B) {
 				logs = w.logs(b)
 			}
 			b.Run("workload="+w.name+"/by="+c.name, func(b *testing.B) {
-				consume, drain := c.start(b, w)
-				if consume == nil {
+				r := c.start(b, w)
+				if r == nil {
 					b.Skip("takes no part")
 				}
 				for _, ld := range logs {
-					consume(ld) // so that every key was seen
+					r.consume(ld) // so that every key was seen
 				}
+				if w.warm != nil {
+					for _, ld := range w.warm(b) {
+						r.consume(ld)
+					}
+				}
+				r.settle()
 				runtime.GC()
 				b.ReportAllocs()
 				before, records := cpuTime(), 0
 				for i := 0; b.Loop(); i++ {
 					ld := logs[i%len(logs)]
-					consume(ld)
+					r.consume(ld)
 					records += ld.LogRecordCount()
 				}
-				drain()
+				r.drain()
 				spent := cpuTime() - before
 				b.ReportMetric(float64(spent)/float64(records), "cpu-ns/record")
 			})

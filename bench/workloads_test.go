@@ -16,9 +16,10 @@ type workload struct {
 	name  string
 	what  string
 	logs  func(t testing.TB) []plog.Logs
-	tally string // configuration of tally
-	count string // configuration of `count`; empty = as tally's
-	s2m   string // configuration of `signal_to_metrics`; empty = it does not take part
+	warm  func(t testing.TB) []plog.Logs // what is counted first, beside logs
+	tally string                         // configuration of tally
+	count string                         // configuration of `count`; empty = as tally's
+	s2m   string                         // configuration of `signal_to_metrics`; empty = it does not take part
 	byHand
 }
 
@@ -112,10 +113,18 @@ var podAttributes = []string{
 	"cloud.availability_zone",
 }
 
-// zipf returns values of which few are frequent and most are rare.
-func zipf(values uint64) func(resource, record int) string {
-	z := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, values-1)
-	return func(int, int) string { return fmt.Sprintf("user-%06d", z.Uint64()) }
+// manyUsers is how many users W5 has, each of one resource.
+const manyUsers = 100_000
+
+// zipf returns users of which few are frequent and most are rare.
+func zipf() func(resource, record int) string {
+	z := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, manyUsers/resources-1)
+	return func(resource, _ int) string { return fmt.Sprintf("user-%06d", int(z.Uint64())*resources+resource) }
+}
+
+// each returns all users, one after the other.
+func each(resource, record int) string {
+	return fmt.Sprintf("user-%06d", record*resources%manyUsers+resource)
 }
 
 // signalToMetrics returns a configuration of `signal_to_metrics` for one count.
@@ -169,7 +178,8 @@ var workloads = []workload{
 	},
 	{
 		name: "W5", what: "one attribute, 100,000 values, Zipf",
-		logs:  func(t testing.TB) []plog.Logs { return shape{batches: 16, users: zipf(100_000)}.logs(t) },
+		logs:  func(t testing.TB) []plog.Logs { return shape{batches: 2, users: zipf()}.logs(t) },
+		warm:  shape{batches: manyUsers/recordsPerBatch + 1, users: each}.logs,
 		tally: `logs: {c: {cardinality_limit: 0, attributes: [{key: user.id}]}}`,
 		count: `logs: {c: {attributes: [{key: user.id}]}}`, s2m: signalToMetrics("", "user.id"),
 	},

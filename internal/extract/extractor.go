@@ -89,6 +89,8 @@ type metric struct {
 	byLength bool // records count all alike, so that their number is enough
 	plain    bool // records go the fast way
 
+	unambiguous bool // two rows of values are never one series: no attribute has a default, that may also be a value
+
 	keyStart []byte // the text of a key up to its resource: `["name",`
 	absences int    // where the numbers of its attributes begin in Batch.absences
 }
@@ -154,6 +156,7 @@ func newMetric(m Metric, limit int) metric {
 		}
 		made.attributes = append(made.attributes, n)
 	}
+	made.unambiguous = !slices.ContainsFunc(m.Attributes, func(a Attribute) bool { return a.Default != nil })
 	slices.SortFunc(made.attributes, func(a, b attribute) int { return cmp.Compare(a.key, b.key) })
 	made.byLength = len(m.Conditions)+len(m.Attributes) == 0 && m.Amount.isOne()
 	return made
@@ -264,10 +267,16 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 // enter adds to the series of an identity, whose attributes begin at start, or to that of all whose keys are too long.
 func (x *Extractor) enter(b *Batch, i, resource int, id []byte, start int, sums fold.Sums) bool {
 	m := &x.metrics[i]
-	if limit := x.settings.KeyLengthLimit; limit > 0 && len(id)-start > compactBound*limit+len(m.attributes) {
+	if x.isTooLong(m, len(id)-start) {
 		id = b.tooLong(i, resource, m, id[start:])
 	}
 	return b.add(i, id, sums)
+}
+
+// isTooLong says whether a key is certainly too long whose attributes take so many bytes in compact form.
+func (x *Extractor) isTooLong(m *metric, bytes int) bool {
+	limit := x.settings.KeyLengthLimit
+	return limit > 0 && bytes > compactBound*limit+len(m.attributes)
 }
 
 // compactBound is how many times longer than its text the compact form of a key's attributes may be, but for a byte for

@@ -56,6 +56,7 @@ func (m *metric) isPlain() bool {
 // lanes are up to 64 records of a scope.
 type lanes struct {
 	all     uint64 // a bit for each that is in use
+	used    int    // how many were in use since reset
 	records [fold.Lanes]recordContext
 
 	limit   int // of the length of a string, as in a key
@@ -100,6 +101,7 @@ func (l *lanes) enterScope(rl plog.ResourceLogs, sl plog.ScopeLogs) {
 func (l *lanes) fill(records plog.LogRecordSlice, from int) {
 	n := min(records.Len()-from, fold.Lanes)
 	l.all = ^uint64(0) >> (fold.Lanes - n)
+	l.used = max(l.used, n)
 	for i := range n {
 		l.records[i].record = records.At(from + i)
 	}
@@ -120,10 +122,11 @@ func (l *lanes) reset() {
 	l.rows.Reset()
 	for i := range l.columns {
 		c := &l.columns[i]
-		clear(c.Values[:])
+		clear(c.Values[:l.used])
 		c.outer.Values[0] = fold.Value{}
 	}
-	clear(l.records[:])
+	clear(l.records[:l.used])
+	l.used = 0
 }
 
 // met returns the lanes that meet any of the conditions of metric i, and enters why the others do not.
@@ -218,8 +221,7 @@ func (l *lanes) lookUpOuter(c *column) {
 	}
 }
 
-// read sets a lane of a column to what a key may have of v. Of a string that is too long that is one byte more than fits,
-// by which one can tell that it was cut, and where.
+// read sets a lane of a column to what a key has of v: two values are the same here if they are in a key.
 func (l *lanes) read(c *fold.Column, lane int, v pcommon.Value) {
 	switch v.Type() {
 	case pcommon.ValueTypeStr:
@@ -233,17 +235,20 @@ func (l *lanes) read(c *fold.Column, lane int, v pcommon.Value) {
 		}
 		l.rows.Set(c, lane, fold.Bool, truth)
 	case pcommon.ValueTypeDouble:
-		l.rows.Set(c, lane, fold.Double, math.Float64bits(v.Double()))
+		double := identity.DoubleValue(v.Double())
+		if double.Kind() != identity.Double { // NaN, for example
+			l.readText(c, lane, double.AsString())
+			return
+		}
+		l.rows.Set(c, lane, fold.Double, math.Float64bits(double.Double()))
 	default:
 		l.readText(c, lane, v.AsString())
 	}
 }
 
 func (l *lanes) readText(c *fold.Column, lane int, text string) {
-	if l.limit > 0 && len(text) > l.limit {
-		text = text[:l.limit+1]
-	}
-	l.rows.SetText(c, lane, text)
+	text, wasCut := identity.Cut(text, l.limit)
+	l.rows.SetText(c, lane, text, wasCut)
 }
 
 // countPlain adds the records of the selected lanes, which meet the conditions of metric i, to their rows, or enters why
@@ -288,10 +293,14 @@ func (b *Batch) foldRows() {
 		start := len(id)
 		values := rows.RowValues(n, len(m.attributes))
 		for k := range values {
-			id = m.attributes[k].appendCompact(id, &values[k], x.settings.ValueLengthLimit)
+			id = m.attributes[k].appendCompact(id, &values[k])
 		}
 		b.scratch = id[:0]
-		if !x.enter(b, i, resource, id, start, sums) {
+		switch {
+		case m.unambiguous && !x.isTooLong(m, len(id)-start):
+			b.counts.Append(id, sums)
+			b.counted[i] += sums.Records
+		case !x.enter(b, i, resource, id, start, sums):
 			b.notCounted[i].ValueError += sums.Records
 			b.note(i, errTooLarge)
 		}
@@ -300,16 +309,16 @@ func (b *Batch) foldRows() {
 }
 
 // appendCompact appends a value in the form that identities have.
-func (a *attribute) appendCompact(dst []byte, v *fold.Value, limit int) []byte {
+func (a *attribute) appendCompact(dst []byte, v *fold.Value) []byte {
 	switch v.Kind {
 	case fold.String:
-		return identity.AppendCompactString(dst, v.Text, limit)
+		return identity.AppendCompactCut(dst, v.Text, v.Bits == 1)
 	case fold.Int:
-		return identity.AppendCompactValue(dst, identity.IntValue(int64(v.Bits)), limit)
+		return identity.AppendCompactValue(dst, identity.IntValue(int64(v.Bits)), 0)
 	case fold.Double:
-		return identity.AppendCompactValue(dst, identity.DoubleValue(math.Float64frombits(v.Bits)), limit)
+		return identity.AppendCompactValue(dst, identity.DoubleValue(math.Float64frombits(v.Bits)), 0)
 	case fold.Bool:
-		return identity.AppendCompactValue(dst, identity.BoolValue(v.Bits != 0), limit)
+		return identity.AppendCompactValue(dst, identity.BoolValue(v.Bits != 0), 0)
 	case fold.Absent:
 	}
 	return append(dst, a.fallback...)

@@ -19,10 +19,10 @@ const (
 	Bool
 )
 
-// Value is one value of a record as it was found there. Two that differ may still come to be the same in a key.
+// Value is one value of a record.
 type Value struct {
 	Text string // of a String
-	Bits uint64 // of the int64, the float64 or the bool; 0 of a String
+	Bits uint64 // of the int64, the float64 or the bool; of a String 1 if it was cut
 	Kind Kind
 }
 
@@ -82,9 +82,12 @@ const mixer = 0x9e3779b97f4a7c15
 func mix(h, next uint64) uint64 { return (bits.RotateLeft64(h, 27) ^ next) * mixer }
 
 // SetText sets a lane of a column to a String. Text is kept.
-func (r *Rows) SetText(c *Column, lane int, text string) {
+func (r *Rows) SetText(c *Column, lane int, text string, wasCut bool) {
 	v := &c.Values[lane]
 	v.Text, v.Bits, v.Kind = text, 0, String
+	if wasCut {
+		v.Bits = 1
+	}
 	c.hashes[lane] = r.hasher.text(text)
 }
 

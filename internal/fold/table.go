@@ -31,6 +31,7 @@ type entry struct {
 	hash       uint64
 	start, end int
 	Sums
+	appended bool // it has no slot
 }
 
 // Sums are what was added to one identity.
@@ -78,10 +79,21 @@ func (t *Table) Add(identity []byte, add Sums) (index int, ok bool) {
 	return len(t.entries) - 1, true
 }
 
+// Append adds an identity that is new for sure, and that no Add or Append will be given again before Reset: what those have
+// to look for is not looked for here. It copies identity.
+func (t *Table) Append(identity []byte, sums Sums) {
+	start := len(t.arena)
+	t.arena = append(t.arena, identity...)
+	t.entries = append(t.entries, entry{start: start, end: len(t.arena), Sums: sums, appended: true})
+}
+
 func (t *Table) grow() {
 	t.slots = make([]int32, 2*len(t.slots))
 	mask := uint64(len(t.slots) - 1)
 	for n, e := range t.entries {
+		if e.appended {
+			continue
+		}
 		i := e.hash & mask
 		for t.slots[i] != 0 {
 			i = (i + 1) & mask

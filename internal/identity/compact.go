@@ -71,9 +71,23 @@ func AppendCompactValue(dst []byte, v Value, limit int) []byte {
 
 // AppendCompactString appends the compact form of a string, with the limit of AppendCompact.
 func AppendCompactString(dst []byte, s string, limit int) []byte {
+	s, wasCut := Cut(s, limit)
+	return AppendCompactCut(dst, s, wasCut)
+}
+
+// Cut returns what AppendCompactString takes of a string, and whether that is less than all.
+func Cut(s string, limit int) (_ string, wasCut bool) {
+	if limit <= 0 || len(s) <= limit {
+		return s, false
+	}
+	return cut(s, limit), true
+}
+
+// AppendCompactCut appends the compact form of what Cut has returned.
+func AppendCompactCut(dst []byte, s string, wasCut bool) []byte {
 	tag := byte(tagString)
-	if limit > 0 && len(s) > limit {
-		s, tag = cut(s, limit), tagCutString
+	if wasCut {
+		tag = tagCutString
 	}
 	dst = append(dst, tag)
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
