@@ -19,13 +19,18 @@ var (
 
 // pool is a bounded queue of batches and a fixed number of workers that apply them. Whoever wants to queue a batch
 // takes a place first, and fills it or gives it back later, so that queueing itself never waits and never fails.
+//
+// Where applying a batch never blocks, the goroutine that commits one applies it as an idle worker, if there is one: to wake
+// another takes longer than most batches do.
 type pool struct {
 	policy OverflowPolicy
 	apply  func(*worker, *extract.Batch)
+	blocks bool // apply may block
 
 	places  chan struct{} // a token for each place taken; never holds fewer than jobs
 	jobs    chan *extract.Batch
 	workers []*worker
+	idle    chan *worker
 
 	committed []atomic.Int64 // records in committed batches, by metric
 
@@ -50,11 +55,14 @@ type worker struct {
 	closed  bool    // the deadline has passed: whatever is not in the ledger by now is lost
 }
 
-// newPool returns a pool for a number of metrics. apply settles each record of a batch with the worker it is given.
-func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch)) *pool {
+// newPool returns a pool for a number of metrics. apply settles each record of a batch with the worker it is given; blocks
+// says whether it may block.
+func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch), blocks bool) *pool {
 	p := &pool{
 		policy:    cfg.OnOverflow,
 		apply:     apply,
+		blocks:    blocks,
+		idle:      make(chan *worker, cfg.NumConsumers),
 		places:    make(chan struct{}, cfg.QueueSize),
 		jobs:      make(chan *extract.Batch, cfg.QueueSize),
 		committed: make([]atomic.Int64, metrics),
@@ -63,7 +71,9 @@ func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch)) 
 		ended:     make(chan struct{}),
 	}
 	for range cfg.NumConsumers {
-		p.workers = append(p.workers, &worker{counted: make([]int64, metrics), failed: make([]int64, metrics)})
+		w := &worker{counted: make([]int64, metrics), failed: make([]int64, metrics)}
+		p.workers = append(p.workers, w)
+		p.idle <- w
 	}
 	return p
 }
@@ -74,8 +84,8 @@ func (p *pool) start(ctx context.Context, beside func(context.Context)) {
 	ctx, p.cancel = context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { beside(ctx) })
-	for _, w := range p.workers {
-		wg.Go(func() { p.work(ctx, w) })
+	for range p.workers {
+		wg.Go(func() { p.work(ctx) })
 	}
 	go func() {
 		wg.Wait()
@@ -83,33 +93,35 @@ func (p *pool) start(ctx context.Context, beside func(context.Context)) {
 	}()
 }
 
-func (p *pool) work(ctx context.Context, w *worker) {
+func (p *pool) work(ctx context.Context) {
 	for {
 		select {
 		case b := <-p.jobs:
-			p.take(w, b)
+			p.take(<-p.idle, b)
 		case <-ctx.Done():
-			p.empty(w)
+			p.empty()
 			return
 		}
 	}
 }
 
 // empty applies what is queued. Nothing is queued behind it: the intake is closed before the context is canceled.
-func (p *pool) empty(w *worker) {
+func (p *pool) empty() {
 	for {
 		select {
 		case b := <-p.jobs:
-			p.take(w, b)
+			p.take(<-p.idle, b)
 		default:
 			return
 		}
 	}
 }
 
+// take applies a batch, as a worker that was idle.
 func (p *pool) take(w *worker, b *extract.Batch) {
 	<-p.places
 	p.apply(w, b)
+	p.idle <- w
 }
 
 // reserve takes a place. When there is none it does what the policy says: it waits until ctx ends, or returns an error
@@ -141,11 +153,20 @@ func (p *pool) reserve(ctx context.Context) (waited time.Duration, err error) {
 // release gives back a place that was taken and will not be filled.
 func (p *pool) release() { <-p.places }
 
-// commit fills a place that was taken. It never waits: there are no more batches in jobs than places taken.
+// commit fills a place that was taken, or applies the batch at once. It never waits: there are no more batches in jobs than
+// places taken.
 func (p *pool) commit(b *extract.Batch) {
 	for metric, n := range b.Counted() {
 		if n > 0 {
 			p.committed[metric].Add(n)
+		}
+	}
+	if !p.blocks {
+		select {
+		case w := <-p.idle:
+			p.take(w, b)
+			return
+		default:
 		}
 	}
 	p.jobs <- b

@@ -91,7 +91,7 @@ func startTally(
 	if err := t.introduce(ctx); err != nil {
 		return nil, err
 	}
-	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply)
+	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply, t.binder == nil)
 	var err error
 	if t.numbers, err = newNumbers(set, t); err != nil {
 		t.stopForgetter()
