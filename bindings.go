@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/index"
 )
 
 // minBindings is how many Counters are remembered at least, however few keys are admitted.
@@ -18,10 +19,10 @@ type bindings struct {
 
 	// mu guards the fields below. A worker takes the read lock once for many series.
 	mu        sync.RWMutex
-	counters  map[string]Counter // by metric, number of the resource, and attributes
-	resources map[string]uint64  // numbers, by their compact form in batches; 0 is none
-	last      uint64             // number that was given to a resource; none is given twice
-	limit     int                // of the lengths of counters and resources, before they are looked at
+	counters  *index.Index[Counter] // by metric, number of the resource, and attributes
+	resources map[string]uint64     // numbers, by their compact form in batches; 0 is none
+	last      uint64                // number that was given to a resource; none is given twice
+	limit     int                   // of the lengths of counters and resources, before they are looked at
 }
 
 func newBindings(admitted func() int) *bindings {
@@ -31,7 +32,7 @@ func newBindings(admitted func() int) *bindings {
 }
 
 func (b *bindings) clear() {
-	b.counters, b.resources, b.limit = map[string]Counter{}, map[string]uint64{}, minBindings
+	b.counters, b.resources, b.limit = index.New[Counter](), map[string]uint64{}, minBindings
 }
 
 // appendResources appends the number of each resource of a batch, 0 for one that is not known.
@@ -61,17 +62,17 @@ func (b *bindings) put(metric int, resource, attributes []byte, counter Counter)
 		number = b.last
 		b.resources[string(resource)] = number
 	}
-	b.counters[string(appendBinding(nil, metric, number, attributes))] = counter
+	b.counters.Put(string(appendBinding(nil, metric, number, attributes)), counter)
 	return number
 }
 
 // makeRoom forgets everything when there is much more than keys: those that were dropped leave their Counters behind, and
 // texts that become one key, by their invalid bytes, have a Counter each.
 func (b *bindings) makeRoom() {
-	if len(b.counters) < b.limit && len(b.resources) < b.limit {
+	if b.counters.Len() < b.limit && len(b.resources) < b.limit {
 		return
 	}
-	if b.limit = max(minBindings, 2*b.admitted()); len(b.counters) >= b.limit || len(b.resources) >= b.limit {
+	if b.limit = max(minBindings, 2*b.admitted()); b.counters.Len() >= b.limit || len(b.resources) >= b.limit {
 		b.clear()
 	}
 }

@@ -443,7 +443,7 @@ func (t *tally) addKnown(w *worker, b *extract.Batch, now time.Time) (known, goO
 			return false, true
 		}
 		w.key = appendBinding(w.key[:0], series.Metric, w.resources[resource], attributes)
-		counter, ok := t.bindings.counters[string(w.key)]
+		counter, _, ok := t.bindings.counters.Get(w.key)
 		if !ok || !addTo(counter, series.Amount, now) {
 			return false, true
 		}

@@ -11,10 +11,8 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/connector/signaltometricsconnector"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor"
 )
@@ -46,10 +44,7 @@ var contestants = []contestant{
 	}},
 	{"tally", func(b *testing.B, w workload) *running {
 		store := tallyprocessor.NewMemoryStore()
-		factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store))
-		cfg := configure[*tallyprocessor.Config](b, factory, w.tally)
-		p, err := factory.CreateLogs(b.Context(), processortest.NewNopSettings(factory.Type()), cfg, consumertest.NewNop())
-		require.NoError(b, err)
+		p := startTally(b, w.tally, store)
 		r := drive(b, p, p.ConsumeLogs)
 		r.settle = func() { settle(store) }
 		return r
@@ -71,10 +66,9 @@ var contestants = []contestant{
 	}},
 }
 
-// drive starts a component and returns how it is used.
+// drive returns how a started component is used.
 func drive(b *testing.B, c component.Component, consume func(context.Context, plog.Logs) error) *running {
 	ctx := context.Background()
-	require.NoError(b, c.Start(ctx, componenttest.NewNopHost()))
 	return &running{
 		consume: func(ld plog.Logs) {
 			if err := consume(ctx, ld); err != nil {

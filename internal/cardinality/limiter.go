@@ -1,7 +1,11 @@
 // Package cardinality bounds how many keys a metric has without losing a count.
 package cardinality
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/logtally/tallyprocessor/internal/index"
+)
 
 // Limiter decides under which key an increment of one metric is counted. The first Limit keys are counted under
 // themselves. Further ones are counted under an overflow key of their resource, as long as there are no more than
@@ -21,8 +25,8 @@ type Limiter struct {
 func NewLimiter(limit int, last string) *Limiter {
 	return &Limiter{last: last, set: set{
 		limit:    limit,
-		keys:     map[string]string{},
-		overflow: map[string]string{},
+		keys:     index.New[struct{}](),
+		overflow: index.New[struct{}](),
 	}}
 }
 
@@ -34,9 +38,9 @@ func (l *Limiter) Restore(key string, overflow bool) {
 	case key == l.last:
 		l.set.lastUsed = true
 	case overflow:
-		l.set.overflow[key] = key
+		l.set.overflow.Put(key, struct{}{})
 	default:
-		l.set.keys[key] = key
+		l.set.keys.Put(key, struct{}{})
 	}
 }
 
@@ -65,7 +69,7 @@ type Verdict struct {
 func (l *Limiter) Lookup(key []byte) (string, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	k, known := l.set.keys[string(key)]
+	_, k, known := l.set.keys.Get(key)
 	return k, known
 }
 
@@ -89,26 +93,26 @@ func (l *Limiter) Overflow(overflow []byte) Verdict {
 func (l *Limiter) Len() (keys, overflow int) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return len(l.set.keys), l.set.overflowKeys()
+	return l.set.keys.Len(), l.set.overflowKeys()
 }
 
 // set is the serial core of a Limiter.
 type set struct {
 	limit    int
-	keys     map[string]string // admitted keys, each to itself
-	overflow map[string]string // overflow keys of a resource, each to itself
+	keys     *index.Index[struct{}] // admitted keys
+	overflow *index.Index[struct{}] // overflow keys of a resource
 	lastUsed bool
 }
 
 func (s *set) admit(key, overflow []byte, last string) Verdict {
-	if k, known := s.keys[string(key)]; known { // another worker was faster
+	if _, k, known := s.keys.Get(key); known { // another worker was faster
 		return Verdict{Key: k}
 	}
-	if s.limit > 0 && len(s.keys) >= s.limit {
+	if s.limit > 0 && s.keys.Len() >= s.limit {
 		return s.admitOverflow(overflow, last)
 	}
 	k := string(key)
-	s.keys[k] = k
+	s.keys.Put(k, struct{}{})
 	return Verdict{Key: k, New: true}
 }
 
@@ -116,14 +120,14 @@ func (s *set) admitOverflow(overflow []byte, last string) Verdict {
 	if string(overflow) == last { // a resource without attributes has no overflow key but the last one
 		return s.admitLast(last)
 	}
-	if k, known := s.overflow[string(overflow)]; known {
+	if _, k, known := s.overflow.Get(overflow); known {
 		return Verdict{Key: k, Overflowed: true}
 	}
-	if s.limit > 0 && len(s.overflow) >= s.limit {
+	if s.limit > 0 && s.overflow.Len() >= s.limit {
 		return s.admitLast(last)
 	}
 	k := string(overflow)
-	s.overflow[k] = k
+	s.overflow.Put(k, struct{}{})
 	return Verdict{Key: k, New: true, Overflowed: true}
 }
 
@@ -138,13 +142,13 @@ func (s *set) forget(key, last string) {
 		s.lastUsed = false
 		return
 	}
-	delete(s.keys, key)
-	delete(s.overflow, key)
+	s.keys.Delete(key)
+	s.overflow.Delete(key)
 }
 
 func (s *set) overflowKeys() int {
 	if s.lastUsed {
-		return len(s.overflow) + 1
+		return s.overflow.Len() + 1
 	}
-	return len(s.overflow)
+	return s.overflow.Len()
 }
