@@ -174,7 +174,7 @@ func TestStaleAndForgotten(t *testing.T) {
 		sink := new(consumertest.MetricsSink)
 		c := start(t, `{flush_interval: 10s, stale_after: 20s, forget_after: 1m}`, componenttest.NewNopHost(), sink)
 		require.NoError(t, c.ConsumeLogs(t.Context(), logs(5)))
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2*time.Minute + time.Second) // between two flushes
 		require.NoError(t, c.ConsumeLogs(t.Context(), logs(3)))
 		require.NoError(t, c.Shutdown(t.Context()))
 		var got []string
