@@ -27,7 +27,7 @@ test: setup build .tools/telemetrygen generated tidy ## Pass all tests
 	go test -run 'Alloc|Memory' $$(go list ./... | grep -v /e2e)
 	@echo "--- beside the peers"
 	cd bench && go vet ./... && go test ./...
-	cd tools && go vet ./...
+	cd tools && go vet ./... && go test ./...
 
 .PHONY: setup
 setup:
@@ -52,8 +52,13 @@ kills: build ## Kill the Collector KILLS (200) times under load and check its to
 	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -timeout 30m -run SIGKILL ./e2e
 
 .PHONY: bench
-bench: ## Run the benchmarks
-	go test -run '^$$' -bench . -benchmem -count $${COUNT:-5} .
+bench: .tools/builder ## Run the benchmarks once, beside the peers
+	scripts/bench.sh 1
+
+.PHONY: bench-report
+bench-report: .tools/builder ## Run the benchmarks ten times and write docs/benchmarks.md, in 15 minutes
+	scripts/bench.sh 10
+	cd tools && go run ./benchreport -in ../.tools/bench.txt -out ../docs/benchmarks.md -chart ../docs/benchmarks.svg
 
 .PHONY: compat
 compat: setup ## Build and test against the newest Collector set

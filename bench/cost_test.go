@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"syscall"
 	"testing"
@@ -103,6 +104,7 @@ func settle(store tallyprocessor.Lister) {
 // threads, until all was counted.
 func BenchmarkCount(b *testing.B) {
 	for _, w := range workloads {
+		fmt.Printf("workload-%s: %s\n", w.name, w.what) // for the report
 		var logs []plog.Logs
 		for _, c := range contestants {
 			if logs == nil {

@@ -64,8 +64,8 @@ func BenchmarkMemory(b *testing.B) {
 				before := liveHeap()
 				keep := c.count(b)
 				perKey := float64(liveHeap()-before) / memoryKeys
-				b.ReportMetric(perKey, "B/key")
-				b.ReportMetric(perKey-float64(keyText), "B/key-without-text")
+				b.ReportMetric(perKey-float64(keyText), "B/key")
+				b.ReportMetric(float64(keyText), "key-B")
 				runtime.KeepAlive(keep)
 			}
 		})

@@ -34,7 +34,7 @@ func BenchmarkScaling(b *testing.B) {
 		}
 	}
 	for _, cores := range []int{1, 2} {
-		for _, by := range []string{"tally", "look-up"} {
+		for _, by := range []string{"tally", "walk"} {
 			b.Run(fmt.Sprintf("by=%s/cores=%d", by, cores), func(b *testing.B) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 				consume := lookUp

@@ -46,6 +46,14 @@ func (h *hasher) long(s string) uint64 {
 	return maphash.String(h.seed, s)
 }
 
+// number hashes a number of a kind.
+func (h *hasher) number(n uint64, kind Kind) uint64 {
+	if h.override != nil {
+		return h.override("")
+	}
+	return h.words(n, uint64(kind))
+}
+
 func (h *hasher) words(a, b uint64) uint64 {
 	high, low := bits.Mul64(a^h.a, b^h.b)
 	return high ^ low

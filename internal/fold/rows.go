@@ -95,7 +95,7 @@ func (r *Rows) SetText(c *Column, lane int, text string, wasCut bool) {
 func (r *Rows) Set(c *Column, lane int, kind Kind, value uint64) {
 	v := &c.Values[lane]
 	v.Text, v.Bits, v.Kind = "", value, kind
-	c.hashes[lane] = r.hasher.words(value, uint64(kind))
+	c.hashes[lane] = r.hasher.number(value, kind)
 }
 
 // Copy sets a lane of a column to that of another.
