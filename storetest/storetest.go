@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) tallyprocessor.MetricStore) {
 	t.Run("keys are taken byte by byte", func(t *testing.T) { testKeys(t, open(t)) })
 	t.Run("concurrent use is exact", func(t *testing.T) { testConcurrency(t, open(t)) })
 	t.Run("Add", func(t *testing.T) { testAdder(t, open(t)) })
+	t.Run("Bind", func(t *testing.T) { testBinder(t, open(t)) })
 	t.Run("Totals", func(t *testing.T) { testLister(t, open(t)) })
 	t.Run("Flush", func(t *testing.T) { testFlusher(t, open(t)) })
 	t.Run("Forget", func(t *testing.T) { testForgetter(t, open(t)) })
@@ -94,6 +95,56 @@ func testAdder(t *testing.T, s tallyprocessor.MetricStore) {
 	a.Add("full", 5)
 	s.Inc("full")
 	assert.Equal(t, math.MaxInt, s.Get("full"), "a total stays at the largest int")
+}
+
+// testBinder adds by Counters and by key at once, and binds a key anew when the store has dropped it: nothing is lost.
+func testBinder(t *testing.T, s tallyprocessor.MetricStore) {
+	binder, ok := s.(tallyprocessor.Binder)
+	if !ok {
+		t.Log("not implemented")
+		return
+	}
+	counter := binder.Bind("a")
+	assert.Zero(t, s.Get("a"), "to bind a key does not count it")
+	if l, ok := s.(tallyprocessor.Lister); ok {
+		assert.Empty(t, list(t, l))
+	}
+	assert.True(t, counter.Add(3, binder.Now()))
+	s.Inc("a")
+	assert.True(t, binder.Bind("a").Add(2, binder.Now()))
+	assert.True(t, counter.Add(math.MaxInt-100, binder.Now()))
+	assert.Equal(t, math.MaxInt-94, s.Get("a"))
+	assert.True(t, counter.Add(200, binder.Now()))
+	assert.Equal(t, math.MaxInt, s.Get("a"), "a total stays at the largest int")
+
+	var adding sync.WaitGroup
+	for range 4 {
+		own := binder.Bind("b")
+		adding.Go(func() {
+			for range 1000 {
+				assert.True(t, own.Add(1, binder.Now()))
+				s.Inc("b")
+			}
+		})
+	}
+	adding.Wait()
+	assert.Equal(t, 8000, s.Get("b"))
+
+	f, ok := s.(tallyprocessor.Forgetter)
+	if _, forgets := s.(interface{ ForgetIdle() }); !ok || !forgets || f.ForgetAfter() == 0 {
+		return
+	}
+	const key = `["m",{},{"n":1}]`
+	held, added := binder.Bind(key), 0
+	for range 3 {
+		for !held.Add(5, binder.Now()) {
+			held = binder.Bind(key)
+		}
+		added += 5
+		forgetIdle(t, s, f.ForgetAfter())
+	}
+	assert.False(t, held.Add(1, binder.Now()), "the Counter of a key that was dropped takes nothing")
+	assert.Equal(t, added, s.Get(key)+f.Forgotten()["m"].Total)
 }
 
 func testLister(t *testing.T, s tallyprocessor.MetricStore) {
