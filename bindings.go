@@ -84,3 +84,43 @@ func (b *bindings) shrink() {
 	b.limit = 0
 	b.makeRoom()
 }
+
+// lookahead has what is needed to find the Counters of some series that come next.
+type lookahead struct {
+	from   int    // the first of the series
+	keys   []byte // end to end
+	ends   []int  // of keys; nothing is between them for a series that cannot be known
+	hashes []uint64
+	read   []uint32
+}
+
+// reset makes l ready for the series of a batch from one on.
+func (l *lookahead) reset(from int) { l.from, l.ends = from, l.ends[:0] }
+
+// end returns the first series that is not prepared.
+func (l *lookahead) end() int { return l.from + len(l.ends) }
+
+// look prepares the series of a batch from one on, up to another. The caller has the read lock.
+func (l *lookahead) look(b *bindings, batch *extract.Batch, resources []uint64, from, to int) {
+	l.from, l.keys, l.ends, l.hashes = from, l.keys[:0], l.ends[:0], l.hashes[:0]
+	for i := from; i < to; i++ {
+		start := len(l.keys)
+		resource, attributes := batch.Identity(i)
+		if series := batch.Series(i); !series.TooLong && resources[resource] != 0 {
+			l.keys = appendBinding(l.keys, series.Metric, resources[resource], attributes)
+		}
+		l.ends = append(l.ends, len(l.keys))
+		l.hashes = append(l.hashes, b.counters.Hash(l.keys[start:]))
+	}
+	l.read = b.counters.Fetch(l.read[:0], l.hashes)
+}
+
+// counter returns the Counter of a series that was prepared, and whether it is known. It may have become known since: then
+// it is found in another way.
+func (l *lookahead) counter(b *bindings, i int) (Counter, bool) {
+	n, start := i-l.from, 0
+	if n > 0 {
+		start = l.ends[n-1]
+	}
+	return b.counters.GetHashed(l.keys[start:l.ends[n]], l.hashes[n])
+}

@@ -47,6 +47,7 @@ type worker struct {
 	at        int      // series
 	left      int64    // records of it that are not settled
 	resources []uint64 // the numbers of the batch's resources in bindings
+	bound     lookahead
 
 	// mu guards the fields below.
 	mu      sync.Mutex

@@ -132,7 +132,7 @@ type Total struct {
 	Key   string
 	Value int
 	Start time.Time // when the key was first counted
-	Last  time.Time // when it was last counted
+	Last  time.Time // when it was last counted, to the millisecond
 
 	// Restored is the part of Value that was there already when the store was opened; 0 in a store that does not
 	// outlive the process.
@@ -349,11 +349,21 @@ func (t *total) Add(n int, now time.Time) bool {
 		if !fits {
 			t.store.saturated.Add(1)
 		}
-		t.last.Store(now.UnixNano())
+		t.touch(now.UnixNano())
 		if !t.counted.Load() {
 			t.counted.Store(true)
 		}
 		return true
+	}
+}
+
+// lastResolution is how exact the time of the last count is: to write it takes longer than to read it.
+const lastResolution = int64(time.Millisecond)
+
+// touch sets when the total was last counted.
+func (t *total) touch(now int64) {
+	if since := now - t.last.Load(); since >= lastResolution || since < 0 || !t.counted.Load() {
+		t.last.Store(now)
 	}
 }
 

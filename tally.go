@@ -406,6 +406,7 @@ func (t *tally) increment(w *worker, metric int, key string) (goOn bool) {
 func (t *tally) applyBound(w *worker, b *extract.Batch) (goOn bool) {
 	now := t.binder.Now()
 	w.resources = t.bindings.appendResources(w.resources[:0], b)
+	w.bound.reset(w.at)
 	for w.at < b.Len() {
 		known, goOn := t.addKnown(w, b, now)
 		if !goOn {
@@ -424,7 +425,7 @@ func (t *tally) applyBound(w *worker, b *extract.Batch) (goOn bool) {
 
 // seriesPerLock is how many series are added, and settled, at once: whoever waits for a worker's ledger, or to remember a
 // Counter, waits for some microseconds.
-const seriesPerLock = 256
+const seriesPerLock = 64
 
 // addKnown adds series whose Counters are known, until there is one that is not, or enough is done at once.
 func (t *tally) addKnown(w *worker, b *extract.Batch, now time.Time) (known, goOn bool) {
@@ -435,15 +436,13 @@ func (t *tally) addKnown(w *worker, b *extract.Batch, now time.Time) (known, goO
 	}
 	t.bindings.mu.RLock()
 	defer t.bindings.mu.RUnlock()
-	for end := min(w.at+seriesPerLock, b.Len()); w.at < end; w.at++ {
+	if w.at >= w.bound.end() {
+		w.bound.look(t.bindings, b, w.resources, w.at, min(w.at+seriesPerLock, b.Len()))
+	}
+	for ; w.at < w.bound.end(); w.at++ {
 		series := b.Series(w.at)
 		w.left = series.Records
-		resource, attributes := b.Identity(w.at)
-		if series.TooLong || w.resources[resource] == 0 {
-			return false, true
-		}
-		w.key = appendBinding(w.key[:0], series.Metric, w.resources[resource], attributes)
-		counter, _, ok := t.bindings.counters.Get(w.key)
+		counter, ok := w.bound.counter(t.bindings, w.at)
 		if !ok || !addTo(counter, series.Amount, now) {
 			return false, true
 		}

@@ -51,6 +51,34 @@ func (x *Index[V]) Get(key []byte) (value V, kept string, found bool) {
 	return e.value, e.key, true
 }
 
+// Hash returns the hash of a key, for Fetch and GetHashed.
+func (x *Index[V]) Hash(key []byte) uint64 { return x.hash(key) }
+
+// Fetch reads what GetHashed will need for some keys, whose hashes it is given, and appends to dst something of it. In a
+// large Index nearly each read is a miss of the CPU's caches, of which it can wait for many at once, if nothing else stands
+// between them.
+func (x *Index[V]) Fetch(dst []uint32, hashes []uint64) []uint32 {
+	mask := len(x.slots) - 1
+	for _, h := range hashes {
+		dst = append(dst, x.slots[int(h)&mask].entry)
+	}
+	for i, n := range dst {
+		if n > 0 {
+			dst[i] = uint32(len(x.entries[n-1].key))
+		}
+	}
+	return dst
+}
+
+// GetHashed is Get for a key whose hash is known.
+func (x *Index[V]) GetHashed(key []byte, hash uint64) (value V, found bool) {
+	at, found := x.findHashed(key, hash)
+	if !found {
+		return value, false
+	}
+	return x.entries[x.slots[at].entry-1].value, true
+}
+
 // Put sets the value of a key, which is kept.
 func (x *Index[V]) Put(key string, value V) {
 	at, found := x.find([]byte(key))
@@ -83,8 +111,9 @@ func (x *Index[V]) Delete(key string) {
 }
 
 // find returns the slot of a key, or the free one where it belongs.
-func (x *Index[V]) find(key []byte) (at int, found bool) {
-	h := x.hash(key)
+func (x *Index[V]) find(key []byte) (at int, found bool) { return x.findHashed(key, x.hash(key)) }
+
+func (x *Index[V]) findHashed(key []byte, h uint64) (at int, found bool) {
 	mask := len(x.slots) - 1
 	for at = int(h) & mask; ; at = (at + 1) & mask {
 		s := x.slots[at]

@@ -38,10 +38,11 @@ func drawChart(w io.Writer, m *measurements) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	workloads := costs(m)
 	all := bars(m, workloads)
-	p, err := newPlot(workloads, all)
+	low, high, err := decades(all)
 	if err != nil {
 		return err
 	}
+	p := newPlot(workloads)
 	svg := vgsvg.New(chartWidth, chartHeight)
 	canvas := draw.New(svg)
 	canvas.SetColor(color.White)
@@ -57,6 +58,7 @@ func drawChart(w io.Writer, m *measurements) error {
 		p.Add(chart)
 		drawLegend(canvas, i, chart)
 	}
+	p.Y.Min, p.Y.Max = low, high // Add has lowered it to the zero at which bars begin
 	p.Draw(draw.Crop(canvas, 8, -8, 6, -legendHeight))
 	return writeSVG(w, svg)
 }
@@ -76,12 +78,8 @@ func bars(m *measurements, workloads []string) []plotter.Values {
 	return all
 }
 
-// newPlot returns the axes. What is drawn into them does not change them.
-func newPlot(workloads []string, all []plotter.Values) (*plot.Plot, error) {
-	low, high, err := decades(all)
-	if err != nil {
-		return nil, err
-	}
+// newPlot returns the axes.
+func newPlot(workloads []string) *plot.Plot {
 	p := plot.New()
 	p.Y.Label.Text = "CPU ns per record, log scale"
 	p.Y.Label.TextStyle.Font.Size = textSize
@@ -89,14 +87,13 @@ func newPlot(workloads []string, all []plotter.Values) (*plot.Plot, error) {
 	p.X.Tick.Label.Font.Size = textSize
 	p.NominalX(workloads...)
 	p.X.Min, p.X.Max = -0.5, float64(len(workloads))-0.5
-	p.Y.Min, p.Y.Max = low, high
 	p.Y.Scale = logScale{}
 	p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
 	grid := plotter.NewGrid()
 	grid.Vertical.Color = nil
 	grid.Horizontal.Color = color.Gray{Y: 0xdd}
 	p.Add(grid)
-	return p, nil
+	return p
 }
 
 // decades returns the powers of ten that enclose all bars, with room for the lowest to be seen.
