@@ -85,6 +85,9 @@ func (b *bindings) shrink() {
 	b.makeRoom()
 }
 
+// fetchFrom is how many keys are more than the caches next to a core hold.
+const fetchFrom = 4096
+
 // lookahead has what is needed to find the Counters of some series that come next.
 type lookahead struct {
 	from   int    // the first of the series
@@ -112,7 +115,9 @@ func (l *lookahead) look(b *bindings, batch *extract.Batch, resources []uint64, 
 		l.ends = append(l.ends, len(l.keys))
 		l.hashes = append(l.hashes, b.counters.Hash(l.keys[start:]))
 	}
-	l.read = b.counters.Fetch(l.read[:0], l.hashes)
+	if b.counters.Len() > fetchFrom {
+		l.read = b.counters.Fetch(l.read[:0], l.hashes)
+	}
 }
 
 // counter returns the Counter of a series that was prepared, and whether it is known. It may have become known since: then

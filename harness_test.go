@@ -151,7 +151,8 @@ const key = `["log.record.count",{"service.name":"checkout"},{}]`
 // gatedStore is a MemoryStore whose first increment waits until the gate is opened, and with it every further one.
 type gatedStore struct {
 	*MemoryStore
-	unbound
+	unbound //nolint:unused // it hides a method
+
 	waiting chan struct{} // closed when an increment waits
 	once    sync.Once
 	gate    chan struct{}
@@ -181,7 +182,7 @@ func sumOf(t *testing.T, l Lister) (sum, keys int) {
 }
 
 // unbound takes Bind off a store that is embedded beside it, so that all that is counted goes through its Add.
-type unbound struct{}
+type unbound struct{} //nolint:unused // see above
 
 // Bind makes the selector Bind ambiguous.
-func (unbound) Bind() {}
+func (unbound) Bind() {} //nolint:unused // see above

@@ -202,7 +202,7 @@ func TestShutdownDrainsAFullQueue(t *testing.T) {
 
 type slowStore struct {
 	*MemoryStore
-	unbound
+	unbound //nolint:unused // it hides a method
 	delay   time.Duration
 	flushed atomic.Bool
 	failure error
@@ -409,11 +409,13 @@ func TestStorePanics(t *testing.T) {
 	t.Run("Counter that is known", func(t *testing.T) { testStorePanics(t, &panickingBinder{NewMemoryStore(), 3}) })
 }
 
-// testStorePanics counts 3 batches of 5 records, 3 of which a store panics on that had none of them before.
-func testStorePanics(t *testing.T, store interface {
+type listingStore interface {
 	MetricStore
 	Lister
-}) {
+}
+
+// testStorePanics counts 3 batches of 5 records, 3 of which a store panics on that had none of them before.
+func testStorePanics(t *testing.T, store listingStore) {
 	spared := 0 // records that it takes before it panics
 	if s, ok := store.(*panickingBinder); ok {
 		spared = s.spared
@@ -450,7 +452,7 @@ queue: {num_consumers: 1}`)
 
 type panickingStore struct {
 	*MemoryStore
-	unbound
+	unbound //nolint:unused // it hides a method
 }
 
 func (s *panickingStore) Add(key string, n int) {

@@ -217,7 +217,8 @@ func (s *MemoryStore) Add(key string, n int) {
 		return
 	}
 	now := s.Now()
-	for !s.bind(key, now).Add(n, now) { // dropped in between
+	for added := false; !added; { // until it was not dropped in between
+		added = s.bind(key, now).Add(n, now)
 	}
 }
 

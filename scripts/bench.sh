@@ -20,7 +20,7 @@ bench() { # pattern, then further flags
 : > "$out"
 for _ in $(seq "$rounds"); do
   bench '^Benchmark(Count|Scaling)$' -test.benchtime 200ms
-  bench '^BenchmarkCollector$' -test.benchtime 4x
+  bench '^BenchmarkCollector$' -test.benchtime 8x
   bench '^BenchmarkStall$' -test.benchtime 1x
 done
 bench '^BenchmarkKeys$' -test.benchtime 200ms -test.count "$rounds"    # to fill the store takes longer than to measure

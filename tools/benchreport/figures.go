@@ -41,27 +41,14 @@ func scaling(m *measurements, by string) []float64 {
 	return ratios(throughput(m, by, "2"), throughput(m, by, "1"))
 }
 
-// The units of BenchmarkMemory. Where the second is there, the first has the text of the key in it.
-const (
-	bytesPerKey = "B/key"
-	withoutText = "B/key-without-text"
-	textOfKey   = "key-B"
-)
-
 // memoryBeyondText returns the bytes that a key takes, those of its text left out.
 func memoryBeyondText(m *measurements, by string) []float64 {
-	if values := m.values("Memory/by="+by, withoutText); len(values) > 0 {
-		return values
-	}
-	return m.values("Memory/by="+by, bytesPerKey)
+	return m.values("Memory/by="+by, "B/key")
 }
 
 // memoryOfText returns how long the text of a key is.
 func memoryOfText(m *measurements, by string) []float64 {
-	if values := m.values("Memory/by="+by, textOfKey); len(values) > 0 {
-		return values
-	}
-	return differences(m.values("Memory/by="+by, bytesPerKey), m.values("Memory/by="+by, withoutText))
+	return m.values("Memory/by="+by, "key-B")
 }
 
 // collectorCost returns what a whole Collector has spent on a million records, in seconds of CPU time.

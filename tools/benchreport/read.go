@@ -70,13 +70,14 @@ func (m *measurements) add(r *benchfmt.Result) {
 // withoutProcs returns the name of a benchmark without the number of CPUs at its end.
 func withoutProcs(n benchfmt.Name) string {
 	base, parts := n.Parts()
-	name := string(base)
+	var name strings.Builder
+	name.Write(base)
 	for _, part := range parts {
 		if part[0] == '/' {
-			name += string(part)
+			name.Write(part)
 		}
 	}
-	return name
+	return name.String()
 }
 
 // values returns one figure of each round, none if the benchmark was not run.

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"strconv"
 	"text/template"
 )
 
@@ -43,7 +44,7 @@ func newReport(m *measurements, host machine, date string) *report {
 func roundsText(m *measurements) string {
 	fewest, most := m.rounds()
 	if fewest == most {
-		return fmt.Sprint(most)
+		return strconv.Itoa(most)
 	}
 	return fmt.Sprintf("%d to %d", fewest, most)
 }

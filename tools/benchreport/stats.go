@@ -31,11 +31,6 @@ func surpluses(a, b []float64) []float64 {
 	return pairs(a, b, func(a, b float64) float64 { return (a/b - 1) * 100 })
 }
 
-// differences returns a-b round by round.
-func differences(a, b []float64) []float64 {
-	return pairs(a, b, func(a, b float64) float64 { return a - b })
-}
-
 func pairs(a, b []float64, combine func(a, b float64) float64) []float64 {
 	combined := make([]float64, min(len(a), len(b)))
 	for i := range combined {
