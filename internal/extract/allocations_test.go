@@ -44,6 +44,15 @@ func TestAllocationsOfABatch(t *testing.T) {
 		"one attribute":    {{Name: "m", Attributes: []Attribute{{Key: "user"}}}},
 		"three attributes": {{Name: "m", Attributes: []Attribute{{Key: "http.request.method"}, {Key: "url.path"}, {Key: "http.response.status_code"}}}},
 		"missing":          {{Name: "m", Attributes: []Attribute{{Key: "missing"}}}},
+		"plain condition":  {{Name: "m", Conditions: conditions(t, `attributes["y"] == "2"`), Attributes: []Attribute{{Key: "x"}}}},
+		"two conditions":   {{Name: "m", Conditions: conditions(t, `severity_number > 9`, `attributes["y"] == "2"`)}},
+		"bytes":            {{Name: "m", Attributes: []Attribute{{Key: "x"}}, Amount: Amount{Bytes: true}}},
+		"resource":         {{Name: "m", Attributes: []Attribute{{Key: "service.name"}, {Key: "x"}}}},
+		"glob":             {{Name: "m", Attributes: []Attribute{{Key: "http.*"}}}},
+		"five metrics": {
+			{Name: "a"}, {Name: "b", Attributes: []Attribute{{Key: "x"}}}, {Name: "c", Attributes: []Attribute{{Key: "x"}, {Key: "y"}}},
+			{Name: "d", Attributes: []Attribute{{Key: "user"}}}, {Name: "e", Attributes: []Attribute{{Key: "z", Optional: true}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := New(Settings{Metrics: metrics, ValueLengthLimit: 256})

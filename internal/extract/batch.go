@@ -34,7 +34,7 @@ type Batch struct {
 	resources *fold.Table // compact names and values of each distinct resource; the count is of no use
 	counts    *fold.Table // metric number and whether the key is too long, resource number, attributes in compact form
 
-	lanes *lanes // the records at hand; empty when Extract is through
+	lanes *lanes // the records at hand; nil when Extract is through
 
 	counted    []int64 // by metric
 	notCounted []NotCounted
@@ -61,7 +61,6 @@ func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
 		extractor:  x,
 		resources:  resources,
 		counts:     counts,
-		lanes:      newLanes(x),
 		counted:    make([]int64, len(x.metrics)),
 		notCounted: make([]NotCounted, len(x.metrics)),
 		absences:   make([]int64, x.attributes),

@@ -77,6 +77,7 @@ type Extractor struct {
 	usesOTTL   bool     // some metric needs OTTL
 
 	batches sync.Pool // of *Batch
+	lanes   sync.Pool // of *lanes, each of one call of Extract: a batch may wait for long, and has no use for them
 }
 
 // metric is a Metric made ready for the loop over the records, and for rendering keys.
@@ -130,6 +131,7 @@ func New(settings Settings) *Extractor {
 	}
 	x.planColumns()
 	x.batches.New = func() any { return newBatch(x, fold.NewTable(), fold.NewTable()) }
+	x.lanes.New = func() any { return newLanes(x) }
 	return x
 }
 
@@ -166,6 +168,17 @@ func newMetric(m Metric, limit int) metric {
 // back with Release. The only error is that of a condition or an expression, under StopOnError; then there is no Batch.
 func (x *Extractor) Extract(ctx context.Context, logs plog.Logs) (*Batch, error) {
 	b := x.batches.Get().(*Batch)
+	b.lanes = x.lanes.Get().(*lanes)
+	err := x.extract(ctx, b, logs)
+	b.releaseLanes()
+	if err != nil {
+		b.Release()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (x *Extractor) extract(ctx context.Context, b *Batch, logs plog.Logs) error {
 	for _, rl := range logs.ResourceLogs().All() {
 		resource := b.addResource(rl.Resource().Attributes())
 		for _, sl := range rl.ScopeLogs().All() {
@@ -174,13 +187,12 @@ func (x *Extractor) Extract(ctx context.Context, logs plog.Logs) (*Batch, error)
 				continue
 			}
 			if err := x.records(ctx, b, resource, rl, sl); err != nil {
-				b.Release()
-				return nil, err
+				return err
 			}
 		}
 	}
 	b.foldRows()
-	return b, nil
+	return nil
 }
 
 // byLength counts the records of a scope for the metrics that take them all alike.

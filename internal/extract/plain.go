@@ -305,7 +305,13 @@ func (b *Batch) foldRows() {
 			b.note(i, errTooLarge)
 		}
 	}
+}
+
+// releaseLanes gives the lanes back for another call of Extract.
+func (b *Batch) releaseLanes() {
 	b.lanes.reset()
+	b.extractor.lanes.Put(b.lanes)
+	b.lanes = nil
 }
 
 // appendCompact appends a value in the form that identities have.

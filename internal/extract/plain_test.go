@@ -142,7 +142,10 @@ func ask(t *testing.T, x *Extractor, ld plog.Logs) answer {
 	}
 	_, err = b.Error()
 	a.failed = err != nil
-	requireEmpty(t, b.lanes)
+	require.Nil(t, b.lanes)
+	l := x.lanes.Get().(*lanes) // that of this call, or of another
+	requireEmpty(t, l)
+	x.lanes.Put(l)
 	return a
 }
 
