@@ -127,3 +127,63 @@ func TestSeedsDiffer(t *testing.T) {
 	}
 	assert.Less(t, same, 64)
 }
+
+// What is appended stands beside what is added, in the order in which both came, and is not looked for; slots that grow
+// hold what was added only, and Reset leaves neither.
+func TestAppendBesideAdd(t *testing.T) {
+	table := NewTable()
+	for range 3 { // reused as in steady state
+		var want []string
+		for i := range 2000 {
+			appended := fmt.Append(nil, "appended ", i)
+			table.Append(appended, Sums{int64(i), int64(2 * i)})
+			clear(appended) // it was copied
+			want = append(want, fmt.Sprint("appended ", i))
+			if i%3 == 0 {
+				n, ok := table.Add(fmt.Append(nil, "added ", i), Sums{1, 5})
+				assert.True(t, ok)
+				assert.Equal(t, len(want), n)
+				want = append(want, fmt.Sprint("added ", i))
+			}
+		}
+		assert.Equal(t, len(want), table.Len())
+		for i, text := range want { // a second time, behind the last Append
+			if i%500 == 0 {
+				table.Append(fmt.Append(nil, "late ", i), Sums{})
+			}
+			if text[:5] == "added" {
+				n, ok := table.Add([]byte(text), Sums{1, 5})
+				assert.True(t, ok)
+				assert.Equal(t, i, n)
+			}
+		}
+		for i, text := range want {
+			identity, sums := table.Entry(i)
+			assert.Equal(t, text, string(identity))
+			expected := Sums{2, 10}
+			var number int64
+			if _, err := fmt.Sscanf(text, "appended %d", &number); err == nil {
+				expected = Sums{number, 2 * number}
+			}
+			assert.Equal(t, expected, sums, text)
+		}
+		table.Reset()
+		assert.Zero(t, table.Len())
+	}
+	n, _ := table.Add([]byte("added 0"), Sums{1, 1})
+	_, sums := table.Entry(n)
+	assert.Equal(t, Sums{1, 1}, sums)
+	assert.Equal(t, 1, table.Len())
+}
+
+// Slots grow with what was added: batches that append only leave them as they are.
+func TestAppendTakesNoSlot(t *testing.T) {
+	table := NewTable()
+	for i := range 1000 {
+		table.Append(fmt.Append(nil, i), Sums{1, 1})
+	}
+	assert.Len(t, table.slots, minSlots)
+	for _, slot := range table.slots {
+		assert.Zero(t, slot)
+	}
+}
