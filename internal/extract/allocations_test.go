@@ -50,8 +50,11 @@ func TestAllocationsOfABatch(t *testing.T) {
 		"resource":         {{Name: "m", Attributes: []Attribute{{Key: "service.name"}, {Key: "x"}}}},
 		"glob":             {{Name: "m", Attributes: []Attribute{{Key: "http.*"}}}},
 		"five metrics": {
-			{Name: "a"}, {Name: "b", Attributes: []Attribute{{Key: "x"}}}, {Name: "c", Attributes: []Attribute{{Key: "x"}, {Key: "y"}}},
-			{Name: "d", Attributes: []Attribute{{Key: "user"}}}, {Name: "e", Attributes: []Attribute{{Key: "z", Optional: true}}},
+			{Name: "a"},
+			{Name: "b", Attributes: []Attribute{{Key: "x"}}},
+			{Name: "c", Attributes: []Attribute{{Key: "x"}, {Key: "y"}}},
+			{Name: "d", Attributes: []Attribute{{Key: "user"}}},
+			{Name: "e", Attributes: []Attribute{{Key: "z", Optional: true}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -159,6 +159,9 @@ func (c *comparison) metBy(v pcommon.Value, found bool) bool {
 	if found {
 		kind = v.Type()
 	}
+	if kind == pcommon.ValueTypeBytes && v.Bytes().Len() == 0 {
+		kind = pcommon.ValueTypeEmpty // to OTTL that is nil
+	}
 	switch {
 	case kind == pcommon.ValueTypeEmpty && c.kind == nilLiteral:
 		return c.operator.equal

@@ -92,6 +92,12 @@ func FuzzPlainConditions(f *testing.F) {
 			f.Add(`attributes["a"] != 500`, kind, "x", n)
 			f.Add(`attributes["a"] == "x"`, kind, "x", n)
 		}
+		for _, literal := range literals {
+			for _, operator := range []string{"==", "!="} {
+				f.Add(`attributes["a"] `+operator+literal, kind, "", int64(0))
+				f.Add(`resource.attributes["a"] `+operator+literal, kind, "x", int64(9))
+			}
+		}
 	}
 	f.Fuzz(func(t *testing.T, text string, kind uint8, value string, n int64) {
 		condition, err := parser.Condition(text)
