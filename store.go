@@ -55,6 +55,21 @@ type Lister interface {
 	Totals(ctx context.Context) iter.Seq2[Total, error]
 }
 
+// LocalLister is implemented by a MetricStore that many processes share. The limits of the processor are then on what this
+// process has counted, and it does not list what the others have when it starts.
+type LocalLister interface {
+	// LocalTotals yields, once and in no order, every key that this process has counted, and those that an earlier process has
+	// left to it, with what they have added to its total. It does not block.
+	LocalTotals() iter.Seq[Total]
+}
+
+// Settler is implemented by a MetricStore whose totals may fall for a while, as those of a server do that has failed over to a
+// replica which is behind, until the writers have brought back what is missing.
+type Settler interface {
+	// SettleTime returns how long that may take. A total that is lower for longer has begun anew.
+	SettleTime() time.Duration
+}
+
 // Flusher is implemented by a MetricStore that buffers. The processor flushes at the end of its Shutdown.
 type Flusher interface {
 	// Flush returns when everything added before the call is as durable as the store makes it, or with an error,
@@ -135,7 +150,7 @@ type Total struct {
 	Last  time.Time // when it was last counted, to the millisecond
 
 	// Restored is the part of Value that was there already when the store was opened; 0 in a store that does not
-	// outlive the process.
+	// outlive the process. A store that many processes share cannot tell: there it is Value, or 0 for a key that is newer.
 	Restored int
 }
 

@@ -116,6 +116,12 @@ func (t *tally) introduce(ctx context.Context) error {
 			describer.Describe(Description{Metric: m.name, Description: m.Description, Unit: m.Unit})
 		}
 	}
+	if local, ok := t.store.(LocalLister); ok {
+		for total := range local.LocalTotals() {
+			t.admit(numbers, total.Key)
+		}
+		return nil
+	}
 	lister, ok := t.store.(Lister)
 	if !ok {
 		return nil
@@ -124,15 +130,20 @@ func (t *tally) introduce(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list totals: %w", err)
 		}
-		key, err := identity.Decode(total.Key)
-		if err != nil {
-			continue // somebody else's key
-		}
-		if i, ours := numbers[key.Metric]; ours {
-			t.limiters[i].Restore(total.Key, isOverflow(key))
-		}
+		t.admit(numbers, total.Key)
 	}
 	return nil
+}
+
+// admit enters a key that the store holds in the limiter of its metric.
+func (t *tally) admit(numbers map[string]int, text string) {
+	key, err := identity.Decode(text)
+	if err != nil {
+		return // somebody else's key
+	}
+	if i, ours := numbers[key.Metric]; ours {
+		t.limiters[i].Restore(text, isOverflow(key))
+	}
 }
 
 func (t *tally) numbersOfMetrics() map[string]int {

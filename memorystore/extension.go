@@ -8,15 +8,10 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
-	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
-)
-
-var (
-	errStorageNotFound = errors.New("storage extension not found; is it listed under service::extensions?")
-	errNotAStorage     = errors.New("extension is not a storage")
+	"github.com/logtally/tallyprocessor/internal/kept"
 )
 
 // memoryExtension owns a store, and what keeps it.
@@ -109,7 +104,7 @@ func (e *memoryExtension) Shutdown(ctx context.Context) error {
 }
 
 func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop, error) {
-	client, err := e.client(ctx, host)
+	client, err := kept.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -128,24 +123,4 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 		_ = l.flushNow(ctx) // sets them aside; health reports the error, and the next flush tries again
 	}
 	return l, nil
-}
-
-func (e *memoryExtension) client(ctx context.Context, host component.Host) (client storage.Client, err error) {
-	id := *e.cfg.Storage
-	found, ok := host.GetExtensions()[id]
-	if !ok {
-		return nil, fmt.Errorf("`storage` is %q: %w", id, errStorageNotFound)
-	}
-	ext, ok := found.(storage.Extension)
-	if !ok {
-		return nil, fmt.Errorf("`storage` is %q: %w", id, errNotAStorage)
-	}
-	err = guard(func() error {
-		client, err = ext.GetClient(ctx, component.KindExtension, e.settings.ID, "")
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("`storage` is %q: open client: %w", id, err)
-	}
-	return client, nil
 }

@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
@@ -88,12 +89,12 @@ func TestStartWithoutAStorage(t *testing.T) {
 	i := newInstance(t, nil)
 	i.host.extensions = nil
 	err := i.Start(t.Context(), i.host)
-	require.ErrorIs(t, err, errStorageNotFound)
+	require.ErrorIs(t, err, kept.ErrNotFound)
 	assert.ErrorContains(t, err, "`storage` is \"disk\"")
 
 	i = newInstance(t, newInstance(t, nil))
 	err = i.Start(t.Context(), i.host)
-	require.ErrorIs(t, err, errNotAStorage)
+	require.ErrorIs(t, err, kept.ErrNotAStorage)
 	assert.ErrorContains(t, err, "`storage` is \"disk\"")
 
 	i = newInstance(t, &brokenStorage{client: func() (storage.Client, error) { return nil, errCrashed }})
@@ -101,7 +102,7 @@ func TestStartWithoutAStorage(t *testing.T) {
 
 	i = newInstance(t, &brokenStorage{client: func() (storage.Client, error) { panic("page 7") }})
 	err = i.Start(t.Context(), i.host)
-	require.ErrorIs(t, err, errPanic)
+	require.ErrorIs(t, err, kept.ErrPanic)
 	assert.ErrorContains(t, err, "page 7")
 
 	d := newDisk()
@@ -220,7 +221,7 @@ func TestPanickingStorageHeals(t *testing.T) {
 	d.with(func() { d.hook = func(context.Context) error { panic("page 7") } })
 	i.store.Inc("a")
 	err := i.store.Flush(t.Context())
-	require.ErrorIs(t, err, errPanic)
+	require.ErrorIs(t, err, kept.ErrPanic)
 	assert.ErrorContains(t, err, "page 7")
 	d.with(func() { d.hook = nil })
 	require.NoError(t, i.store.Flush(t.Context()))

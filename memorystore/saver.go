@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -13,14 +12,14 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
 
 var (
 	errRefused = errors.New("refuse the state in the storage, which stays as it is; give this extension a `storage`, or " +
 		"that storage a directory, of its own, or run the newer version of tally that wrote the state")
-	errLost  = errors.New("state is missing, or older than the last flush")
-	errPanic = errors.New("storage panicked")
+	errLost = errors.New("state is missing, or older than the last flush")
 )
 
 // saver keeps a store in a storage client. It is serial; the store may be counted in meanwhile.
@@ -86,7 +85,7 @@ func (v *saver) read(ctx context.Context) (values [state.Sections][state.Slots][
 			ops = append(ops, storage.GetOperation(state.Name(section, number)))
 		}
 	}
-	if err := guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+	if err := kept.Guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
 		return values, fmt.Errorf("read state: %w", err)
 	}
 	for i, op := range ops {
@@ -223,7 +222,7 @@ func (v *saver) write(ctx context.Context, dirty *sections, blobs *[state.Sectio
 		}
 		ops = append(ops, storage.SetOperation(state.Name(section, next.number), state.Encode(b)))
 	}
-	if err := guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+	if err := kept.Guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
 		return err
 	}
 	v.saved = saved
@@ -249,20 +248,8 @@ func (v *saver) forgotten() []state.Forgotten {
 }
 
 func (v *saver) close(ctx context.Context) error {
-	if err := guard(func() error { return v.client.Close(ctx) }); err != nil {
+	if err := kept.Guard(func() error { return v.client.Close(ctx) }); err != nil {
 		return fmt.Errorf("close storage client: %w", err)
 	}
 	return nil
-}
-
-// guard calls the storage and returns its panic as an error: a damaged file makes some of them panic, or fault where
-// the file is mapped into memory and has become shorter.
-func guard(call func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
-		}
-	}()
-	return call()
 }

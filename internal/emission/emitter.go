@@ -43,6 +43,10 @@ type Settings struct {
 	// value, and then nothing, until it changes. 0 = it never ends while the store has the key.
 	StaleAfter time.Duration
 
+	// Settle is how long a total may be lower than before without having begun anew: meanwhile it is not emitted. 0 = it has
+	// begun anew at once.
+	Settle time.Duration
+
 	// Metrics are the names of the metrics to emit; nil = all of the store.
 	Metrics []string
 
@@ -71,6 +75,7 @@ type series struct {
 
 	value   int       // of the total, at the last collection
 	changed time.Time // the moment of the collection that first found it
+	fell    time.Time // the moment of the collection that first found value below sent; zero = it is not
 	ended   bool      // the next consumer knows of no series, or has accepted its end; until value changes
 	listed  uint64    // number of the last collection that found the key in the store
 }
@@ -146,6 +151,9 @@ func (e *Emitter) points(totals iter.Seq2[tallyprocessor.Total, error], now time
 			foreign++
 			continue
 		}
+		if !s.fell.IsZero() {
+			continue // it is on its way back, or begins anew later
+		}
 		points = e.appendTotal(points, s, now)
 	}
 	if len(errs) == 0 { // else a key that was not listed may be there still
@@ -215,14 +223,28 @@ func (e *Emitter) known(total tallyprocessor.Total, now time.Time) (s *series, o
 		if idle := now.Sub(total.Last); e.settings.StaleAfter > 0 && total.Restored == total.Value && idle >= e.settings.StaleAfter {
 			s.value, s.ended = total.Value, true // an earlier process has ended it
 		}
+	case s.start.Equal(total.Start) && total.Value < s.sent && e.settles(s, now):
+		s.listed = e.number
+		return s, true
 	case !s.start.Equal(total.Start) || total.Value < s.sent: // the store has begun anew
 		*s = series{key: s.key, text: s.text, resource: s.resource, start: total.Start}
 	}
-	s.listed = e.number
+	s.listed, s.fell = e.number, time.Time{}
 	if s.value != total.Value {
 		s.value, s.changed, s.ended = total.Value, now, false
 	}
 	return s, true
+}
+
+// settles says whether a series that has fallen may come back.
+func (e *Emitter) settles(s *series, now time.Time) bool {
+	if e.settings.Settle <= 0 {
+		return false
+	}
+	if s.fell.IsZero() {
+		s.fell = now
+	}
+	return now.Sub(s.fell) < e.settings.Settle
 }
 
 // build appends a payload.

@@ -53,6 +53,9 @@ func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, er
 	if settings.Since.IsZero() {
 		settings.Since = time.Now()
 	}
+	if settler, ok := store.(tallyprocessor.Settler); ok {
+		settings.Settle = settler.SettleTime()
+	}
 	if f, ok := store.(tallyprocessor.Forgetter); ok && f.ForgetAfter() > 0 && f.ForgetAfter() < settings.StaleAfter {
 		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, f.ForgetAfter())
 	}

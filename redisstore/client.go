@@ -1,0 +1,114 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// clusterReload is how often the client asks a Cluster where its shards are. With the minute that is the library's default a
+// failover took as long to be noticed.
+const clusterReload = 2 * time.Second
+
+// newClient returns a client, which connects when it is used. It repeats no command: the writer does, and knows when.
+func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) {
+	tls, err := cfg.TLS.LoadTLSConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("`tls`: %w", err)
+	}
+	o := redis.UniversalOptions{
+		Addrs:      cfg.Endpoints,
+		ClientName: "tally",
+		DB:         cfg.DB,
+		Username:   cfg.Username,
+		Password:   string(cfg.Password),
+		TLSConfig:  tls,
+
+		MasterName:       cfg.Sentinel.MasterName,
+		SentinelUsername: cfg.Sentinel.Username,
+		SentinelPassword: string(cfg.Sentinel.Password),
+
+		Protocol:              2,
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		DialTimeout:           cfg.Timeout,
+		ReadTimeout:           cfg.Timeout,
+		WriteTimeout:          cfg.Timeout,
+		ContextTimeoutEnabled: true,
+		PoolSize:              4, // the writer uses one, each listing another
+		PipelinePoolSize:      -1,
+		FailingTimeoutSeconds: 1,
+
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	switch {
+	case cfg.Cluster:
+		c := o.Cluster()
+		c.ClusterStateReloadInterval = clusterReload
+		return redis.NewClusterClient(c), nil
+	case o.MasterName != "":
+		return redis.NewFailoverClient(o.Failover()), nil
+	default:
+		return redis.NewClient(o.Simple()), nil
+	}
+}
+
+// class is what kind of failure an error is: what it says in metrics, and whether it may pass by itself.
+type class struct {
+	name   string
+	passes bool
+}
+
+// classes are told apart by how the server's errors begin; see RESP's "error reply" convention.
+var classes = []struct {
+	prefix string
+	class  class
+}{
+	{"WRONGPASS", class{"auth", false}},
+	{"NOAUTH", class{"auth", false}},
+	{"ERR AUTH", class{"auth", false}},
+	{"NOPERM", class{"permission", false}},
+	{"WRONGTYPE", class{"wrong_type", false}},
+	{"OOM", class{"out_of_memory", true}},
+	{"READONLY", class{"read_only", true}},
+	{"LOADING", class{"loading", true}},
+	{"MASTERDOWN", class{"loading", true}},
+	{"CLUSTERDOWN", class{"cluster", true}},
+	{"MOVED", class{"cluster", true}},
+	{"ASK", class{"cluster", true}},
+	{"TRYAGAIN", class{"cluster", true}},
+	{"CROSSSLOT", class{"cluster", false}},
+	{"MISCONF", class{"server", true}},
+	{"BUSY", class{"server", true}},
+	{"NOREPLICAS", class{"server", true}},
+}
+
+// classify returns the class of an error that is not nil.
+func classify(err error) class {
+	var reply redis.Error
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errShards):
+		return class{"shards", false}
+	case errors.Is(err, errWrongAnswer):
+		return class{"wrong_answer", false}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return class{"timeout", true}
+	case !errors.As(err, &reply):
+		return class{"connection", true}
+	}
+	text := strings.TrimPrefix(reply.Error(), "ERR Error running script: ")
+	for _, c := range classes {
+		// Redis 6 puts the error of a command in the middle of that of the script.
+		if strings.HasPrefix(text, c.prefix) || strings.Contains(text, "-"+c.prefix+" ") {
+			return c.class
+		}
+	}
+	return class{"server", true}
+}

@@ -1,0 +1,187 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/config/configtls"
+)
+
+// Config is the configuration of the extension.
+type Config struct {
+	// Endpoints are the host:port of the server, of the Sentinels, or of some nodes of the Cluster.
+	Endpoints []string `mapstructure:"endpoints"`
+
+	// Sentinel makes Endpoints those of Sentinels, which know the server.
+	Sentinel SentinelConfig `mapstructure:"sentinel"`
+
+	// Cluster makes Endpoints those of nodes of a Cluster, which know the others.
+	Cluster bool `mapstructure:"cluster"`
+
+	// Username and Password are of the server's ACL; empty = none.
+	Username string              `mapstructure:"username"`
+	Password configopaque.String `mapstructure:"password"`
+
+	// DB is the number of the database; a Cluster has none but 0.
+	DB int `mapstructure:"db"`
+
+	// TLS is used unless it says `insecure: true`.
+	TLS configtls.ClientConfig `mapstructure:"tls"`
+
+	// Timeout bounds each attempt to connect, and each wait for an answer; it must be positive.
+	Timeout time.Duration `mapstructure:"timeout"`
+
+	// KeyPrefix begins the names of all keys on the server. Collectors that share totals have the same.
+	KeyPrefix string `mapstructure:"key_prefix"`
+
+	// Shards is how many parts the totals are in, which a Cluster spreads over its nodes. It is the same for all Collectors and
+	// cannot be changed for totals that exist.
+	Shards int `mapstructure:"shards"`
+
+	// FlushInterval is how often what has changed is sent; it must be positive.
+	FlushInterval time.Duration `mapstructure:"flush_interval"`
+
+	// HeartbeatInterval is how often a shard is heard of in which nothing has changed: how long it may take until what a server
+	// has lost comes back. It must not be shorter than FlushInterval.
+	HeartbeatInterval time.Duration `mapstructure:"heartbeat_interval"`
+
+	// MaxBackoff is the longest wait between two attempts while the server fails; it must be positive.
+	MaxBackoff time.Duration `mapstructure:"max_backoff"`
+
+	// MaxKeys is how many keys this process may contribute to; what has no room is counted under the overflow key of its metric.
+	// It must be positive.
+	MaxKeys int `mapstructure:"max_keys"`
+
+	// WriterExpiry is how long the server keeps what a process has contributed once it is not heard of any more; the totals stay
+	// as they are. It must be longer than HeartbeatInterval.
+	WriterExpiry time.Duration `mapstructure:"writer_expiry"`
+
+	// ShutdownTimeout is the longest that the last flush may take; it must be positive.
+	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
+
+	// Storage is the id of the storage extension that keeps what is not sent over restarts. nil = what a crash finds unsent is lost.
+	Storage *component.ID `mapstructure:"storage"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// SentinelConfig says which server the Sentinels are asked for.
+type SentinelConfig struct {
+	// MasterName is the name under which the Sentinels know the server; empty = there are no Sentinels.
+	MasterName string `mapstructure:"master_name"`
+
+	// Username and Password are of the Sentinels' ACL; empty = none.
+	Username string              `mapstructure:"username"`
+	Password configopaque.String `mapstructure:"password"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// maxShards is where listing totals would take more time for round trips than for totals.
+const maxShards = 1024
+
+// writerExpiries is for how many times WriterExpiry the server remembers how far a writer was acknowledged, so that one that
+// comes back after its slot has expired does not contribute twice.
+const writerExpiries = 7
+
+var (
+	errNone        = errors.New("must not be empty")
+	errNegative    = errors.New("must not be negative")
+	errNotPositive = errors.New("must be positive")
+	errBoth        = errors.New("must not be set together with `cluster`")
+	errPrefix      = errors.New("must be of letters, digits, and any of . _ - /")
+)
+
+// prefixPattern keeps braces out, which would change the hash tag, and whatever patterns of the ACL give a meaning.
+var prefixPattern = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		Endpoints:         []string{"localhost:6379"},
+		Timeout:           3 * time.Second,
+		KeyPrefix:         "tally",
+		Shards:            16,
+		FlushInterval:     time.Second,
+		HeartbeatInterval: 10 * time.Second,
+		MaxBackoff:        10 * time.Second,
+		MaxKeys:           100_000,
+		WriterExpiry:      24 * time.Hour,
+		ShutdownTimeout:   5 * time.Second,
+	}
+}
+
+// Validate returns every mistake.
+func (c *Config) Validate() error {
+	var errs []error
+	if len(c.Endpoints) == 0 {
+		errs = append(errs, fmt.Errorf("`endpoints` %w", errNone))
+	}
+	for i, endpoint := range c.Endpoints {
+		if endpoint == "" {
+			errs = append(errs, fmt.Errorf("`endpoints::%d` %w", i, errNone))
+		}
+	}
+	if len(c.Endpoints) > 1 && !c.Cluster && c.Sentinel.MasterName == "" {
+		errs = append(errs, fmt.Errorf("`endpoints` has %d entries: one server has one; several are for `cluster` or `sentinel`", len(c.Endpoints)))
+	}
+	if c.Cluster && c.Sentinel.MasterName != "" {
+		errs = append(errs, fmt.Errorf("`sentinel` %w", errBoth))
+	}
+	if c.DB < 0 {
+		errs = append(errs, fmt.Errorf("`db` %w, found %d", errNegative, c.DB))
+	}
+	if c.Cluster && c.DB > 0 {
+		errs = append(errs, fmt.Errorf("`db` %w, found %d", errBoth, c.DB))
+	}
+	if !prefixPattern.MatchString(c.KeyPrefix) {
+		errs = append(errs, fmt.Errorf("`key_prefix` %w, found %q", errPrefix, c.KeyPrefix))
+	}
+	if c.Shards < 1 || c.Shards > maxShards {
+		errs = append(errs, fmt.Errorf("`shards` must be from 1 to %d, found %d", maxShards, c.Shards))
+	}
+	if c.MaxKeys <= 0 {
+		errs = append(errs, fmt.Errorf("`max_keys` %w, found %d", errNotPositive, c.MaxKeys))
+	}
+	return errors.Join(append(errs, c.validatePeriods()...)...)
+}
+
+func (c *Config) validatePeriods() []error {
+	var errs []error
+	for _, p := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"timeout", c.Timeout},
+		{"flush_interval", c.FlushInterval},
+		{"heartbeat_interval", c.HeartbeatInterval},
+		{"max_backoff", c.MaxBackoff},
+		{"writer_expiry", c.WriterExpiry},
+		{"shutdown_timeout", c.ShutdownTimeout},
+	} {
+		if p.value <= 0 {
+			errs = append(errs, fmt.Errorf("`%s` %w, found %s", p.name, errNotPositive, p.value))
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	if c.HeartbeatInterval < c.FlushInterval {
+		errs = append(errs, fmt.Errorf("`heartbeat_interval` must not be shorter than `flush_interval`, found %s and %s",
+			c.HeartbeatInterval, c.FlushInterval))
+	}
+	if c.WriterExpiry < 2*c.HeartbeatInterval {
+		errs = append(errs, fmt.Errorf("`writer_expiry` must be at least twice `heartbeat_interval`, found %s and %s",
+			c.WriterExpiry, c.HeartbeatInterval))
+	}
+	return errs
+}
+
+func (c *Config) periods() periods {
+	return periods{slot: c.WriterExpiry, writer: writerExpiries * c.WriterExpiry}
+}

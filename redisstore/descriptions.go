@@ -1,0 +1,69 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+// descriptions are those of the metrics that this process counts. They are sent as they change, and again when the server has
+// lost something. They are safe for concurrent use.
+type descriptions struct {
+	// mu guards the fields below.
+	mu       sync.Mutex
+	byMetric map[string]tallyprocessor.Description
+	unsent   bool
+}
+
+// description is what the server has of one, as JSON.
+type description struct {
+	Description string `json:"description"`
+	Unit        string `json:"unit"`
+}
+
+func (d *descriptions) describe(one tallyprocessor.Description) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byMetric == nil {
+		d.byMetric = map[string]tallyprocessor.Description{}
+	}
+	d.byMetric[one.Metric] = one
+	d.unsent = true
+}
+
+// take returns what is to be sent, as fields and values; nil when there is nothing. giveBack says that it was not.
+func (d *descriptions) take() []any {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.unsent {
+		return nil
+	}
+	d.unsent = false
+	var fields []any
+	for metric, one := range d.byMetric {
+		text, _ := json.Marshal(description{one.Description, one.Unit}) // two strings
+		fields = append(fields, metric, text)
+	}
+	return fields
+}
+
+func (d *descriptions) giveBack() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unsent = len(d.byMetric) > 0
+}
+
+// with returns the descriptions of others and these.
+func (d *descriptions) with(others map[string]tallyprocessor.Description) []tallyprocessor.Description {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := maps.Clone(d.byMetric)
+	if all == nil {
+		all = map[string]tallyprocessor.Description{}
+	}
+	maps.Copy(all, others)
+	return slices.Collect(maps.Values(all))
+}

@@ -1,0 +1,135 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/kept"
+)
+
+var errUnsent = errors.New("shut down before the server took all counts")
+
+// redisExtension owns a store, and what sends it.
+type redisExtension struct {
+	cfg      *Config
+	settings extension.Settings
+	store    *store
+
+	// set by Start
+	stopChecking func()
+}
+
+var _ tallyprocessor.StoreExtension = (*redisExtension)(nil)
+
+func newExtension(set extension.Settings, cfg *Config) *redisExtension {
+	l := newLocal(cfg.Shards, cfg.MaxKeys)
+	s := &store{local: l, overflows: tallyprocessor.NewMemoryStore(), timeout: cfg.Timeout, logger: set.Logger}
+	s.writer = &writer{cfg: cfg, names: names{cfg.KeyPrefix}, describe: &s.described, numbers: newNumbers()}
+	for i := range l.shards {
+		s.writer.slots = append(s.writer.slots, newSlot(&l.shards[i]))
+	}
+	return &redisExtension{cfg: cfg, settings: set, store: s}
+}
+
+// MetricStore returns the store, the same at every call.
+func (e *redisExtension) MetricStore() tallyprocessor.MetricStore { return e.store }
+
+// Dependencies makes the Collector start the storage before the store, and shut it down after it. The interface is
+// extensioncapabilities.Dependent.
+func (e *redisExtension) Dependencies() []component.ID {
+	if e.cfg.Storage == nil {
+		return nil
+	}
+	return []component.ID{*e.cfg.Storage}
+}
+
+// Start begins to send what is counted. A server that does not answer is no error: counting does not need it. What Start starts
+// ends in Shutdown, not with ctx.
+func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
+	client, err := newClient(ctx, e.cfg)
+	if err != nil {
+		return fmt.Errorf("start tally_redis: %w", err)
+	}
+	w := e.store.writer
+	w.client = client
+	w.health = &health{logger: e.settings.Logger, host: host, numbers: w.numbers}
+	e.store.reader = newReader(e.cfg, client, e.store.local.opened)
+	if err := e.restore(ctx, host); err != nil {
+		return fmt.Errorf("start tally_redis: %w", errors.Join(err, client.Close()))
+	}
+	if err := w.numbers.show(e.settings, e.store); err != nil {
+		return fmt.Errorf("start tally_redis: %w", errors.Join(err, e.closeState(ctx), client.Close()))
+	}
+	w.start(ctx)
+	e.stopChecking = e.check(context.WithoutCancel(ctx))
+	return nil
+}
+
+// check looks at the server's settings once, beside everything else.
+func (e *redisExtension) check(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
+	var running sync.WaitGroup
+	running.Go(func() { check(ctx, e.store.writer.client, e.settings.Logger) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// restore reads what an earlier process has left in the storage.
+func (e *redisExtension) restore(ctx context.Context, host component.Host) error {
+	if e.cfg.Storage == nil {
+		return nil
+	}
+	client, err := kept.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
+	if err != nil {
+		return err
+	}
+	w := e.store.writer
+	w.state = &saver{client: client, prefix: e.cfg.KeyPrefix, slots: w.slots, changed: map[int]bool{}}
+	damages, err := w.state.load(ctx, e.store.local)
+	if err != nil {
+		return errors.Join(fmt.Errorf("`storage` is %q: %w", e.cfg.Storage, err), e.closeState(ctx))
+	}
+	for _, d := range damages {
+		w.numbers.storageErrors.Add(1)
+		e.settings.Logger.Error("A part of the stored state cannot be read. What it had unsent is lost; it is set aside.", zap.Error(d))
+	}
+	return nil
+}
+
+func (e *redisExtension) closeState(ctx context.Context) error {
+	w := e.store.writer
+	if w.state == nil {
+		return nil
+	}
+	err := w.state.close(ctx)
+	w.state = nil
+	return err
+}
+
+// Shutdown sends what has changed, and says how much could not be sent. With `storage` that is kept for the next process.
+func (e *redisExtension) Shutdown(ctx context.Context) error {
+	w := e.store.writer
+	if w.cancel == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
+	defer cancel()
+	err := w.stop(ctx)
+	e.stopChecking()
+	if lost := w.unsent(); lost > 0 && w.state == nil {
+		err = errors.Join(err, fmt.Errorf("%w: %d are lost", errUnsent, lost))
+	}
+	err = errors.Join(err, w.keepLast(context.WithoutCancel(ctx)), e.closeState(context.WithoutCancel(ctx)))
+	w.numbers.hide()
+	w.cancel = nil
+	return err
+}

@@ -1,0 +1,19 @@
+package redisstore
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+
+	"github.com/logtally/tallyprocessor/redisstore/internal/metadata"
+)
+
+// NewFactory returns the factory of the extension `tally_redis`, which is a tallyprocessor.StoreExtension.
+func NewFactory() extension.Factory {
+	return extension.NewFactory(metadata.Type, createDefaultConfig, create, metadata.ExtensionStability)
+}
+
+func create(_ context.Context, set extension.Settings, cfg component.Config) (extension.Extension, error) {
+	return newExtension(set, cfg.(*Config)), nil
+}

@@ -1,0 +1,82 @@
+package redisstore
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.uber.org/zap"
+)
+
+// health tells whether the server takes what it is given: each change once to the log and the component status, all of it to
+// the metrics. It is serial.
+type health struct {
+	logger  *zap.Logger
+	host    component.Host
+	numbers *numbers
+
+	failing        string // class of the failure; empty = none
+	storageFailing bool
+}
+
+// note takes the outcome of a flush.
+func (h *health) note(err error) {
+	if err == nil {
+		h.numbers.flushes.Add(1)
+		if h.failing != "" {
+			h.failing = ""
+			h.numbers.failingSince.Store(0)
+			h.logger.Info("The server takes the counts again.")
+			componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
+		}
+		return
+	}
+	c := classify(err)
+	h.numbers.failed(c.name)
+	if h.failing == c.name {
+		return
+	}
+	if h.failing == "" {
+		h.numbers.failingSince.Store(time.Now().UnixNano())
+	}
+	h.failing = c.name
+	message := "The server does not take the counts. Counting goes on in memory; sending is tried again."
+	if !c.passes {
+		message = "The server refuses the counts, and will until somebody changes that. Counting goes on in memory; sending is tried again."
+	}
+	h.logger.Error(message, zap.String("class", c.name), zap.Error(err))
+	componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
+}
+
+// noteStorage takes the outcome of a write to the storage.
+func (h *health) noteStorage(err error) {
+	if err != nil {
+		h.numbers.storageErrors.Add(1)
+	}
+	if (err != nil) == h.storageFailing {
+		return
+	}
+	h.storageFailing = err != nil
+	if h.storageFailing {
+		h.logger.Error("The storage does not take what is about to be sent: a crash would lose it.", zap.Error(err))
+		return
+	}
+	h.logger.Info("The storage takes what is about to be sent again.")
+}
+
+// messages are for operators; what they tell is dealt with.
+var messages = map[event]string{
+	eventWiped:   "A shard has lost all totals. This process sends all that it has contributed again; what was contributed by processes that are gone is lost.",
+	eventBehind:  "The server has lost what it had acknowledged, as after a failover. This process sends all that it has contributed again.",
+	eventExpired: "The server has forgotten what this process has contributed to a shard, whose totals have it. It goes on as a new writer.",
+	eventFenced:  "Another process writes under the same name, as a copied machine or storage does. This one goes on as a new writer, with what it has counted itself.",
+}
+
+// happened takes what a slot has found out.
+func (h *health) happened(what event, shard int) {
+	if what == eventNone {
+		return
+	}
+	h.numbers.happened(what)
+	h.logger.Warn(messages[what], zap.Int("shard", shard), zap.String("event", string(what)))
+}

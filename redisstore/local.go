@@ -1,0 +1,198 @@
+package redisstore
+
+import (
+	"iter"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/identity"
+)
+
+// local holds what this process has counted. Counting touches nothing else: no lock but for a key that is new, or counted for
+// the first time since it was last collected. It is safe for concurrent use.
+type local struct {
+	maxKeys int64
+	opened  time.Time
+	shards  []localShard
+
+	keys       atomic.Int64
+	overflowed atomic.Int64 // keys that were counted under another for lack of room
+	saturated  atomic.Int64
+}
+
+// localShard holds the keys of one shard of the server.
+type localShard struct {
+	// mu guards entries.
+	mu      sync.RWMutex
+	entries map[string]*entry
+
+	// changedMu guards changed.
+	changedMu sync.Mutex
+	changed   []*entry // since it was last taken
+}
+
+// entry is the Counter of a key.
+type entry struct {
+	local *local
+	shard *localShard
+	field string // in the totals of the shard: the key behind a colon
+	start int64  // when this process first counted it, Unix time in milliseconds
+
+	value   atomic.Int64 // what this process has counted, and the one before it if its state was kept
+	changed atomic.Bool  // is in shard.changed
+
+	// What the slot knows of it; only its slot touches these. See slot.
+	queued  bool  // is in slot.backlog
+	sent    int64 // value, as far as it is on its way
+	acked   int64 // value, as far as it is acknowledged
+	base    int64 // value, as far as it is in the total but not part of the slot's contribution
+	foreign int64 // base, as far as another writer owns it
+	kept    int64 // value, as the state had it at the start
+}
+
+func newLocal(shards int, maxKeys int) *local {
+	l := &local{maxKeys: int64(maxKeys), opened: time.Now(), shards: make([]localShard, shards)}
+	for i := range l.shards {
+		l.shards[i].entries = map[string]*entry{}
+	}
+	return l
+}
+
+// Now returns the time by a clock that a step of the wall clock does not move.
+func (l *local) Now() time.Time { return l.opened.Add(time.Since(l.opened)) }
+
+// shardOf returns the number of the shard that holds key. It is the same on every machine for ever, as keys are.
+func shardOf(key string, shards int) int { return int(xxhash.Sum64String(key) % uint64(shards)) }
+
+// add adds n to a key.
+func (l *local) add(key string, n int) {
+	if n > 0 {
+		l.bind(key).Add(n, time.Time{})
+	}
+}
+
+// bind returns the entry that key is counted in: its own, or, where there is no room for it, that of the overflow of its
+// metric.
+func (l *local) bind(key string) *entry {
+	if e, ok := l.find(key); ok {
+		return e
+	}
+	if e, ok := l.make(key, l.maxKeys); ok {
+		return e
+	}
+	l.overflowed.Add(1)
+	e, _ := l.make(overflowKey(key), math.MaxInt64)
+	return e
+}
+
+func (l *local) find(key string) (*entry, bool) {
+	s := &l.shards[shardOf(key, len(l.shards))]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e, ok := s.entries[key]
+	return e, ok
+}
+
+// make returns the entry of a key, a new one if there is none and there is room for it.
+func (l *local) make(key string, room int64) (e *entry, ok bool) {
+	s := &l.shards[shardOf(key, len(l.shards))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.entries[key]; ok {
+		return e, true
+	}
+	if l.keys.Add(1) > room {
+		l.keys.Add(-1)
+		return nil, false
+	}
+	e = &entry{local: l, shard: s, field: ":" + key, start: l.Now().UnixMilli()}
+	s.entries[e.key()] = e
+	return e, true
+}
+
+// overflowKey returns the key under which what has no room is counted.
+func overflowKey(key string) string {
+	metric, _ := identity.MetricOf(key)
+	return identity.Key{
+		Metric:     metric,
+		Attributes: []identity.Attribute{{Name: extract.OverflowAttribute, Value: identity.BoolValue(true)}},
+	}.String()
+}
+
+// all calls f for each entry of a shard. It keeps new keys from being counted meanwhile.
+func (s *localShard) all(f func(*entry)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, e := range s.entries {
+		f(e)
+	}
+}
+
+// take appends the entries that have changed since the last call.
+func (s *localShard) take(dst []*entry) []*entry {
+	s.changedMu.Lock()
+	defer s.changedMu.Unlock()
+	dst = append(dst, s.changed...)
+	clear(s.changed)
+	s.changed = s.changed[:0]
+	return dst
+}
+
+func (s *localShard) put(e *entry) {
+	s.changedMu.Lock()
+	defer s.changedMu.Unlock()
+	s.changed = append(s.changed, e)
+}
+
+func (e *entry) key() string { return e.field[1:] }
+
+// Add adds n to what this process has counted, which stays at the largest int64. It is always taken.
+func (e *entry) Add(n int, _ time.Time) bool {
+	for {
+		old := e.value.Load()
+		sum := old + int64(n)
+		if sum < old {
+			sum = math.MaxInt64
+		}
+		if !e.value.CompareAndSwap(old, sum) {
+			continue
+		}
+		if sum-old < int64(n) {
+			e.local.saturated.Add(1)
+		}
+		break
+	}
+	// The value is changed before the mark is looked at, and the mark taken away before the value is: so no change is missed.
+	if !e.changed.Load() && e.changed.CompareAndSwap(false, true) {
+		e.shard.put(e)
+	}
+	return true
+}
+
+var _ tallyprocessor.Counter = (*entry)(nil)
+
+// totals yields what this process has counted.
+func (l *local) totals() iter.Seq[tallyprocessor.Total] {
+	return func(yield func(tallyprocessor.Total) bool) {
+		for i := range l.shards {
+			var list []tallyprocessor.Total
+			l.shards[i].all(func(e *entry) {
+				if n := e.value.Load(); n > 0 {
+					start := time.UnixMilli(e.start)
+					list = append(list, tallyprocessor.Total{Key: e.key(), Value: int(min(n, math.MaxInt)), Start: start, Last: start})
+				}
+			})
+			for _, t := range list {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package redisstore
+
+import (
+	_ "embed" // of the script
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The totals of a fleet are on the server, spread over shards. All keys of a shard have one hash tag, so they are on one
+// node, change at once, and are replicated as one. Nothing that comes from logs is part of the name of a key.
+//
+//	{prefix:0}:totals        hash: what is counted in shard 0, and since when
+//	{prefix:0}:writers       hash: each process that has written to it, and how far it is acknowledged
+//	{prefix:0}:writer:NAME   hash: what that process has contributed to each total; it expires without changing them
+//	{prefix:0}:descriptions  hash: the description of each metric, in shard 0 alone
+//
+//go:embed flush.lua
+var flushSource string
+
+var flushScript = redis.NewScript(flushSource)
+
+// names are those of the keys on the server.
+type names struct{ prefix string }
+
+func (n names) shard(shard int, name string) string {
+	return "{" + n.prefix + ":" + strconv.Itoa(shard) + "}:" + name
+}
+
+func (n names) totals(shard int) string { return n.shard(shard, "totals") }
+
+func (n names) descriptions() string { return n.shard(0, "descriptions") }
+
+// flushKeys returns the KEYS of the script.
+func (n names) flushKeys(shard int, writer string) []string {
+	return []string{n.totals(shard), n.shard(shard, "writers"), n.shard(shard, "writer:"+writer)}
+}
+
+// periods are how long the server remembers what nobody writes to.
+type periods struct {
+	slot   time.Duration // the contributions of a writer
+	writer time.Duration // how far it was acknowledged
+}
+
+// flushArgs returns the ARGV of the script.
+func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
+	args := make([]any, 0, 11+3*len(f.entries))
+	args = append(args, s.name, shards, s.known(), newToken(), s.acked, s.sequence, f.token, s.seen,
+		p.slot.Milliseconds(), p.writer.Milliseconds(), len(f.entries))
+	for _, e := range f.entries {
+		args = append(args, e.field)
+	}
+	for _, e := range f.entries {
+		args = append(args, e.sent-e.base)
+	}
+	for _, e := range f.entries {
+		args = append(args, e.start)
+	}
+	return args
+}
+
+// parseAnswer reads what the script returns.
+func parseAnswer(reply any) (answer, error) {
+	list, ok := reply.([]any)
+	if !ok || len(list) != 4 {
+		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
+	}
+	status, ok1 := list[0].(string)
+	generation, ok2 := list[1].(string)
+	clock, ok3 := list[2].(string)
+	full, ok4 := list[3].(int64)
+	now, err := strconv.ParseInt(clock, 10, 64)
+	if !ok1 || !ok2 || !ok3 || !ok4 || err != nil {
+		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
+	}
+	return answer{status: status, generation: generation, now: now, full: full}, nil
+}
+
+// record is what the server knows of a key.
+type record struct {
+	id          uint64
+	total       int64
+	start, last int64 // Unix milliseconds by the server's clock
+}
+
+// maxID is more keys than a shard can hold; the reader has a bit for each up to the largest it meets.
+const maxID = 1 << 32
+
+// parseRecord reads a value of the totals.
+func parseRecord(text string) (record, error) {
+	var r record
+	id, rest, ok1 := strings.Cut(text, " ")
+	total, rest, ok2 := strings.Cut(rest, " ")
+	start, last, ok3 := strings.Cut(rest, " ")
+	var errs [4]error
+	r.id, errs[0] = strconv.ParseUint(id, 10, 64)
+	r.total, errs[1] = strconv.ParseInt(total, 10, 64)
+	r.start, errs[2] = strconv.ParseInt(start, 10, 64)
+	r.last, errs[3] = strconv.ParseInt(last, 10, 64)
+	if !ok1 || !ok2 || !ok3 || errs != [4]error{} || r.total < 0 || r.id > maxID {
+		return record{}, fmt.Errorf("%w: record %.100q", errWrongAnswer, text)
+	}
+	return r, nil
+}

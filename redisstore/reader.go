@@ -1,0 +1,198 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+// page is how many keys a step of a listing asks for: the server does nothing else for less than a millisecond then.
+const page = 1000
+
+var errUnsettled = errors.New("totals are not complete: the server has lost some, and the Collectors are bringing them back")
+
+// reader lists what the server has. It is safe for concurrent use.
+type reader struct {
+	client redis.UniversalClient
+	names  names
+	opened time.Time
+	settle time.Duration // how long a shard is not listed after it has lost something
+
+	// mu guards shards.
+	mu     sync.Mutex
+	shards []sight
+}
+
+// sight is what a reader has seen of a shard.
+type sight struct {
+	seen       bool
+	generation string
+	disturbed  string // when, by the server's clock
+	until      time.Time
+}
+
+func newReader(cfg *Config, client redis.UniversalClient, opened time.Time) *reader {
+	return &reader{
+		client: client, names: names{cfg.KeyPrefix}, opened: opened,
+		settle: cfg.HeartbeatInterval + 2*cfg.FlushInterval, shards: make([]sight, cfg.Shards),
+	}
+}
+
+// totals yields what all shards hold. A shard that cannot be listed, or is not complete, is left out, and the error at the end
+// says so.
+func (r *reader) totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
+	return func(yield func(tallyprocessor.Total, error) bool) {
+		var errs []error
+		for i := range r.shards {
+			goOn, err := r.shard(ctx, i, yield)
+			if !goOn {
+				return
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("list shard %d: %w", i, err))
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		if err := combine(errs); err != nil {
+			yield(tallyprocessor.Total{}, err)
+		}
+	}
+}
+
+// shard yields what one shard holds. goOn is false when the caller wants no more.
+func (r *reader) shard(ctx context.Context, i int, yield func(tallyprocessor.Total, error) bool) (goOn bool, err error) {
+	if err := r.look(ctx, i); err != nil {
+		return true, err
+	}
+	listed := idSet{}
+	for cursor := uint64(0); ; {
+		fields, next, err := r.client.HScan(ctx, r.names.totals(i), cursor, "", page).Result()
+		if err != nil {
+			return true, err
+		}
+		for j := 0; j+1 < len(fields); j += 2 {
+			if fields[j] == "" || fields[j][0] != ':' {
+				continue
+			}
+			rec, err := parseRecord(fields[j+1])
+			if err != nil {
+				return true, err
+			}
+			if listed.add(rec.id) && !yield(r.total(fields[j][1:], rec), nil) {
+				return false, nil
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return true, nil
+		}
+	}
+}
+
+// look finds out whether a shard is complete.
+func (r *reader) look(ctx context.Context, i int) error {
+	meta, err := r.client.HMGet(ctx, r.names.totals(i), "g", "d", "s").Result()
+	if err != nil {
+		return err
+	}
+	text := func(n int) string {
+		s, _ := meta[n].(string)
+		return s
+	}
+	if shards := text(2); shards != "" && shards != fmt.Sprint(len(r.shards)) {
+		return fmt.Errorf("%w: %s", errShards, shards)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if until := r.shards[i].update(text(0), text(1), time.Now(), r.settle); time.Now().Before(until) {
+		return fmt.Errorf("%w, for %s more", errUnsettled, time.Until(until).Round(time.Second))
+	}
+	return nil
+}
+
+// update takes what a shard says of itself, and returns until when it may be incomplete.
+func (s *sight) update(generation, disturbed string, now time.Time, settle time.Duration) (until time.Time) {
+	switch {
+	case !s.seen:
+		if at, err := parseMillis(disturbed); err == nil && now.Sub(at) < settle {
+			s.until = at.Add(settle)
+		}
+	case s.generation != generation && s.generation != "", s.disturbed != disturbed && disturbed != "":
+		s.until = now.Add(settle)
+	}
+	s.seen, s.generation, s.disturbed = true, generation, disturbed
+	return s.until
+}
+
+func parseMillis(text string) (time.Time, error) {
+	var n int64
+	if _, err := fmt.Sscan(text, &n); err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(n), nil
+}
+
+// total returns what a record says. A key that is older than the store in this process was read before by somebody, for all
+// that is known.
+func (r *reader) total(key string, rec record) tallyprocessor.Total {
+	t := tallyprocessor.Total{
+		Key: key, Value: int(min(rec.total, math.MaxInt)), Start: time.UnixMilli(rec.start), Last: time.UnixMilli(max(rec.last, rec.start)),
+	}
+	if t.Start.Before(r.opened.Truncate(time.Millisecond)) {
+		t.Restored = t.Value
+	}
+	return t
+}
+
+// get returns one total.
+func (r *reader) get(ctx context.Context, key string) (int64, error) {
+	text, err := r.client.HGet(ctx, r.names.totals(shardOf(key, len(r.shards))), ":"+key).Result()
+	if errors.Is(err, redis.Nil) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	rec, err := parseRecord(text)
+	return rec.total, err
+}
+
+// descriptions returns those of the fleet, by metric.
+func (r *reader) descriptions(ctx context.Context) (map[string]tallyprocessor.Description, error) {
+	fields, err := r.client.HGetAll(ctx, r.names.descriptions()).Result()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]tallyprocessor.Description{}
+	for metric, text := range fields {
+		var d description
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			return nil, fmt.Errorf("%w: description of %q: %w", errWrongAnswer, metric, err)
+		}
+		all[metric] = tallyprocessor.Description{Metric: metric, Description: d.Description, Unit: d.Unit}
+	}
+	return all, nil
+}
+
+// idSet is a set of small numbers. HSCAN may return a field twice.
+type idSet []uint64
+
+func (s *idSet) add(id uint64) (isNew bool) {
+	word, bit := int(id/64), uint64(1)<<(id%64)
+	for len(*s) <= word {
+		*s = append(*s, make([]uint64, max(len(*s), 64))...)
+	}
+	isNew = (*s)[word]&bit == 0
+	(*s)[word] |= bit
+	return isNew
+}

@@ -1,0 +1,244 @@
+package redisstore
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// chunk is how many keys one flush of a shard brings: the server does nothing else for about two milliseconds then. A
+// script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which there are three for each key.
+const chunk = 1000
+
+var (
+	errShards      = errors.New("the totals on the server were begun with another number of `shards`")
+	errWrongAnswer = errors.New("server does not answer as its script does")
+)
+
+// slot is what this process has contributed to one shard, as the server has it, and what is on its way there. It is serial,
+// and does no I/O: next says what to send, and settle takes the answer.
+//
+// The contribution to a key is the value of its entry less its base, and never falls under one name. The server adds what is
+// more than it knows of the contribution to the total, so whatever is sent twice, or late, is added once. A flush has a token,
+// and it is sent again and again, unchanged, until it is answered: so of the two states that the server may be in, only one
+// is not known. Another token than these two says that somebody else writes under this name, or that the server has gone
+// back to an earlier state.
+type slot struct {
+	shard *localShard
+
+	name       string    // of the writer, of which there are no two
+	generation string    // of the shard; empty = not known
+	sequence   int64     // of the last acknowledged flush under this name
+	acked      string    // its token
+	seen       int64     // its time by the server's clock
+	heard      time.Time // of the last answer; zero = none yet
+	pending    *flush    // nil = nothing is on its way
+
+	backlog []*entry // may have more to send than is pending; each is there once
+	taken   []*entry // scratch
+
+	// restored says that the state is of an earlier process, and the server has not answered since: it may be a copy, whose
+	// original lives on.
+	restored bool
+}
+
+// flush is what is sent.
+type flush struct {
+	token   string
+	entries []*entry // each sent as far as entry.sent
+}
+
+// answer is what the script says.
+type answer struct {
+	status     string
+	generation string
+	now        int64 // the server's time
+	full       int64 // totals that could not take all of it
+}
+
+// What the script finds.
+const (
+	statusOK        = "ok"
+	statusBehind    = "behind"     // taken, and what was acknowledged before is not there any more
+	statusGone      = "gone"       // not taken: the slot is not there any more, its contributions are in the totals
+	statusGoneAfter = "gone after" // the same, and this flush has been taken before
+	statusFenced    = "fenced"     // not taken: another process writes under this name
+	statusShards    = "shards"     // not taken: wrong number of shards
+)
+
+// event is what settle has found out besides that the flush has arrived.
+type event string
+
+const (
+	eventNone    event = ""
+	eventWiped   event = "wiped"   // the shard has lost all totals
+	eventBehind  event = "behind"  // the server has lost what it had acknowledged
+	eventExpired event = "expired" // the server has forgotten this writer
+	eventFenced  event = "fenced"  // another process writes under the same name
+)
+
+// newSlot returns a slot without contributions.
+func newSlot(shard *localShard) *slot { return &slot{shard: shard, name: newToken()} }
+
+// newToken returns a text that no one else has: 130 random bits.
+func newToken() string { return rand.Text() }
+
+// collect takes over what has changed since the last call.
+func (s *slot) collect() {
+	s.taken = s.shard.take(s.taken[:0])
+	for _, e := range s.taken {
+		e.changed.Store(false) // before its value is looked at; see entry.Add
+		s.queue(e)
+	}
+}
+
+func (s *slot) queue(e *entry) {
+	if !e.queued {
+		e.queued = true
+		s.backlog = append(s.backlog, e)
+	}
+}
+
+// next returns what to send, nil when there is nothing. Until it is settled that stays the same.
+func (s *slot) next() *flush {
+	if s.pending != nil {
+		return s.pending
+	}
+	var entries []*entry
+	for len(s.backlog) > 0 && len(entries) < chunk {
+		last := len(s.backlog) - 1
+		e := s.backlog[last]
+		s.backlog[last] = nil
+		s.backlog = s.backlog[:last]
+		e.queued = false
+		e.sent = e.value.Load()
+		if e.sent > e.acked {
+			entries = append(entries, e)
+		}
+	}
+	if entries == nil {
+		return nil
+	}
+	s.pending = &flush{token: newToken(), entries: entries}
+	return s.pending
+}
+
+// beat returns a flush that brings nothing: it keeps the slot alive, and finds out whether the server still has all. There
+// is none for a slot that the server does not know yet.
+func (s *slot) beat() *flush {
+	if s.sequence == 0 || s.pending != nil {
+		return nil
+	}
+	return &flush{token: s.acked}
+}
+
+// known returns the generation that the slot is in.
+func (s *slot) known() string {
+	if s.sequence == 0 {
+		return ""
+	}
+	return s.generation
+}
+
+// settle takes the answer to f, which next or beat has returned.
+func (s *slot) settle(f *flush, a answer) (event, error) {
+	switch a.status {
+	case statusOK, statusBehind:
+		return s.accepted(f, a), nil
+	case statusGone, statusGoneAfter:
+		if a.status == statusGoneAfter {
+			acknowledge(f)
+		}
+		s.begin(false)
+		return eventExpired, nil
+	case statusFenced:
+		s.begin(true)
+		return eventFenced, nil
+	case statusShards:
+		return eventNone, fmt.Errorf("%w: %s", errShards, a.generation)
+	default:
+		return eventNone, fmt.Errorf("%w: status %q", errWrongAnswer, a.status)
+	}
+}
+
+// accepted enters that the server has taken f.
+func (s *slot) accepted(f *flush, a answer) event {
+	known := s.generation
+	if s.sequence > 0 || len(f.entries) > 0 {
+		s.generation = a.generation
+	}
+	s.seen, s.restored = a.now, false
+	acknowledge(f)
+	if len(f.entries) > 0 {
+		s.sequence++
+		s.acked, s.pending = f.token, nil
+	}
+	switch {
+	case known != "" && known != a.generation:
+		// What other slots of this process have contributed is gone as well.
+		if len(f.entries) == 0 {
+			s.sequence, s.acked = 0, ""
+		}
+		s.resend(func(e *entry) { e.base = e.foreign })
+		return eventWiped
+	case a.status == statusBehind:
+		s.resend(func(*entry) {})
+		return eventBehind
+	}
+	return eventNone
+}
+
+func acknowledge(f *flush) {
+	for _, e := range f.entries {
+		e.acked = e.sent
+	}
+}
+
+// resend makes the slot send all that it has contributed once more.
+func (s *slot) resend(change func(*entry)) {
+	s.shard.all(func(e *entry) {
+		change(e)
+		e.acked = e.base
+		if e.value.Load() > e.base {
+			s.queue(e)
+		}
+	})
+}
+
+// begin goes on under a new name, with what is not in the totals yet. fenced says that another process goes on under the old
+// one, with what that has contributed.
+func (s *slot) begin(fenced bool) {
+	if s.pending != nil {
+		for _, e := range s.pending.entries {
+			s.queue(e)
+		}
+	}
+	s.name, s.sequence, s.acked, s.pending = newToken(), 0, "", nil
+	restored := s.restored
+	s.restored = false
+	s.shard.all(func(e *entry) {
+		if fenced && restored {
+			e.acked = e.kept // the original has all of what was copied
+		}
+		e.base = e.acked
+		if fenced {
+			e.foreign = e.base
+		}
+	})
+}
+
+// waiting returns how many keys may have something that is not acknowledged.
+func (s *slot) waiting() int {
+	n := len(s.backlog)
+	if s.pending != nil {
+		n += len(s.pending.entries)
+	}
+	return n
+}
+
+// unsent returns how much has not been acknowledged.
+func (s *slot) unsent() (amount int64) {
+	s.shard.all(func(e *entry) { amount += e.value.Load() - e.acked })
+	return amount
+}

@@ -1,0 +1,115 @@
+package redisstore
+
+import (
+	"context"
+	"iter"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+// store is the MetricStore of a fleet. It is safe for concurrent use, and counting never waits for the server.
+type store struct {
+	local     *local
+	reader    *reader
+	writer    *writer
+	described descriptions
+	overflows *tallyprocessor.MemoryStore // holds nothing else
+	timeout   time.Duration
+	logger    *zap.Logger
+}
+
+var (
+	_ tallyprocessor.MetricStore    = (*store)(nil)
+	_ tallyprocessor.Adder          = (*store)(nil)
+	_ tallyprocessor.Binder         = (*store)(nil)
+	_ tallyprocessor.Lister         = (*store)(nil)
+	_ tallyprocessor.LocalLister    = (*store)(nil)
+	_ tallyprocessor.Flusher        = (*store)(nil)
+	_ tallyprocessor.Describer      = (*store)(nil)
+	_ tallyprocessor.Opener         = (*store)(nil)
+	_ tallyprocessor.Saturater      = (*store)(nil)
+	_ tallyprocessor.Settler        = (*store)(nil)
+	_ tallyprocessor.OverflowKeeper = (*store)(nil)
+)
+
+// Inc adds one to the total of key.
+func (s *store) Inc(key string) { s.local.add(key, 1) }
+
+// Add adds n to the total of key.
+func (s *store) Add(key string, n int) { s.local.add(key, n) }
+
+// Bind returns the Counter of key.
+func (s *store) Bind(key string) tallyprocessor.Counter { return s.local.bind(key) }
+
+// Now returns the time by the clock of this process.
+func (s *store) Now() time.Time { return s.local.Now() }
+
+// Get returns the total of key in the fleet. It asks the server; where that does not answer within `timeout` it returns what
+// this process has counted.
+func (s *store) Get(key string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	err := s.writer.flushNow(ctx)
+	if err == nil {
+		var total int64
+		if total, err = s.reader.get(ctx, key); err == nil {
+			return int(min(total, math.MaxInt))
+		}
+	}
+	s.logger.Debug("The total of a key could not be read", zap.Error(err))
+	if e, ok := s.local.find(key); ok {
+		return int(min(e.value.Load(), math.MaxInt))
+	}
+	return 0
+}
+
+// Totals yields every key of the fleet, with what this process has counted before the call if the server takes it. What cannot
+// be read is left out, and the error comes at the end.
+func (s *store) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
+	return func(yield func(tallyprocessor.Total, error) bool) {
+		_ = s.writer.flushNow(ctx) // health reports it, and what was not sent is not in the totals yet
+		s.reader.totals(ctx)(yield)
+	}
+}
+
+// LocalTotals yields what this process has counted.
+func (s *store) LocalTotals() iter.Seq[tallyprocessor.Total] { return s.local.totals() }
+
+// Flush returns when everything that was added before is on the server, or with the error of the last of a few attempts.
+// What could not be sent is tried again.
+func (s *store) Flush(ctx context.Context) error { return s.writer.flushNow(ctx) }
+
+// Describe sets the description of a metric.
+func (s *store) Describe(d tallyprocessor.Description) { s.described.describe(d) }
+
+// Descriptions returns those of the fleet; where the server does not answer, those of this process.
+func (s *store) Descriptions() []tallyprocessor.Description {
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	others, err := s.reader.descriptions(ctx)
+	if err != nil {
+		s.logger.Debug("The descriptions of the fleet could not be read", zap.Error(err))
+	}
+	return s.described.with(others)
+}
+
+// Opened returns when the store began in this process.
+func (s *store) Opened() time.Time { return s.local.opened }
+
+// Saturated returns how many additions a total could not take in full, here or on the server.
+func (s *store) Saturated() int64 { return s.local.saturated.Load() + s.writer.numbers.full.Load() }
+
+// SettleTime returns how long it may take until what a server has lost is there again.
+func (s *store) SettleTime() time.Duration { return s.reader.settle }
+
+// Overflowed notes that n was added under an overflow key.
+func (s *store) Overflowed(metric, key string, n int) { s.overflows.Overflowed(metric, key, n) }
+
+// Overflows returns the heaviest keys noted by this process.
+func (s *store) Overflows(metric string, limit int) []tallyprocessor.Overflow {
+	return s.overflows.Overflows(metric, limit)
+}
