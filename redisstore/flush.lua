@@ -1,7 +1,7 @@
 -- Takes what one writer has counted in one shard. All of it happens at once, and is replicated as one: see protocol.go.
 --
 -- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `d` time of the last disturbance, and for each
---         counted key, behind a colon, "id total start last"
+--         counted key, behind a colon, a record: id (4 bytes), total / 1e9 (5), total % 1e9 (4), start (6), last (6)
 --       2 the writers: `g` generation, and for each writer, behind a colon, "sequence token seen"
 --       3 the slot of this writer: what it has contributed, by id
 -- ARGV  1 name of the writer
@@ -14,7 +14,8 @@
 --       8 time of the last acknowledgement
 --       9 how long a slot lives without its writer
 --      10 how long a writer is remembered
---      11 number of keys, followed by as many keys, as many contributions and as many start times
+--      11 number of keys, followed by as many keys and as many contributions; one that is the first of this writer to its
+--         key has the time when that was first counted behind a space
 -- Times are Unix milliseconds by the server's clock, periods milliseconds.
 --
 -- Returns status, generation, the server's time, how many totals were full.
@@ -92,8 +93,8 @@ if not head then
   end
 end
 
--- Numbers of scripts are doubles. Beyond 15 digits, which those hold exactly, numbers are taken apart after the ninth digit
--- from the right.
+-- Numbers of scripts are doubles, so a total is in two parts, high * 1e9 + low, which stay exact. What is below 1e15 is one
+-- number meanwhile.
 local function halves(text)
   if #text <= 9 then
     return 0, tonumber(text)
@@ -102,59 +103,65 @@ local function halves(text)
 end
 
 local full = 0
-local function sum(total, contribution, stored)
-  local th, tl = halves(total)
+local function add(high, low, contribution, before)
   local ch, cl = halves(contribution)
-  local sh, sl = halves(stored)
-  local high, low = th + ch - sh, tl + cl - sl
-  local carry = math.floor(low / 1000000000)
-  high, low = high + carry, low - carry * 1000000000
+  local bh, bl = halves(before)
+  high, low = high + ch - bh, low + cl - bl
+  local carry = math.floor(low / 1e9)
+  high, low = high + carry, low - carry * 1e9
   if high > 9223372036 or high == 9223372036 and low > 854775807 then
     full = full + 1
-    return '9223372036854775807'
+    return 9223372036, 854775807
   end
-  if high == 0 then
-    return string.format('%.0f', low)
-  end
-  return string.format('%.0f%09.0f', high, low)
+  return high, low
 end
 
-local function isMore(contribution, stored)
-  return #contribution > #stored or #contribution == #stored and contribution > stored
-end
-
+-- A record is id, high, low, start, last: see parseRecord.
+local pack, unpackRecord, match = struct.pack, struct.unpack, string.match
+local floor, tonumber = math.floor, tonumber
 local records = redis.call('HMGET', totals, unpack(ARGV, 12, 11 + n))
-local ids, counted, starts = {}, {}, {}
+local ids, isNew = {}, {}
 local firstId = lastId
 for i = 1, n do
   local record = records[i]
   if record then
-    ids[i], counted[i], starts[i] = string.match(record, '^(%d+) (%d+) (%d+)')
+    ids[i] = string.sub(record, 1, 4)
   else
     lastId = lastId + 1
-    ids[i], counted[i] = string.format('%.0f', lastId), '0'
+    ids[i] = pack('>I4', lastId)
   end
 end
 local stored = redis.call('HMGET', slot, unpack(ids))
-local changed, contributed = {}, {}
+local changed, contributed, k = {}, {}, 0
 for i = 1, n do
-  local contribution, before = ARGV[11 + n + i], stored[i] or '0'
-  if isMore(contribution, before) then
-    local total = counted[i]
-    if #total > 15 or #contribution > 15 then
-      total = sum(total, contribution, before)
+  local contribution, before, record = ARGV[11 + n + i], stored[i] or '0', records[i]
+  local start = now
+  if #contribution >= 15 then -- a time has 13 digits
+    local c, s = match(contribution, '^(%d+) (%d+)$')
+    if c then
+      contribution, start = c, tonumber(s)
+    end
+  end
+  if #contribution > #before or #contribution == #before and contribution > before then
+    local high, low, first = 0, 0, now
+    if record then
+      high, low, first = unpackRecord('>I5I4I6', record, 5)
+    end
+    if start < first then
+      first = start
+    end
+    if high < 1e6 and #contribution <= 15 and #before <= 15 then
+      local total = high * 1e9 + low + tonumber(contribution) - tonumber(before)
+      high = floor(total / 1e9)
+      low = total - high * 1e9
     else
-      total = string.format('%.0f', tonumber(total) + tonumber(contribution) - tonumber(before))
+      high, low = add(high, low, contribution, before)
     end
-    local start = starts[i]
-    local given = ARGV[11 + 2 * n + i]
-    if not start or tonumber(given) < tonumber(start) then
-      start = tonumber(given) < now and given or nowText
-    end
-    changed[#changed + 1] = ARGV[11 + i]
-    changed[#changed + 1] = ids[i] .. ' ' .. total .. ' ' .. start .. ' ' .. nowText
-    contributed[#contributed + 1] = ids[i]
-    contributed[#contributed + 1] = contribution
+    changed[k + 1] = ARGV[11 + i]
+    changed[k + 2] = pack('>c4I5I4I6I6', ids[i], high, low, first, now)
+    contributed[k + 1] = ids[i]
+    contributed[k + 2] = contribution
+    k = k + 2
   end
 end
 if #changed > 0 then

@@ -3,8 +3,8 @@ package redisstore
 import (
 	_ "embed" // of the script
 	"fmt"
+	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,17 +47,18 @@ type periods struct {
 
 // flushArgs returns the ARGV of the script.
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
-	args := make([]any, 0, 11+3*len(f.entries))
+	args := make([]any, 0, 11+2*len(f.entries))
 	args = append(args, s.name, shards, s.known(), newToken(), s.acked, s.sequence, f.token, s.seen,
 		p.slot.Milliseconds(), p.writer.Milliseconds(), len(f.entries))
 	for _, e := range f.entries {
 		args = append(args, e.field)
 	}
 	for _, e := range f.entries {
+		if e.acked == e.base {
+			args = append(args, strconv.FormatInt(e.sent-e.base, 10)+" "+strconv.FormatInt(e.start, 10))
+			continue
+		}
 		args = append(args, e.sent-e.base)
-	}
-	for _, e := range f.entries {
-		args = append(args, e.start)
 	}
 	return args
 }
@@ -81,27 +82,33 @@ func parseAnswer(reply any) (answer, error) {
 
 // record is what the server knows of a key.
 type record struct {
-	id          uint64
+	id          uint32
 	total       int64
 	start, last int64 // Unix milliseconds by the server's clock
 }
 
-// maxID is more keys than a shard can hold; the reader has a bit for each up to the largest it meets.
-const maxID = 1 << 32
+// recordLength is that of a record in the totals. All numbers in it are big-endian: the id has 4 bytes, the total divided by
+// 1e9 has 5 and what is left of it 4, start and last have 6 each.
+const recordLength = 25
 
 // parseRecord reads a value of the totals.
 func parseRecord(text string) (record, error) {
-	var r record
-	id, rest, ok1 := strings.Cut(text, " ")
-	total, rest, ok2 := strings.Cut(rest, " ")
-	start, last, ok3 := strings.Cut(rest, " ")
-	var errs [4]error
-	r.id, errs[0] = strconv.ParseUint(id, 10, 64)
-	r.total, errs[1] = strconv.ParseInt(total, 10, 64)
-	r.start, errs[2] = strconv.ParseInt(start, 10, 64)
-	r.last, errs[3] = strconv.ParseInt(last, 10, 64)
-	if !ok1 || !ok2 || !ok3 || errs != [4]error{} || r.total < 0 || r.id > maxID {
-		return record{}, fmt.Errorf("%w: record %.100q", errWrongAnswer, text)
+	if len(text) != recordLength {
+		return record{}, fmt.Errorf("%w: record of %d bytes", errWrongAnswer, len(text))
 	}
-	return r, nil
+	number := func(from, to int) (n uint64) {
+		for _, b := range []byte(text[from:to]) {
+			n = n<<8 | uint64(b)
+		}
+		return n
+	}
+	high, low := number(4, 9), number(9, 13)
+	if high > math.MaxInt64/billion || low >= billion || high*billion+low > math.MaxInt64 {
+		return record{}, fmt.Errorf("%w: total %d,%d", errWrongAnswer, high, low)
+	}
+	return record{
+		id: uint32(number(0, 4)), total: int64(high*billion + low), start: int64(number(13, 19)), last: int64(number(19, 25)),
+	}, nil
 }
+
+const billion = 1_000_000_000

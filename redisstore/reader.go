@@ -187,7 +187,7 @@ func (r *reader) descriptions(ctx context.Context) (map[string]tallyprocessor.De
 // idSet is a set of small numbers. HSCAN may return a field twice.
 type idSet []uint64
 
-func (s *idSet) add(id uint64) (isNew bool) {
+func (s *idSet) add(id uint32) (isNew bool) {
 	word, bit := int(id/64), uint64(1)<<(id%64)
 	for len(*s) <= word {
 		*s = append(*s, make([]uint64, max(len(*s), 64))...)

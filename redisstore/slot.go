@@ -8,7 +8,7 @@ import (
 )
 
 // chunk is how many keys one flush of a shard brings: the server does nothing else for about two milliseconds then. A
-// script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which there are three for each key.
+// script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which there are two for each key.
 const chunk = 1000
 
 var (
