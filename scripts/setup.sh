@@ -5,6 +5,8 @@ set -euo pipefail
 missing=()
 command -v gcc > /dev/null || missing+=(gcc libc6-dev) # the race detector links C
 command -v awk > /dev/null || missing+=(mawk)
+command -v redis-server > /dev/null || missing+=(redis-server) # the fleet store is tested with it
+command -v redis-sentinel > /dev/null || missing+=(redis-sentinel)
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
 
 if [ ${#missing[@]} -eq 0 ]; then
@@ -17,4 +19,5 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then
 fi
 echo "Installing ${missing[*]}"
 apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+# RUNLEVEL=1 keeps the packages from starting their services.
+RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

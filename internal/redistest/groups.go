@@ -1,0 +1,125 @@
+package redistest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// MasterName is what Sentinels call the server that they watch.
+const MasterName = "totals"
+
+// StartSentinels starts three redis-sentinel processes that watch master, and returns their addresses. They take a master for
+// down after half a second.
+func StartSentinels(t testing.TB, master *Server) []string {
+	t.Helper()
+	var addrs []string
+	var last *Server
+	for range 3 {
+		s := &Server{t: t, binary: "redis-sentinel", dir: t.TempDir(), port: freePort(t)}
+		config := filepath.Join(s.dir, "sentinel.conf")
+		text := strings.Join([]string{
+			"port " + strconv.Itoa(s.port), "bind 127.0.0.1", "dir " + s.dir, "logfile " + filepath.Join(s.dir, "log"), "protected-mode no",
+			"sentinel monitor " + MasterName + " 127.0.0.1 " + strconv.Itoa(master.port) + " 2",
+			"sentinel down-after-milliseconds " + MasterName + " 500",
+			"sentinel failover-timeout " + MasterName + " 3000",
+		}, "\n")
+		if err := os.WriteFile(config, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.cmd = exec.Command("redis-sentinel", config)
+		if err := s.cmd.Start(); err != nil {
+			t.Fatalf("start redis-sentinel: %v", err)
+		}
+		t.Cleanup(s.Kill)
+		s.Wait("PONG", "PING")
+		addrs = append(addrs, s.Addr())
+		last = s
+	}
+	last.Wait("slaves=1,sentinels=3", "INFO", "sentinel")
+	return addrs
+}
+
+// Cluster is a group of servers that share the keys.
+type Cluster struct {
+	t     testing.TB
+	Nodes []*Server
+}
+
+// StartCluster starts a Cluster of three masters with a replica each, made by redis-cli. A node is taken for down after a second.
+func StartCluster(t testing.TB, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	create := []string{"--cluster", "create"}
+	args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}, args...)
+	for range 6 {
+		s := Start(t, args...)
+		c.Nodes = append(c.Nodes, s)
+		create = append(create, s.Addr())
+	}
+	c.manage(append(create, "--cluster-replicas", "1", "--cluster-yes")...)
+	for _, s := range c.Nodes {
+		s.Wait("cluster_state:ok", "CLUSTER", "INFO")
+		s.Wait("cluster_known_nodes:6", "CLUSTER", "INFO")
+	}
+	for _, s := range c.Nodes {
+		if s.CLI("ROLE")[:5] == "slave" {
+			s.Wait("master_link_status:up", "INFO", "replication")
+		}
+	}
+	return c
+}
+
+func (c *Cluster) manage(args ...string) {
+	c.t.Helper()
+	if out, err := exec.Command("redis-cli", args...).CombinedOutput(); err != nil {
+		c.t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
+	}
+}
+
+// Addrs returns the addresses of all nodes.
+func (c *Cluster) Addrs() []string {
+	var addrs []string
+	for _, s := range c.Nodes {
+		addrs = append(addrs, s.Addr())
+	}
+	return addrs
+}
+
+// Masters returns the nodes that are masters and run.
+func (c *Cluster) Masters() []*Server {
+	var masters []*Server
+	for _, s := range c.Nodes {
+		if role, err := s.TryCLI("ROLE"); err == nil && strings.HasPrefix(role, "master") {
+			masters = append(masters, s)
+		}
+	}
+	return masters
+}
+
+// Reshard moves a number of slots from one master to another.
+func (c *Cluster) Reshard(slots int, from, to *Server) {
+	c.t.Helper()
+	c.manage("--cluster", "reshard", from.Addr(), "--cluster-from", from.CLI("CLUSTER", "MYID"), "--cluster-to", to.CLI("CLUSTER", "MYID"),
+		"--cluster-slots", strconv.Itoa(slots), "--cluster-yes")
+}
+
+// WaitForMasters waits until so many masters run, and all nodes that run find the Cluster complete.
+func (c *Cluster) WaitForMasters(n int) {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if masters := c.Masters(); len(masters) == n {
+			for _, s := range masters {
+				s.Wait("cluster_state:ok", "CLUSTER", "INFO")
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("there are %d masters, not %d", len(c.Masters()), n)
+		}
+	}
+}
