@@ -44,6 +44,7 @@ func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) 
 		PoolSize:              4, // the writer uses one, each listing another
 		PipelinePoolSize:      -1,
 		FailingTimeoutSeconds: 1,
+		DisableIdentity:       true, // Redis 7.0 has no CLIENT SETINFO, nor a name for it in an ACL
 
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

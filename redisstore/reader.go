@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -60,7 +61,8 @@ func (r *reader) totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, err
 			if err != nil {
 				errs = append(errs, fmt.Errorf("list shard %d: %w", i, err))
 			}
-			if ctx.Err() != nil {
+			if err := ctx.Err(); err != nil {
+				errs = append(errs, fmt.Errorf("list shards: %w", err))
 				break
 			}
 		}
@@ -109,7 +111,7 @@ func (r *reader) look(ctx context.Context, i int) error {
 		s, _ := meta[n].(string)
 		return s
 	}
-	if shards := text(2); shards != "" && shards != fmt.Sprint(len(r.shards)) {
+	if shards := text(2); shards != "" && shards != strconv.Itoa(len(r.shards)) {
 		return fmt.Errorf("%w: %s", errShards, shards)
 	}
 	r.mu.Lock()

@@ -244,7 +244,12 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 		c := &calls[i]
 		c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, err := pipe.Exec(ctx)
+	for i := range calls { // each has its own error, unless there was not even a connection
+		if c := &calls[i]; err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil {
+			c.cmd.SetErr(err)
+		}
+	}
 	w.load(ctx, calls)
 	if described != nil {
 		return described.Err()

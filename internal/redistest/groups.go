@@ -77,7 +77,7 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 func (c *Cluster) manage(args ...string) {
 	c.t.Helper()
 	if out, err := exec.Command("redis-cli", args...).CombinedOutput(); err != nil {
-		c.t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
+		c.t.Fatalf("redis-cli %v: %v\n%s", args, err, out[max(0, len(out)-1000):])
 	}
 }
 
@@ -104,8 +104,22 @@ func (c *Cluster) Masters() []*Server {
 // Reshard moves a number of slots from one master to another.
 func (c *Cluster) Reshard(slots int, from, to *Server) {
 	c.t.Helper()
+	c.WaitForAgreement()
 	c.manage("--cluster", "reshard", from.Addr(), "--cluster-from", from.CLI("CLUSTER", "MYID"), "--cluster-to", to.CLI("CLUSTER", "MYID"),
 		"--cluster-slots", strconv.Itoa(slots), "--cluster-yes")
+}
+
+// WaitForAgreement waits until redis-cli finds that all nodes know the same of each other, without which it moves nothing.
+func (c *Cluster) WaitForAgreement() {
+	c.t.Helper()
+	var out []byte
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var err error
+		if out, err = exec.Command("redis-cli", "--cluster", "check", c.Masters()[0].Addr()).CombinedOutput(); err == nil {
+			return
+		}
+	}
+	c.t.Fatalf("the nodes do not agree:\n%s", out)
 }
 
 // WaitForMasters waits until so many masters run, and all nodes that run find the Cluster complete.

@@ -76,7 +76,7 @@ func (s *Server) run() {
 
 func (s *Server) log() []byte {
 	text, _ := os.ReadFile(filepath.Join(s.dir, "log")) // there may be none yet
-	return text[max(0, len(text)-4000):]
+	return text[max(0, len(text)-600):]
 }
 
 // Addr returns host:port.

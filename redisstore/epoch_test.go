@@ -1,0 +1,263 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+
+	"github.com/logtally/tallyprocessor/internal/faultproxy"
+	"github.com/logtally/tallyprocessor/internal/redistest"
+)
+
+// disk is a storage extension in memory, which outlives the stores that use it.
+type disk struct {
+	extension.Extension
+
+	mu     sync.Mutex
+	values map[string][]byte
+	err    error
+}
+
+var diskID = component.MustNewID("disk")
+
+func newDisk() *disk { return &disk{values: map[string][]byte{}} }
+
+func (d *disk) copy() *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &disk{values: maps.Clone(d.values)}
+}
+
+func (d *disk) GetExtensions() map[component.ID]component.Component {
+	return map[component.ID]component.Component{diskID: d}
+}
+
+func (d *disk) GetClient(context.Context, component.Kind, component.ID, string) (storage.Client, error) {
+	return d, nil
+}
+
+func (d *disk) Get(context.Context, string) ([]byte, error)  { return nil, errors.ErrUnsupported }
+func (d *disk) Set(context.Context, string, []byte) error    { return errors.ErrUnsupported }
+func (d *disk) Delete(context.Context, string) error         { return errors.ErrUnsupported }
+func (d *disk) Close(context.Context) error                  { return nil }
+func (d *disk) Walk(context.Context, storage.WalkFunc) error { return errors.ErrUnsupported }
+
+func (d *disk) Batch(_ context.Context, ops ...*storage.Operation) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return d.err
+	}
+	for _, op := range ops {
+		switch op.Type {
+		case storage.Get:
+			op.Value = d.values[op.Key]
+		case storage.Set:
+			d.values[op.Key] = op.Value
+		case storage.Delete:
+			delete(d.values, op.Key)
+		}
+	}
+	return nil
+}
+
+func keptConfig(endpoint string) *Config {
+	cfg := testConfig(endpoint)
+	cfg.Storage = &diskID
+	return cfg
+}
+
+// TestFault_redis_killed_with_storage: a process is killed at random, with counts on their way, and the next goes on from the
+// storage: nothing that was counted before the last write is lost, and nothing is counted twice.
+func TestFault_redis_killed_with_storage(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := faultproxy.Start(t, server.Addr(), 31)
+	proxy.DropReplies(0.2)
+	d, want := newDisk(), 0
+	for i := range 40 {
+		e := openOn(t, keptConfig(proxy.Addr()), d)
+		for j := range 5 {
+			e.store.Add("a", i+j)
+			e.store.Add("b", 1)
+			want += i + j
+			if j%2 == 0 {
+				_ = e.store.Flush(t.Context()) // whether it arrived or not
+			}
+		}
+		for e.store.Flush(t.Context()) != nil {
+		}
+		e.store.Add("a", 3) // is written while the server is away
+		want += 3
+		release := proxy.Hold()
+		_ = e.store.Flush(timeout(t, 20*time.Millisecond))
+		require.Eventually(t, func() bool { return keptValue(d, "a", want) }, 5*time.Second, time.Millisecond)
+		e.crash()
+		release()
+	}
+	proxy.DropReplies(0)
+	last := openOn(t, keptConfig(proxy.Addr()), d)
+	require.NoError(t, last.store.Flush(t.Context()))
+	assert.Equal(t, want, last.store.Get("a"))
+	assert.Equal(t, 200, last.store.Get("b"))
+	assert.Positive(t, proxy.Dropped(), "the fault has happened")
+}
+
+func timeout(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// keptValue says whether the storage has a value of a key.
+func keptValue(d *disk, key string, want int) bool {
+	v := &saver{prefix: "tally", slots: make([]*slot, 16)}
+	for name, value := range d.copy().values {
+		state, err := v.decode(value)
+		if err != nil || !strings.HasPrefix(name, "shard.") {
+			continue
+		}
+		for _, e := range state.Entries {
+			if e.Key == key && e.Value == int64(want) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// TestFault_redis_clone: a machine is copied with its storage, and both go on. Each adds what it counts itself.
+func TestFault_redis_clone(t *testing.T) {
+	server := redistest.Start(t)
+	original := newDisk()
+	a := openOn(t, keptConfig(server.Addr()), original)
+	a.store.Add("a", 100)
+	require.NoError(t, a.store.Flush(t.Context()))
+	a.store.Add("a", 10)
+	require.NoError(t, a.store.Flush(t.Context()))
+	clone := original.copy()
+	a.store.Add("a", 1)
+	require.NoError(t, a.store.Flush(t.Context()))
+
+	b := openOn(t, keptConfig(server.Addr()), clone)
+	b.store.Add("a", 1000)
+	b.store.Add("b", 5)
+	require.NoError(t, b.store.Flush(t.Context()))
+	for range 5 {
+		a.store.Add("a", 20_000)
+		b.store.Add("a", 100_000)
+		require.NoError(t, a.store.Flush(t.Context()))
+		require.NoError(t, b.store.Flush(t.Context()))
+	}
+	assert.Equal(t, 601_111, a.store.Get("a"))
+	assert.Equal(t, 5, a.store.Get("b"))
+	fenced := a.store.writer.numbers.copy(a.store.writer.numbers.events)["fenced"] + b.store.writer.numbers.copy(b.store.writer.numbers.events)["fenced"]
+	assert.Positive(t, fenced, "the fault has happened")
+}
+
+// TestFault_redis_slot_expired: what a writer has contributed expires without it, and the totals stay. When it comes back it
+// adds what is new alone; also when it never learned that its last flush had arrived.
+func TestFault_redis_slot_expired(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := faultproxy.Start(t, server.Addr(), 58)
+	cfg := testConfig(proxy.Addr())
+	cfg.Shards = 1
+	e := open(t, cfg)
+	e.store.Add("a", 5)
+	require.NoError(t, e.store.Flush(t.Context()))
+	expire := func() {
+		slots := server.CLI("KEYS", "*writer:*")
+		require.NotEmpty(t, slots)
+		server.CLI("DEL", slots)
+	}
+	expire()
+	e.store.Add("a", 7)
+	require.NoError(t, e.store.Flush(t.Context()))
+	assert.Equal(t, 12, e.store.Get("a"))
+
+	proxy.DropReplies(1)
+	e.store.Add("a", 100)
+	require.Error(t, e.store.Flush(t.Context()))
+	proxy.Cut()
+	proxy.Target("127.0.0.1:1")
+	assert.Equal(t, 112, open(t, func() *Config { c := testConfig(server.Addr()); c.Shards = 1; return c }()).store.Get("a"), "it has arrived")
+	expire()
+	e.store.Add("a", 1000)
+	proxy.DropReplies(0)
+	proxy.Target(server.Addr())
+	require.Eventually(t, func() bool { return e.store.Flush(t.Context()) == nil }, 5*time.Second, 10*time.Millisecond)
+	assert.Equal(t, 1112, e.store.Get("a"))
+	assert.EqualValues(t, 2, e.store.writer.numbers.copy(e.store.writer.numbers.events)["expired"])
+
+	server.CLI("FLUSHALL")
+	require.Eventually(t, func() bool { return e.store.Get("a") == 1112 }, 5*time.Second, 10*time.Millisecond,
+		"what expired slots had contributed is sent again as well")
+}
+
+// TestSlotsExpire: the server is told when to forget a slot, and each flush and heartbeat puts that off.
+func TestSlotsExpire(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	cfg.Shards = 1
+	cfg.WriterExpiry = 400 * time.Millisecond
+	e := open(t, cfg)
+	e.store.Add("a", 5)
+	require.NoError(t, e.store.Flush(t.Context()))
+	time.Sleep(time.Second)
+	assert.NotEmpty(t, server.CLI("KEYS", "*writer:*"), "heartbeats keep it")
+	e.crash()
+	require.Eventually(t, func() bool { return server.CLI("KEYS", "*writer:*") == "" }, 5*time.Second, 20*time.Millisecond)
+	assert.Equal(t, 5, open(t, cfg).store.Get("a"))
+}
+
+// TestDamagedState: what cannot be read is set aside, and what is of another configuration refused.
+func TestDamagedState(t *testing.T) {
+	server := redistest.Start(t)
+	d := newDisk()
+	cfg := keptConfig(server.Addr())
+	cfg.Shards = 1
+	e := openOn(t, cfg, d)
+	e.store.Add("a", 5)
+	require.NoError(t, e.Shutdown(t.Context()))
+
+	whole := d.values["shard.0"]
+	for i := range whole {
+		damaged := append([]byte{}, whole...)
+		damaged[i] ^= 1
+		_, err := (&saver{prefix: "tally", slots: make([]*slot, 1)}).decode(damaged)
+		require.ErrorIs(t, err, errDamaged, "byte %d", i)
+		_, err = (&saver{prefix: "tally", slots: make([]*slot, 1)}).decode(whole[:i])
+		require.ErrorIs(t, err, errDamaged, "cut at byte %d", i)
+	}
+	d.values["shard.0"] = whole[:10]
+	again := openOn(t, cfg, d)
+	again.store.Add("a", 2)
+	require.NoError(t, again.store.Flush(t.Context()))
+	assert.Equal(t, 7, again.store.Get("a"))
+	assert.Len(t, d.copy().values, 2, "the damaged state is set aside")
+
+	other := *cfg
+	other.KeyPrefix = "other"
+	require.NoError(t, again.Shutdown(t.Context()))
+	for change, c := range map[string]func(*Config){
+		"`key_prefix`": func(c *Config) { c.KeyPrefix = "other" },
+		"`shards`":     func(c *Config) { c.Shards = 2 },
+		"not found":    func(c *Config) { id := component.MustNewID("nobody"); c.Storage = &id },
+	} {
+		own := *cfg
+		c(&own)
+		refused := newExtension(extensiontest.NewNopSettings(typ), &own)
+		require.ErrorContains(t, refused.Start(t.Context(), d), change)
+		require.NoError(t, refused.Shutdown(t.Context()))
+	}
+}
