@@ -52,16 +52,20 @@ func TestFault_redis_refusals(t *testing.T) {
 			end: cli("-a", "secret", "--no-auth-warning", "CONFIG", "SET", "requirepass", ""),
 		},
 		"no permission": {class: "permission", begin: cli("ACL", "SETUSER", "default", "-evalsha"), end: cli("ACL", "SETUSER", "default", "+evalsha")},
-		"wrong type": {class: "wrong_type",
+		"wrong type": {
+			class: "wrong_type",
 			begin: func(s *redistest.Server) {
 				s.CLI("DEL", "{tally:0}:totals")
 				s.CLI("RPUSH", "{tally:0}:totals", "x")
 			},
-			end: cli("DEL", "{tally:0}:totals")},
+			end: cli("DEL", "{tally:0}:totals"),
+		},
 		"out of memory": {class: "out_of_memory", begin: cli("CONFIG", "SET", "maxmemory", "1000"), end: cli("CONFIG", "SET", "maxmemory", "0")},
 		"read only":     {class: "read_only", begin: cli("REPLICAOF", "127.0.0.1", "1"), end: cli("REPLICAOF", "NO", "ONE")},
-		"not enough replicas": {class: "server", begin: cli("CONFIG", "SET", "min-replicas-to-write", "1"),
-			end: cli("CONFIG", "SET", "min-replicas-to-write", "0")},
+		"not enough replicas": {
+			class: "server", begin: cli("CONFIG", "SET", "min-replicas-to-write", "1"),
+			end: cli("CONFIG", "SET", "min-replicas-to-write", "0"),
+		},
 		"nobody there": {class: "connection", begin: (*redistest.Server).Kill, end: (*redistest.Server).Restart},
 	} {
 		t.Run(name, func(t *testing.T) {
