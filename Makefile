@@ -51,6 +51,10 @@ fuzz: ## Fuzz each target for FUZZTIME (30s)
 kills: build ## Kill the Collector KILLS (200) times under load and check its totals each time
 	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -timeout 30m -run SIGKILL ./e2e
 
+.PHONY: fleet
+fleet: setup build .tools/telemetrygen ## Count with three Collectors in one Redis, read with a fourth, check the totals
+	go test -v -count=1 -timeout 5m -run 'TestFleet$$' ./e2e
+
 .PHONY: bench
 bench: .tools/builder ## Run the benchmarks once, beside the peers
 	scripts/bench.sh 1

@@ -40,7 +40,7 @@ func build() error {
 		return err
 	}
 	// What `go test` sees opened here it takes into account before it shows a cached result.
-	for _, path := range []string{collectorPath, telemetrygenPath, quickstartPath, nginxPath, postgresqlPath} {
+	for _, path := range []string{collectorPath, telemetrygenPath, quickstartPath, fleetPath, readerPath, nginxPath, postgresqlPath} {
 		if _, err := os.Stat(root + "/" + path); err != nil {
 			return err
 		}
