@@ -37,6 +37,7 @@ type load struct {
 }
 
 func startLoad(t *testing.T, reader *store, strict bool) *load {
+	t.Helper()
 	l := &load{t: t, keys: 50, reader: reader, strict: strict}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.running.Go(l.read)
@@ -268,16 +269,21 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	for range 4 {
 		writers = append(writers, open(t, testConfig(front.Addr())).store)
 	}
-	idle := open(t, testConfig(front.Addr())).store
+	idle, known := open(t, testConfig(front.Addr())).store, open(t, testConfig(front.Addr())).store
 	l := startLoad(t, open(t, testConfig(front.Addr())).store, false)
+	l.bounds.attempted.Add(1)
+	known.Add("idle", 1) // so the replica knows this writer, and not the other one
+	require.NoError(t, known.Flush(t.Context()))
 	for _, w := range writers {
 		l.count(w)
 	}
 	time.Sleep(300 * time.Millisecond)
 	release := link.Hold()
-	l.bounds.attempted.Add(1000) // counted once, in the time that gets lost, and never again
-	idle.Add("idle", 1000)
-	require.NoError(t, idle.Flush(t.Context()))
+	l.bounds.attempted.Add(2000) // counted once, in the time that gets lost, and never again
+	for _, s := range []*store{idle, known} {
+		s.Add("idle", 1000)
+		require.NoError(t, s.Flush(t.Context()))
+	}
 	time.Sleep(200 * time.Millisecond)
 	master.Kill()
 	link.Cut()
@@ -286,12 +292,13 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	front.Target(replica.Addr())
 	time.Sleep(500 * time.Millisecond)
 	var behind int64
-	l.exact(append(writers, idle)...)
-	for _, w := range append(writers, idle) {
+	l.exact(append(writers, idle, known)...)
+	for _, w := range append(writers, idle, known) {
 		behind += w.writer.numbers.events["behind"]
 	}
 	assert.Positive(t, behind, "the fault has happened")
 	assert.Positive(t, idle.writer.numbers.events["behind"], "a heartbeat finds what is lost")
+	assert.Positive(t, known.writer.numbers.events["behind"])
 }
 
 // TestFault_redis_sentinel_failover: Sentinels make the replica of a master that was killed the new one.

@@ -126,22 +126,14 @@ func (r *reader) look(ctx context.Context, i int) error {
 func (s *sight) update(generation, disturbed string, now time.Time, settle time.Duration) (until time.Time) {
 	switch {
 	case !s.seen:
-		if at, err := parseMillis(disturbed); err == nil && now.Sub(at) < settle {
-			s.until = at.Add(settle)
+		if millis, err := strconv.ParseInt(disturbed, 10, 64); err == nil { // else it never was
+			s.until = time.UnixMilli(millis).Add(settle)
 		}
 	case s.generation != generation && s.generation != "", s.disturbed != disturbed && disturbed != "":
 		s.until = now.Add(settle)
 	}
 	s.seen, s.generation, s.disturbed = true, generation, disturbed
 	return s.until
-}
-
-func parseMillis(text string) (time.Time, error) {
-	var n int64
-	if _, err := fmt.Sscan(text, &n); err != nil {
-		return time.Time{}, err
-	}
-	return time.UnixMilli(n), nil
 }
 
 // total returns what a record says. A key that is older than the store in this process was read before by somebody, for all

@@ -1,7 +1,7 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package redistest starts real Redis and Valkey servers for tests: alone, with replicas, under Sentinel, and as a Cluster. They
+// Package redistest starts real Redis servers for tests: alone, with replicas, under Sentinel, and as a Cluster. They
 // listen on loopback, and end with their test.
 package redistest
 
@@ -37,12 +37,6 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, "redis-server", freePort(t), args...)
-}
-
-// StartValkey starts valkey-server in the same way.
-func StartValkey(t testing.TB, args ...string) *Server {
-	t.Helper()
-	return start(t, "valkey-server", freePort(t), args...)
 }
 
 func start(t testing.TB, binary string, port int, args ...string) *Server {
