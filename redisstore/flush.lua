@@ -6,22 +6,23 @@
 --       3 the slot of this writer: what it has contributed, by id
 -- ARGV  1 name of the writer
 --       2 number of shards
---       3 generation that the writer knows, empty for none
---       4 generation to begin if there is none
---       5 token of the writer's last acknowledged flush, empty for none
---       6 its sequence, 0 for none
+--       3 generation that the flush is for, empty for none
+--       4 name for a generation to begin if there is none
+--       5 token that the writer last heard the server to have, empty for none
+--       6 sequence of its last acknowledged flush, 0 for none
 --       7 token of this flush; the one before when it brings nothing
---       8 time of the last acknowledgement
+--       8 time of the last answer
 --       9 how long a slot lives without its writer
 --      10 how long a writer is remembered
---      11 number of keys, followed by as many keys and as many contributions; one that is the first of this writer to its
---         key has the time when that was first counted behind a space
+--      11 "1" if the writer does not know what its slot has; otherwise that is what it had when its token became that of 5
+--      12 for each key what is new since: new / 1e9 (5 bytes), new % 1e9 (4), and when the writer first counted it (6)
+--      13 the keys, and behind them as many contributions
 -- Times are Unix milliseconds by the server's clock, periods milliseconds.
 --
--- Returns status, generation, the server's time, how many totals were full.
+-- Returns status, generation, the server's time, how many totals were full, the token that the server has.
 local totals, writers, slot = KEYS[1], KEYS[2], KEYS[3]
 local writer, known, acked, current = ':' .. ARGV[1], ARGV[3], ARGV[5], ARGV[7]
-local ackedSequence, n = tonumber(ARGV[6]), tonumber(ARGV[11])
+local deltas, n = ARGV[12], (#ARGV - 12) / 2
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local nowText = string.format('%.0f', now)
@@ -30,60 +31,58 @@ local nowText = string.format('%.0f', now)
 local meta = redis.call('HMGET', totals, 'g', 's', 'i')
 local generation, lastId = meta[1], tonumber(meta[3] or 0)
 if not generation then
-  generation = ARGV[4]
+  generation = ARGV[4] .. '.' .. clock[1] .. '.' .. clock[2] -- what comes late begins no earlier one once more
   redis.call('HSET', totals, 'g', generation, 's', ARGV[2])
-elseif meta[2] ~= ARGV[2] then
-  return {'shards', meta[2] or '', nowText, 0}
-end
-if known ~= '' and known ~= generation then
-  redis.call('HSET', totals, 'd', nowText)
-end
-
--- The writer.
-local state = redis.call('HMGET', writers, 'g', writer)
-local head, lost = state[2], false
-if state[1] ~= generation then
   redis.call('DEL', writers)
   redis.call('HSET', writers, 'g', generation)
-  head, lost = false, known == generation
+elseif meta[2] ~= ARGV[2] then
+  return {'shards', meta[2] or '', nowText, 0, ''}
 end
-local status, sequence, token = 'ok', 0, ''
+if known ~= generation then
+  if known ~= '' then
+    redis.call('HSET', totals, 'd', nowText)
+  end
+  return {'wiped', generation, nowText, 0, ''}
+end
+
+-- The writer. Its token is that of the last flush that was taken, so with the token it is known what its slot has.
+local state = redis.call('HMGET', writers, 'g', writer)
+if state[1] ~= generation then -- somebody has deleted them
+  redis.call('DEL', writers)
+  redis.call('HSET', writers, 'g', generation)
+  return {'gone', generation, nowText, 0, ''}
+end
+local head = state[2]
 if head then
-  local s
-  s, token = string.match(head, '^(%d+) (%S*)')
-  sequence = tonumber(s)
+  local sequence, token = string.match(head, '^(%d+) (%S*)')
   if token ~= acked and token ~= current then
-    if sequence >= ackedSequence then
-      return {'fenced', generation, nowText, 0}
+    if tonumber(sequence) >= tonumber(ARGV[6]) then
+      return {'fenced', generation, nowText, 0, ''}
     end
-    status = 'behind'
+    redis.call('HSET', totals, 'd', nowText)
+    return {'behind', generation, nowText, 0, token}
   end
   if redis.call('EXISTS', slot) == 0 then
-    return {token == current and 'gone after' or 'gone', generation, nowText, 0}
+    return {token == current and 'gone after' or 'gone', generation, nowText, 0, ''}
   end
-elseif known == generation then
-  if lost or now - tonumber(ARGV[8]) > tonumber(ARGV[10]) then
-    return {'gone', generation, nowText, 0}
-  end
-  status = 'behind'
-end
-if not head then
-  redis.call('DEL', slot)
-end
-if status == 'behind' then
-  redis.call('HSET', totals, 'd', nowText)
-end
-
-if n == 0 then
-  if head then
+  if token == current then -- it has been taken before, or brings nothing
     redis.call('HSET', writers, writer, sequence .. ' ' .. token .. ' ' .. nowText)
     redis.call('PEXPIRE', slot, ARGV[9])
+    return {'ok', generation, nowText, 0, token}
   end
-  return {status, generation, nowText, 0}
-end
-
--- Forget a few writers that are long gone, whenever one comes.
-if not head then
+else
+  if now - tonumber(ARGV[8]) > tonumber(ARGV[10]) then
+    return {'gone', generation, nowText, 0, ''}
+  end
+  if acked ~= '' then
+    redis.call('HSET', totals, 'd', nowText)
+    return {'behind', generation, nowText, 0, ''}
+  end
+  if n == 0 then
+    return {'ok', generation, nowText, 0, ''}
+  end
+  redis.call('DEL', slot)
+  -- Forget a few writers that are long gone, whenever one comes.
   local sample = redis.call('HRANDFIELD', writers, 4, 'WITHVALUES')
   for i = 1, #sample, 2 do
     local seen = string.match(sample[i + 1], '^%d+ %S* (%d+)$')
@@ -93,8 +92,7 @@ if not head then
   end
 end
 
--- Numbers of scripts are doubles, so a total is in two parts, high * 1e9 + low, which stay exact. What is below 1e15 is one
--- number meanwhile.
+-- Numbers of scripts are doubles, so a total is in two parts, high * 1e9 + low, which stay exact.
 local function halves(text)
   if #text <= 9 then
     return 0, tonumber(text)
@@ -102,69 +100,67 @@ local function halves(text)
   return tonumber(string.sub(text, 1, -10)), tonumber(string.sub(text, -9))
 end
 
-local full = 0
-local function add(high, low, contribution, before)
+-- What is new if the slot has `before`, which may be as much or more.
+local function difference(contribution, before)
+  if #contribution < #before or #contribution == #before and contribution <= before then
+    return 0, 0
+  end
   local ch, cl = halves(contribution)
   local bh, bl = halves(before)
-  high, low = high + ch - bh, low + cl - bl
-  local carry = math.floor(low / 1e9)
-  high, low = high + carry, low - carry * 1e9
-  if high > 9223372036 or high == 9223372036 and low > 854775807 then
-    full = full + 1
-    return 9223372036, 854775807
+  if cl < bl then
+    ch, cl = ch - 1, cl + 1e9
   end
-  return high, low
+  return ch - bh, cl - bl
 end
 
--- A record is id, high, low, start, last: see parseRecord.
-local pack, unpackRecord, match = struct.pack, struct.unpack, string.match
-local floor, tonumber = math.floor, tonumber
-local records = redis.call('HMGET', totals, unpack(ARGV, 12, 11 + n))
-local ids, isNew = {}, {}
-local firstId = lastId
-for i = 1, n do
-  local record = records[i]
-  if record then
-    ids[i] = string.sub(record, 1, 4)
-  else
-    lastId = lastId + 1
-    ids[i] = pack('>I4', lastId)
+local keys = 12
+local contributions = keys + n
+local records = redis.call('HMGET', totals, unpack(ARGV, keys + 1, contributions))
+local stored -- what the slot has; nil = the writer knows
+if not head then
+  stored = {}
+elseif ARGV[11] == '1' then
+  local ids = {}
+  for i = 1, n do
+    ids[i] = records[i] and string.sub(records[i], 1, 4) or '' -- an id has 4 bytes, so the slot has nothing there
   end
+  stored = redis.call('HMGET', slot, unpack(ids))
 end
-local stored = redis.call('HMGET', slot, unpack(ids))
+
+local pack, parse = struct.pack, struct.unpack
 local changed, contributed, k = {}, {}, 0
+local full, firstId = 0, lastId
 for i = 1, n do
-  local contribution, before, record = ARGV[11 + n + i], stored[i] or '0', records[i]
-  local start = now
-  if #contribution >= 15 then -- a time has 13 digits
-    local c, s = match(contribution, '^(%d+) (%d+)$')
-    if c then
-      contribution, start = c, tonumber(s)
-    end
+  local newHigh, newLow, start = parse('>I5I4I6', deltas, 15 * i - 14)
+  if stored then
+    newHigh, newLow = difference(ARGV[contributions + i], stored[i] or '0')
   end
-  if #contribution > #before or #contribution == #before and contribution > before then
-    local high, low, first = 0, 0, now
-    if record then
-      high, low, first = unpackRecord('>I5I4I6', record, 5)
+  if newHigh > 0 or newLow > 0 then
+    local id, high, low, first
+    if records[i] then
+      id, high, low, first = parse('>c4I5I4I6', records[i])
+    else
+      lastId = lastId + 1
+      id, high, low, first = pack('>I4', lastId), 0, 0, now
     end
     if start < first then
       first = start
     end
-    if high < 1e6 and #contribution <= 15 and #before <= 15 then
-      local total = high * 1e9 + low + tonumber(contribution) - tonumber(before)
-      high = floor(total / 1e9)
-      low = total - high * 1e9
-    else
-      high, low = add(high, low, contribution, before)
+    high, low = high + newHigh, low + newLow
+    if low >= 1e9 then
+      high, low = high + 1, low - 1e9
     end
-    changed[k + 1] = ARGV[11 + i]
-    changed[k + 2] = pack('>c4I5I4I6I6', ids[i], high, low, first, now)
-    contributed[k + 1] = ids[i]
-    contributed[k + 2] = contribution
+    if high >= 9223372036 and (high > 9223372036 or low > 854775807) then
+      full, high, low = full + 1, 9223372036, 854775807
+    end
+    changed[k + 1] = ARGV[keys + i]
+    changed[k + 2] = pack('>c4I5I4I6I6', id, high, low, first, now)
+    contributed[k + 1] = id
+    contributed[k + 2] = ARGV[contributions + i]
     k = k + 2
   end
 end
-if #changed > 0 then
+if k > 0 then
   redis.call('HSET', totals, unpack(changed))
   redis.call('HSET', slot, unpack(contributed))
 end
@@ -172,5 +168,5 @@ if lastId > firstId then
   redis.call('HSET', totals, 'i', string.format('%.0f', lastId))
 end
 redis.call('PEXPIRE', slot, ARGV[9])
-redis.call('HSET', writers, writer, string.format('%.0f', ackedSequence + 1) .. ' ' .. current .. ' ' .. nowText)
-return {status, generation, nowText, full}
+redis.call('HSET', writers, writer, string.format('%.0f', ARGV[6] + 1) .. ' ' .. current .. ' ' .. nowText)
+return {'ok', generation, nowText, full, current}

@@ -47,37 +47,57 @@ type periods struct {
 
 // flushArgs returns the ARGV of the script.
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
-	args := make([]any, 0, 11+2*len(f.entries))
-	args = append(args, s.name, shards, s.known(), newToken(), s.acked, s.sequence, f.token, s.seen,
-		p.slot.Milliseconds(), p.writer.Milliseconds(), len(f.entries))
+	args := make([]any, 0, 12+2*len(f.entries))
+	args = append(args, s.name, shards, s.generation, newToken(), s.acked, s.sequence, f.token, s.seen,
+		p.slot.Milliseconds(), p.writer.Milliseconds(), s.uncertain, f.deltas())
 	for _, e := range f.entries {
 		args = append(args, e.field)
 	}
 	for _, e := range f.entries {
-		if e.acked == e.base {
-			args = append(args, strconv.FormatInt(e.sent-e.base, 10)+" "+strconv.FormatInt(e.start, 10))
-			continue
-		}
 		args = append(args, e.sent-e.base)
 	}
 	return args
 }
 
+// deltas returns, for each entry, what is new and when this process first counted it, as the script has it.
+func (f *flush) deltas() []byte {
+	text := make([]byte, 0, deltaLength*len(f.entries))
+	for _, e := range f.entries {
+		delta := uint64(e.sent - e.acked)
+		text = appendNumber(text, delta/billion, 5)
+		text = appendNumber(text, delta%billion, 4)
+		text = appendNumber(text, uint64(e.start), 6)
+	}
+	return text
+}
+
+// deltaLength is how many bytes an entry has in the deltas.
+const deltaLength = 15
+
+// appendNumber appends n as so many bytes, big-endian.
+func appendNumber(text []byte, n uint64, bytes int) []byte {
+	for i := bytes - 1; i >= 0; i-- {
+		text = append(text, byte(n>>(8*i)))
+	}
+	return text
+}
+
 // parseAnswer reads what the script returns.
 func parseAnswer(reply any) (answer, error) {
 	list, ok := reply.([]any)
-	if !ok || len(list) != 4 {
+	if !ok || len(list) != 5 {
 		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
 	}
 	status, ok1 := list[0].(string)
 	generation, ok2 := list[1].(string)
 	clock, ok3 := list[2].(string)
 	full, ok4 := list[3].(int64)
+	token, ok5 := list[4].(string)
 	now, err := strconv.ParseInt(clock, 10, 64)
-	if !ok1 || !ok2 || !ok3 || !ok4 || err != nil {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || err != nil {
 		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
 	}
-	return answer{status: status, generation: generation, now: now, full: full}, nil
+	return answer{status: status, generation: generation, now: now, full: full, token: token}, nil
 }
 
 // record is what the server knows of a key.

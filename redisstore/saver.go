@@ -168,8 +168,12 @@ func (s *slot) state(prefix string, shards int) *slotState {
 
 // restore makes the slot, which is new, go on where an earlier process left it.
 func (s *slot) restore(l *local, state *slotState) {
-	s.name, s.generation, s.sequence, s.acked, s.seen = state.Name, state.Generation, state.Sequence, state.Acked, state.Seen
-	s.restored = true
+	registered := state.Sequence > 0 || state.Token != ""
+	if registered { // otherwise the server cannot tell a copy by the name
+		s.name = state.Name
+	}
+	s.generation, s.sequence, s.acked, s.seen = state.Generation, state.Sequence, state.Acked, state.Seen
+	s.restored, s.uncertain = true, true
 	if state.Token != "" {
 		s.pending = &flush{token: state.Token}
 	}
@@ -177,6 +181,9 @@ func (s *slot) restore(l *local, state *slotState) {
 		e, _ := l.make(k.Key, math.MaxInt64)
 		e.start, e.acked, e.base, e.foreign, e.kept = k.Start, k.Acked, k.Base, k.Foreign, k.Value
 		e.value.Store(k.Value)
+		if !registered { // a copy, if there is one, brings it back as well
+			e.foreign = e.base
+		}
 		if k.Sent != nil && s.pending != nil {
 			e.sent = *k.Sent
 			s.pending.entries = append(s.pending.entries, e)

@@ -21,23 +21,25 @@ var (
 //
 // The contribution to a key is the value of its entry less its base, and never falls under one name. The server adds what is
 // more than it knows of the contribution to the total, so whatever is sent twice, or late, is added once. A flush has a token,
-// and it is sent again and again, unchanged, until it is answered: so of the two states that the server may be in, only one
-// is not known. Another token than these two says that somebody else writes under this name, or that the server has gone
-// back to an earlier state.
+// and it is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and
+// with the token it is known what it has. Another one says that somebody else writes under this name, or that the server has
+// gone back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again.
 type slot struct {
 	shard *localShard
 
 	name       string    // of the writer, of which there are no two
-	generation string    // of the shard; empty = not known
+	generation string    // of the shard, that flushes are for; empty = not known
 	sequence   int64     // of the last acknowledged flush under this name
-	acked      string    // its token
-	seen       int64     // its time by the server's clock
+	acked      string    // the token that the server was last heard to have; empty = none
+	seen       int64     // time of the last answer by the server's clock
 	heard      time.Time // of the last answer; zero = none yet
 	pending    *flush    // nil = nothing is on its way
 
 	backlog []*entry // may have more to send than is pending; each is there once
 	taken   []*entry // scratch
 
+	// uncertain says that the contributions on the server may not be those which are acknowledged, until all are sent again.
+	uncertain bool
 	// restored says that the state is of an earlier process, and the server has not answered since: it may be a copy, whose
 	// original lives on.
 	restored bool
@@ -53,14 +55,16 @@ type flush struct {
 type answer struct {
 	status     string
 	generation string
-	now        int64 // the server's time
-	full       int64 // totals that could not take all of it
+	now        int64  // the server's time
+	full       int64  // totals that could not take all of it
+	token      string // that the server has
 }
 
 // What the script finds.
 const (
 	statusOK        = "ok"
-	statusBehind    = "behind"     // taken, and what was acknowledged before is not there any more
+	statusWiped     = "wiped"      // not taken: the shard is in another generation
+	statusBehind    = "behind"     // not taken: what was acknowledged before is not there any more
 	statusGone      = "gone"       // not taken: the slot is not there any more, its contributions are in the totals
 	statusGoneAfter = "gone after" // the same, and this flush has been taken before
 	statusFenced    = "fenced"     // not taken: another process writes under this name
@@ -86,6 +90,9 @@ func newToken() string { return rand.Text() }
 
 // collect takes over what has changed since the last call.
 func (s *slot) collect() {
+	if s.pending == nil && len(s.backlog) == 0 {
+		s.uncertain = false
+	}
 	s.taken = s.shard.take(s.taken[:0])
 	for _, e := range s.taken {
 		e.changed.Store(false) // before its value is looked at; see entry.Add
@@ -125,27 +132,33 @@ func (s *slot) next() *flush {
 }
 
 // beat returns a flush that brings nothing: it keeps the slot alive, and finds out whether the server still has all. There
-// is none for a slot that the server does not know yet.
+// is none for a slot that has contributed nothing, under any name.
 func (s *slot) beat() *flush {
-	if s.sequence == 0 || s.pending != nil {
+	if s.generation == "" || s.pending != nil {
 		return nil
 	}
 	return &flush{token: s.acked}
 }
 
-// known returns the generation that the slot is in.
-func (s *slot) known() string {
-	if s.sequence == 0 {
-		return ""
-	}
-	return s.generation
-}
-
 // settle takes the answer to f, which next or beat has returned.
 func (s *slot) settle(f *flush, a answer) (event, error) {
 	switch a.status {
-	case statusOK, statusBehind:
-		return s.accepted(f, a), nil
+	case statusOK:
+		s.accepted(f, a)
+		return eventNone, nil
+	case statusWiped:
+		known := s.generation
+		s.generation, s.sequence, s.acked, s.pending, s.seen = a.generation, 0, "", nil, a.now
+		// What other slots of this process have contributed is gone as well.
+		s.resend(func(e *entry) { e.base = e.foreign })
+		if known == "" {
+			return eventNone, nil
+		}
+		return eventWiped, nil
+	case statusBehind:
+		s.acked, s.pending, s.seen, s.restored = a.token, nil, a.now, false
+		s.resend(func(*entry) {})
+		return eventBehind, nil
 	case statusGone, statusGoneAfter:
 		if a.status == statusGoneAfter {
 			acknowledge(f)
@@ -163,30 +176,13 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 }
 
 // accepted enters that the server has taken f.
-func (s *slot) accepted(f *flush, a answer) event {
-	known := s.generation
-	if s.sequence > 0 || len(f.entries) > 0 {
-		s.generation = a.generation
-	}
+func (s *slot) accepted(f *flush, a answer) {
 	s.seen, s.restored = a.now, false
 	acknowledge(f)
 	if len(f.entries) > 0 {
 		s.sequence++
 		s.acked, s.pending = f.token, nil
 	}
-	switch {
-	case known != "" && known != a.generation:
-		// What other slots of this process have contributed is gone as well.
-		if len(f.entries) == 0 {
-			s.sequence, s.acked = 0, ""
-		}
-		s.resend(func(e *entry) { e.base = e.foreign })
-		return eventWiped
-	case a.status == statusBehind:
-		s.resend(func(*entry) {})
-		return eventBehind
-	}
-	return eventNone
 }
 
 func acknowledge(f *flush) {
@@ -197,6 +193,7 @@ func acknowledge(f *flush) {
 
 // resend makes the slot send all that it has contributed once more.
 func (s *slot) resend(change func(*entry)) {
+	s.uncertain = true
 	s.shard.all(func(e *entry) {
 		change(e)
 		e.acked = e.base
@@ -209,12 +206,7 @@ func (s *slot) resend(change func(*entry)) {
 // begin goes on under a new name, with what is not in the totals yet. fenced says that another process goes on under the old
 // one, with what that has contributed.
 func (s *slot) begin(fenced bool) {
-	if s.pending != nil {
-		for _, e := range s.pending.entries {
-			s.queue(e)
-		}
-	}
-	s.name, s.sequence, s.acked, s.pending = newToken(), 0, "", nil
+	s.name, s.sequence, s.acked, s.pending, s.uncertain = newToken(), 0, "", nil, false
 	restored := s.restored
 	s.restored = false
 	s.shard.all(func(e *entry) {
@@ -224,6 +216,9 @@ func (s *slot) begin(fenced bool) {
 		e.base = e.acked
 		if fenced {
 			e.foreign = e.base
+		}
+		if e.value.Load() > e.base {
+			s.queue(e)
 		}
 	})
 }

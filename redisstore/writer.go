@@ -158,8 +158,8 @@ func (w *writer) round(ctx context.Context, first bool) (sent bool, err error) {
 		if c.cmd == nil {
 			continue
 		}
-		sent = sent || len(c.flush.entries) > 0
 		errs = append(errs, w.settle(c))
+		sent = sent || len(c.flush.entries) > 0 || len(w.slots[c.shard].backlog) > 0
 	}
 	return sent, combine(errs)
 }
