@@ -140,7 +140,7 @@ func TestFault_redis_shards_changed(t *testing.T) {
 // aclRule is what docs give to the user of tally; see README.md.
 var aclRule = []string{
 	"on", ">secret", "resetkeys", "~{tally:*", "resetchannels", "-@all",
-	"+evalsha", "+eval", "+hget", "+hmget", "+hset", "+hgetall", "+hscan", "+hdel", "+hrandfield", "+exists", "+del", "+pexpire", "+time",
+	"+evalsha", "+eval", "+hget", "+hmget", "+hset", "+hgetall", "+hscan", "+hdel", "+hrandfield", "+exists", "+del", "+getrange", "+setrange", "+pexpire", "+time",
 	"+client|setname", "+hello", "+info", "+config|get",
 }
 

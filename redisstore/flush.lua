@@ -3,7 +3,8 @@
 -- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `d` time of the last disturbance, and for each
 --         counted key, behind a colon, a record: id (4 bytes), total / 1e9 (5), total % 1e9 (4), start (6), last (6)
 --       2 the writers: `g` generation, and for each writer, behind a colon, "sequence token seen"
---       3 the slot of this writer: what it has contributed, by id
+--       3 the slot of this writer, a string: what it has contributed to each key, by the writer's index of it, as two numbers:
+--         contribution / 1e9 (5 bytes), contribution % 1e9 (4)
 -- ARGV  1 name of the writer
 --       2 number of shards
 --       3 generation that the flush is for, empty for none
@@ -14,15 +15,18 @@
 --       8 time of the last answer
 --       9 how long a slot lives without its writer
 --      10 how long a writer is remembered
---      11 "1" if the writer does not know what its slot has; otherwise that is what it had when its token became that of 5
---      12 for each key what is new since: new / 1e9 (5 bytes), new % 1e9 (4), and when the writer first counted it (6)
---      13 the keys, and behind them as many contributions
--- Times are Unix milliseconds by the server's clock, periods milliseconds.
+--      11 life of the writer: what tokens of this process begin with
+--      12 "1" if the amounts are contributions, of which is added what the slot does not have; otherwise they are what is new
+--         since the token of 5
+--      13 number of keys
+--      14 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), its index (4)
+--      15 the keys, and behind them what to write into the slot: place, bytes, place, bytes ...
+-- Times are Unix milliseconds by the server's clock, periods milliseconds. All numbers of bytes are big-endian.
 --
 -- Returns status, generation, the server's time, how many totals were full, the token that the server has.
 local totals, writers, slot = KEYS[1], KEYS[2], KEYS[3]
 local writer, known, acked, current = ':' .. ARGV[1], ARGV[3], ARGV[5], ARGV[7]
-local deltas, n = ARGV[12], (#ARGV - 12) / 2
+local n, amounts, firstKey = tonumber(ARGV[13]), ARGV[14], 15
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local nowText = string.format('%.0f', now)
@@ -55,15 +59,16 @@ end
 local head = state[2]
 if head then
   local sequence, token = string.match(head, '^(%d+) (%S*)')
-  if token ~= acked and token ~= current then
-    if tonumber(sequence) >= tonumber(ARGV[6]) then
-      return {'fenced', generation, nowText, 0, ''}
-    end
-    redis.call('HSET', totals, 'd', nowText)
-    return {'behind', generation, nowText, 0, token}
+  local lost = token ~= acked and token ~= current
+  if lost and tonumber(sequence) >= tonumber(ARGV[6]) and string.sub(token, 1, #ARGV[11]) ~= ARGV[11] then
+    return {'fenced', generation, nowText, 0, ''}
   end
   if redis.call('EXISTS', slot) == 0 then
     return {token == current and 'gone after' or 'gone', generation, nowText, 0, ''}
+  end
+  if lost then
+    redis.call('HSET', totals, 'd', nowText)
+    return {'behind', generation, nowText, 0, token}
   end
   if token == current then -- it has been taken before, or brings nothing
     redis.call('HSET', writers, writer, sequence .. ' ' .. token .. ' ' .. nowText)
@@ -92,48 +97,34 @@ else
   end
 end
 
--- Numbers of scripts are doubles, so a total is in two parts, high * 1e9 + low, which stay exact.
-local function halves(text)
-  if #text <= 9 then
-    return 0, tonumber(text)
-  end
-  return tonumber(string.sub(text, 1, -10)), tonumber(string.sub(text, -9))
-end
+-- Numbers of scripts are doubles, so each is in two parts, high * 1e9 + low, which stay exact.
+local pack, parse = struct.pack, struct.unpack
 
--- What is new if the slot has `before`, which may be as much or more.
-local function difference(contribution, before)
-  if #contribution < #before or #contribution == #before and contribution <= before then
+-- What of a contribution is new.
+local function difference(high, low, index)
+  local before = redis.call('GETRANGE', slot, 9 * index, 9 * index + 8)
+  if before == '' then
+    return high, low
+  end
+  local beforeHigh, beforeLow = parse('>I5I4', before)
+  high, low = high - beforeHigh, low - beforeLow
+  if low < 0 then
+    high, low = high - 1, low + 1e9
+  end
+  if high < 0 then -- the slot has more
     return 0, 0
   end
-  local ch, cl = halves(contribution)
-  local bh, bl = halves(before)
-  if cl < bl then
-    ch, cl = ch - 1, cl + 1e9
-  end
-  return ch - bh, cl - bl
+  return high, low
 end
 
-local keys = 12
-local contributions = keys + n
-local records = redis.call('HMGET', totals, unpack(ARGV, keys + 1, contributions))
-local stored -- what the slot has; nil = the writer knows
-if not head then
-  stored = {}
-elseif ARGV[11] == '1' then
-  local ids = {}
-  for i = 1, n do
-    ids[i] = records[i] and string.sub(records[i], 1, 4) or '' -- an id has 4 bytes, so the slot has nothing there
-  end
-  stored = redis.call('HMGET', slot, unpack(ids))
-end
-
-local pack, parse = struct.pack, struct.unpack
-local changed, contributed, k = {}, {}, 0
+local records = redis.call('HMGET', totals, unpack(ARGV, firstKey, firstKey + n - 1))
+local changed, k = {}, 0
 local full, firstId = 0, lastId
+local whole = ARGV[12] == '1'
 for i = 1, n do
-  local newHigh, newLow, start = parse('>I5I4I6', deltas, 15 * i - 14)
-  if stored then
-    newHigh, newLow = difference(ARGV[contributions + i], stored[i] or '0')
+  local newHigh, newLow, start, index = parse('>I5I4I6I4', amounts, 19 * i - 18)
+  if whole then
+    newHigh, newLow = difference(newHigh, newLow, index)
   end
   if newHigh > 0 or newLow > 0 then
     local id, high, low, first
@@ -153,16 +144,16 @@ for i = 1, n do
     if high >= 9223372036 and (high > 9223372036 or low > 854775807) then
       full, high, low = full + 1, 9223372036, 854775807
     end
-    changed[k + 1] = ARGV[keys + i]
+    changed[k + 1] = ARGV[firstKey - 1 + i]
     changed[k + 2] = pack('>c4I5I4I6I6', id, high, low, first, now)
-    contributed[k + 1] = id
-    contributed[k + 2] = ARGV[contributions + i]
     k = k + 2
   end
 end
 if k > 0 then
   redis.call('HSET', totals, unpack(changed))
-  redis.call('HSET', slot, unpack(contributed))
+end
+for i = firstKey + n, #ARGV, 2 do
+  redis.call('SETRANGE', slot, ARGV[i], ARGV[i + 1])
 end
 if lastId > firstId then
   redis.call('HSET', totals, 'i', string.format('%.0f', lastId))

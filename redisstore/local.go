@@ -28,9 +28,10 @@ type local struct {
 
 // localShard holds the keys of one shard of the server.
 type localShard struct {
-	// mu guards entries.
+	// mu guards the fields below.
 	mu      sync.RWMutex
 	entries map[string]*entry
+	ordered []*entry // by index
 
 	// changedMu guards changed.
 	changedMu sync.Mutex
@@ -42,6 +43,7 @@ type entry struct {
 	local *local
 	shard *localShard
 	field string // in the totals of the shard: the key behind a colon
+	index int    // its place in the slot, and in shard.ordered
 	start int64  // when this process first counted it, Unix time in milliseconds
 
 	value   atomic.Int64 // what this process has counted, and the one before it if its state was kept
@@ -111,8 +113,9 @@ func (l *local) make(key string, room int64) (e *entry, ok bool) {
 		l.keys.Add(-1)
 		return nil, false
 	}
-	e = &entry{local: l, shard: s, field: ":" + key, start: l.Now().UnixMilli()}
+	e = &entry{local: l, shard: s, field: ":" + key, index: len(s.ordered), start: l.Now().UnixMilli()}
 	s.entries[e.key()] = e
+	s.ordered = append(s.ordered, e)
 	return e, true
 }
 
@@ -125,11 +128,16 @@ func overflowKey(key string) string {
 	}.String()
 }
 
-// all calls f for each entry of a shard. It keeps new keys from being counted meanwhile.
-func (s *localShard) all(f func(*entry)) {
+// list returns the entries by index. The caller does not change it.
+func (s *localShard) list() []*entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, e := range s.entries {
+	return s.ordered // of which nothing changes but the end
+}
+
+// all calls f for each entry of a shard, by index.
+func (s *localShard) all(f func(*entry)) {
+	for _, e := range s.list() {
 		f(e)
 	}
 }

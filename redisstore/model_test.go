@@ -3,6 +3,7 @@ package redisstore
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func (f *fleet) exchange(w *modelWriter, noRequest, noReply bool) (more bool) {
 	if w.slot.name != name {
 		w.sent = nil // whoever is forgotten or fenced has no requests on their way: that takes a day
 	}
-	return w.slot.pending != nil || len(w.slot.backlog) > 0 || what != eventNone
+	return w.slot.waiting() > 0 || what != eventNone
 }
 
 func (f *fleet) run(args []any) any {
@@ -131,11 +132,21 @@ func (f *fleet) late(t *rapid.T) {
 // expire makes the server forget what a writer has contributed, which it does after so long that no replica is behind.
 func (f *fleet) expire(t *rapid.T) {
 	w := f.pick()
-	if w.late {
+	if w.late || f.isBehind(w) {
 		t.Skip()
 	}
 	require.NoError(t, f.client.Del(t.Context(), f.names.flushKeys(0, w.slot.name)[2]).Err())
 	f.replica = nil
+}
+
+// isBehind says whether the server has lost something of a writer.
+func (f *fleet) isBehind(w *modelWriter) bool {
+	head, err := f.client.HGet(f.t.Context(), f.names.flushKeys(0, "")[1], ":"+w.slot.name).Result()
+	if err != nil {
+		return w.slot.sequence > 0
+	}
+	token := strings.Fields(head)[1]
+	return token != w.slot.acked && (w.slot.pending == nil || token != w.slot.pending.token)
 }
 
 func (f *fleet) erase() {

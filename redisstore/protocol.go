@@ -15,7 +15,8 @@ import (
 //
 //	{prefix:0}:totals        hash: what is counted in shard 0, and since when
 //	{prefix:0}:writers       hash: each process that has written to it, and how far it is acknowledged
-//	{prefix:0}:writer:NAME   hash: what that process has contributed to each total; it expires without changing them
+//	{prefix:0}:writer:NAME   string: what that process has contributed to each total, by index; it expires without
+//	                         changing them
 //	{prefix:0}:descriptions  hash: the description of each metric, in shard 0 alone
 //
 //go:embed flush.lua
@@ -47,32 +48,62 @@ type periods struct {
 
 // flushArgs returns the ARGV of the script.
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
-	args := make([]any, 0, 12+2*len(f.entries))
+	args := make([]any, 0, 14+len(f.entries)+2)
 	args = append(args, s.name, shards, s.generation, newToken(), s.acked, s.sequence, f.token, s.seen,
-		p.slot.Milliseconds(), p.writer.Milliseconds(), s.uncertain, f.deltas())
+		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, len(f.entries), f.amounts())
 	for _, e := range f.entries {
 		args = append(args, e.field)
 	}
-	for _, e := range f.entries {
-		args = append(args, e.sent-e.base)
-	}
-	return args
+	return s.appendRuns(args, f)
 }
 
-// deltas returns, for each entry, what is new and when this process first counted it, as the script has it.
-func (f *flush) deltas() []byte {
-	text := make([]byte, 0, deltaLength*len(f.entries))
+// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, and its index, as
+// the script has it.
+func (f *flush) amounts() []byte {
+	text := make([]byte, 0, amountLength*len(f.entries))
 	for _, e := range f.entries {
-		delta := uint64(e.sent - e.acked)
-		text = appendNumber(text, delta/billion, 5)
-		text = appendNumber(text, delta%billion, 4)
+		amount := e.sent - e.acked
+		if f.whole {
+			amount = e.sent - e.base
+		}
+		text = appendContribution(text, amount)
 		text = appendNumber(text, uint64(e.start), 6)
+		text = appendNumber(text, uint64(e.index), 4)
 	}
 	return text
 }
 
-// deltaLength is how many bytes an entry has in the deltas.
-const deltaLength = 15
+// amountLength is how many bytes an entry has in the amounts, and contributionLength in the slot.
+const amountLength, contributionLength = 19, 9
+
+// maxGap is how many contributions that have not changed may be between two that have, in one run: to write them once more costs
+// less than to begin another run.
+const maxGap = 7
+
+// appendRuns appends the contributions that the slot shall have, as runs of entries next to each other: the place of the first in
+// the slot, and the contributions.
+func (s *slot) appendRuns(args []any, f *flush) []any {
+	list := s.shard.list()
+	for i := 0; i < len(f.entries); {
+		next := f.entries[i].index
+		place := next * contributionLength
+		var run []byte
+		for ; i < len(f.entries) && f.entries[i].index <= next+maxGap; i++ {
+			e := f.entries[i]
+			for ; next < e.index; next++ {
+				run = appendContribution(run, list[next].acked-list[next].base)
+			}
+			run = appendContribution(run, e.sent-e.base)
+			next++
+		}
+		args = append(args, place, run)
+	}
+	return args
+}
+
+func appendContribution(text []byte, n int64) []byte {
+	return appendNumber(appendNumber(text, uint64(n)/billion, 5), uint64(n)%billion, 4)
+}
 
 // appendNumber appends n as so many bytes, big-endian.
 func appendNumber(text []byte, n uint64, bytes int) []byte {

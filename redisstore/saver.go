@@ -36,7 +36,7 @@ type slotState struct {
 	Acked      string       `json:"acked,omitempty"`
 	Seen       int64        `json:"seen,omitempty"`
 	Token      string       `json:"token,omitempty"` // of what is on its way; empty = nothing is
-	Entries    []entryState `json:"entries"`
+	Entries    []entryState `json:"entries"`         // by index
 }
 
 // entryState is what is kept of an entry.
@@ -157,11 +157,9 @@ func (s *slot) state(prefix string, shards int) *slotState {
 		}
 	}
 	s.shard.all(func(e *entry) {
-		if n := e.value.Load(); n > 0 {
-			state.Entries = append(state.Entries, entryState{
-				Key: e.key(), Start: e.start, Value: n, Acked: e.acked, Base: e.base, Foreign: e.foreign, Sent: sent[e],
-			})
-		}
+		state.Entries = append(state.Entries, entryState{
+			Key: e.key(), Start: e.start, Value: e.value.Load(), Acked: e.acked, Base: e.base, Foreign: e.foreign, Sent: sent[e],
+		})
 	})
 	return state
 }
@@ -173,9 +171,10 @@ func (s *slot) restore(l *local, state *slotState) {
 		s.name = state.Name
 	}
 	s.generation, s.sequence, s.acked, s.seen = state.Generation, state.Sequence, state.Acked, state.Seen
-	s.restored, s.uncertain = true, true
+	s.restored = true
+	s.resend() // it may have been in the middle of that
 	if state.Token != "" {
-		s.pending = &flush{token: state.Token}
+		s.pending = &flush{token: state.Token, whole: true}
 	}
 	for _, k := range state.Entries {
 		e, _ := l.make(k.Key, math.MaxInt64)
@@ -187,9 +186,6 @@ func (s *slot) restore(l *local, state *slotState) {
 		if k.Sent != nil && s.pending != nil {
 			e.sent = *k.Sent
 			s.pending.entries = append(s.pending.entries, e)
-		}
-		if k.Value > max(k.Acked, e.sent) {
-			s.queue(e)
 		}
 	}
 }

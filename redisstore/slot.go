@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -19,14 +21,16 @@ var (
 // slot is what this process has contributed to one shard, as the server has it, and what is on its way there. It is serial,
 // and does no I/O: next says what to send, and settle takes the answer.
 //
-// The contribution to a key is the value of its entry less its base, and never falls under one name. The server adds what is
-// more than it knows of the contribution to the total, so whatever is sent twice, or late, is added once. A flush has a token,
-// and it is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and
-// with the token it is known what it has. Another one says that somebody else writes under this name, or that the server has
-// gone back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again.
+// The contribution to a key is the value of its entry less its base, and never falls under one name. A flush has a token, and it
+// is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and with the
+// token it is known what it has, and what is new. Another one says that somebody else writes under this name, or that the server
+// has gone back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again, of
+// which it adds what is more than it knows.
 type slot struct {
 	shard *localShard
 
+	life       string    // of this process: begins its tokens
+	tokens     int       // that it has made
 	name       string    // of the writer, of which there are no two
 	generation string    // of the shard, that flushes are for; empty = not known
 	sequence   int64     // of the last acknowledged flush under this name
@@ -38,8 +42,10 @@ type slot struct {
 	backlog []*entry // may have more to send than is pending; each is there once
 	taken   []*entry // scratch
 
-	// uncertain says that the contributions on the server may not be those which are acknowledged, until all are sent again.
-	uncertain bool
+	// resending says that the contributions on the server may not be those which are acknowledged: all are sent again, and
+	// resent is how many entries have been.
+	resending bool
+	resent    int
 	// restored says that the state is of an earlier process, and the server has not answered since: it may be a copy, whose
 	// original lives on.
 	restored bool
@@ -48,7 +54,8 @@ type slot struct {
 // flush is what is sent.
 type flush struct {
 	token   string
-	entries []*entry // each sent as far as entry.sent
+	entries []*entry // each sent as far as entry.sent, in the order of their indexes
+	whole   bool     // it brings contributions, which the server compares with those that it has; else what is new
 }
 
 // answer is what the script says.
@@ -83,22 +90,30 @@ const (
 )
 
 // newSlot returns a slot without contributions.
-func newSlot(shard *localShard) *slot { return &slot{shard: shard, name: newToken()} }
+func newSlot(shard *localShard) *slot { return &slot{shard: shard, life: newToken(), name: newToken()} }
 
 // newToken returns a text that no one else has: 130 random bits.
 func newToken() string { return rand.Text() }
 
+// nextToken returns a token by which the server knows that it is of this process.
+func (s *slot) nextToken() string {
+	s.tokens++
+	return s.life + "." + strconv.Itoa(s.tokens)
+}
+
 // collect takes over what has changed since the last call.
 func (s *slot) collect() {
-	if s.pending == nil && len(s.backlog) == 0 {
-		s.uncertain = false
-	}
 	s.taken = s.shard.take(s.taken[:0])
 	for _, e := range s.taken {
 		e.changed.Store(false) // before its value is looked at; see entry.Add
 		s.queue(e)
 	}
+	if len(s.backlog) > chunk { // so that what is next to each other in the slot is so in a flush
+		slices.SortFunc(s.backlog, byIndex)
+	}
 }
+
+func byIndex(a, b *entry) int { return a.index - b.index }
 
 func (s *slot) queue(e *entry) {
 	if !e.queued {
@@ -112,7 +127,38 @@ func (s *slot) next() *flush {
 	if s.pending != nil {
 		return s.pending
 	}
-	var entries []*entry
+	whole := true
+	entries := s.nextAgain()
+	if entries == nil {
+		whole, entries = false, s.nextChanged()
+	}
+	if entries == nil {
+		return nil
+	}
+	s.pending = &flush{token: s.nextToken(), entries: entries, whole: whole}
+	return s.pending
+}
+
+// nextAgain takes entries whose contributions are sent again. When there are none left, the server has those that are
+// acknowledged.
+func (s *slot) nextAgain() (entries []*entry) {
+	list := s.shard.list()
+	for s.resending && len(entries) < chunk {
+		if s.resent == len(list) {
+			s.resending = false
+			break
+		}
+		e := list[s.resent]
+		s.resent++
+		if e.sent = e.value.Load(); e.sent > e.base {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// nextChanged takes entries from the backlog.
+func (s *slot) nextChanged() (entries []*entry) {
 	for len(s.backlog) > 0 && len(entries) < chunk {
 		last := len(s.backlog) - 1
 		e := s.backlog[last]
@@ -124,11 +170,8 @@ func (s *slot) next() *flush {
 			entries = append(entries, e)
 		}
 	}
-	if entries == nil {
-		return nil
-	}
-	s.pending = &flush{token: newToken(), entries: entries}
-	return s.pending
+	slices.SortFunc(entries, byIndex)
+	return entries
 }
 
 // beat returns a flush that brings nothing: it keeps the slot alive, and finds out whether the server still has all. There
@@ -150,14 +193,15 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		known := s.generation
 		s.generation, s.sequence, s.acked, s.pending, s.seen = a.generation, 0, "", nil, a.now
 		// What other slots of this process have contributed is gone as well.
-		s.resend(func(e *entry) { e.base = e.foreign })
+		s.shard.all(func(e *entry) { e.base, e.acked = e.foreign, e.foreign })
+		s.resend()
 		if known == "" {
 			return eventNone, nil
 		}
 		return eventWiped, nil
 	case statusBehind:
 		s.acked, s.pending, s.seen, s.restored = a.token, nil, a.now, false
-		s.resend(func(*entry) {})
+		s.resend()
 		return eventBehind, nil
 	case statusGone, statusGoneAfter:
 		if a.status == statusGoneAfter {
@@ -192,21 +236,12 @@ func acknowledge(f *flush) {
 }
 
 // resend makes the slot send all that it has contributed once more.
-func (s *slot) resend(change func(*entry)) {
-	s.uncertain = true
-	s.shard.all(func(e *entry) {
-		change(e)
-		e.acked = e.base
-		if e.value.Load() > e.base {
-			s.queue(e)
-		}
-	})
-}
+func (s *slot) resend() { s.resending, s.resent = true, 0 }
 
 // begin goes on under a new name, with what is not in the totals yet. fenced says that another process goes on under the old
 // one, with what that has contributed.
 func (s *slot) begin(fenced bool) {
-	s.name, s.sequence, s.acked, s.pending, s.uncertain = newToken(), 0, "", nil, false
+	s.name, s.sequence, s.acked, s.pending, s.resending = newToken(), 0, "", nil, false
 	restored := s.restored
 	s.restored = false
 	s.shard.all(func(e *entry) {
@@ -223,11 +258,14 @@ func (s *slot) begin(fenced bool) {
 	})
 }
 
-// waiting returns how many keys may have something that is not acknowledged.
+// waiting returns how many keys may have something that the server does not have.
 func (s *slot) waiting() int {
 	n := len(s.backlog)
 	if s.pending != nil {
 		n += len(s.pending.entries)
+	}
+	if s.resending {
+		n += len(s.shard.list()) - s.resent
 	}
 	return n
 }

@@ -104,7 +104,7 @@ func (w *writer) flush(ctx context.Context) error {
 	var err error
 	for i := 0; err == nil; i++ {
 		for _, s := range w.slots {
-			if i == 0 || s.pending == nil && len(s.backlog) == 0 {
+			if i == 0 || s.waiting() == 0 {
 				s.collect()
 			}
 		}
@@ -159,7 +159,7 @@ func (w *writer) round(ctx context.Context, first bool) (sent bool, err error) {
 			continue
 		}
 		errs = append(errs, w.settle(c))
-		sent = sent || len(c.flush.entries) > 0 || len(w.slots[c.shard].backlog) > 0
+		sent = sent || len(c.flush.entries) > 0 || w.slots[c.shard].waiting() > 0
 	}
 	return sent, combine(errs)
 }
