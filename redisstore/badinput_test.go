@@ -1,6 +1,8 @@
 package redisstore
 
 import (
+	"maps"
+	"strconv"
 	"testing"
 	"time"
 
@@ -66,6 +68,16 @@ func TestFault_redis_refusals(t *testing.T) {
 			class: "server", begin: cli("CONFIG", "SET", "min-replicas-to-write", "1"),
 			end: cli("CONFIG", "SET", "min-replicas-to-write", "0"),
 		},
+		"loading": {
+			class: "loading", args: []string{"--appendonly", "yes", "--appendfsync", "always", "--aof-use-rdb-preamble", "no"},
+			begin: func(s *redistest.Server) {
+				s.CLI("EVAL", "for i = 1, 15000 do redis.call('SET', 'ballast:' .. i, i) end", "0")
+				s.CLI("BGREWRITEAOF")
+				s.Wait("aof_rewrite_in_progress:0", "INFO", "persistence")
+				s.RestartSlowly("--key-load-delay", "100")
+			},
+			end: func(s *redistest.Server) { s.Wait("PONG", "PING") },
+		},
 		"nobody there": {class: "connection", begin: (*redistest.Server).Kill, end: (*redistest.Server).Restart},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +106,50 @@ func TestFault_redis_refusals(t *testing.T) {
 			assert.Zero(t, s.writer.numbers.unsentSeconds())
 		})
 	}
+}
+
+// TestFault_redis_cluster_down: a master and its replica are gone, so the others refuse all. What waited is sent when they are back.
+func TestFault_redis_cluster_down(t *testing.T) {
+	cluster := redistest.StartCluster(t, "--appendonly", "yes", "--appendfsync", "always")
+	cfg := testConfig(cluster.Addrs()...)
+	cfg.Cluster = true
+	s := open(t, cfg).store
+	want := map[string]int{}
+	add := func(n int) {
+		for i := range 100 {
+			s.Add(strconv.Itoa(i), n)
+			want[strconv.Itoa(i)] += n
+		}
+	}
+	add(1)
+	require.NoError(t, s.Flush(t.Context()))
+	master := cluster.Masters()[0]
+	pair := append(cluster.ReplicasOf(master), master)
+	for _, node := range pair {
+		node.Kill()
+	}
+	cluster.Masters()[0].Wait("cluster_state:fail", "CLUSTER", "INFO")
+	add(10)
+	require.Eventually(t, func() bool {
+		_ = s.Flush(t.Context()) // which is to fail
+		return s.writer.numbers.copy(s.writer.numbers.failures)["cluster"] > 0
+	}, 10*time.Second, 20*time.Millisecond, "the fault has happened")
+	add(100)
+	for _, node := range pair {
+		node.Restart()
+	}
+	cluster.WaitForMasters(3)
+	require.Eventually(t, func() bool { return s.Flush(t.Context()) == nil }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool {
+		got := map[string]int{}
+		for total, err := range s.Totals(t.Context()) {
+			if err != nil {
+				return false
+			}
+			got[total.Key] = total.Value
+		}
+		return maps.Equal(want, got)
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // TestFault_redis_never_answers: a server that takes connections and says nothing holds up neither counting nor the shutdown.

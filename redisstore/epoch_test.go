@@ -204,6 +204,38 @@ func TestFault_redis_slot_expired(t *testing.T) {
 		"what expired slots had contributed is sent again as well")
 }
 
+// TestFault_redis_expired_while_behind: the server has gone back to an earlier state, and then forgets what the writer had
+// contributed, before the writer is back. What was lost in between cannot be told; nothing is counted twice.
+func TestFault_redis_expired_while_behind(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	cfg.Shards = 1
+	cfg.FlushInterval, cfg.HeartbeatInterval = time.Hour, time.Hour
+	cfg.WriterExpiry = 24 * time.Hour
+	e := open(t, cfg)
+	e.store.Add("a", 5)
+	require.NoError(t, e.store.Flush(t.Context()))
+	totals := e.store.writer.names.totals(0)
+	writers := e.store.writer.names.flushKeys(0, "")[1]
+	client := e.store.writer.client
+	earlier := map[string]string{}
+	for _, key := range []string{totals, writers} {
+		earlier[key] = client.Dump(t.Context(), key).Val()
+	}
+	e.store.Add("a", 20)
+	require.NoError(t, e.store.Flush(t.Context()))
+	server.CLI("FLUSHALL")
+	for key, value := range earlier {
+		require.NoError(t, client.Restore(t.Context(), key, 0, value).Err())
+	}
+	e.store.Add("a", 100)
+	require.NoError(t, e.store.Flush(t.Context()))
+	got, err := e.store.reader.get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.EqualValues(t, 105, got, "without the 20 that the server lost, and cannot be told of")
+	assert.EqualValues(t, 1, e.store.writer.numbers.copy(e.store.writer.numbers.events)["expired"])
+}
+
 // TestSlotsExpire: the server is told when to forget a slot, and each flush and heartbeat puts that off.
 func TestSlotsExpire(t *testing.T) {
 	server := redistest.Start(t)

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -81,6 +82,12 @@ func TestContract(t *testing.T) {
 			cfg.Cluster = true
 			return cfg
 		},
+		"one Valkey": func(t *testing.T) *Config { return testConfig(redistest.StartValkey(t).Addr()) },
+		"Cluster of Valkey": func(t *testing.T) *Config {
+			cfg := testConfig(redistest.StartValkeyCluster(t).Addrs()...)
+			cfg.Cluster = true
+			return cfg
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,6 +118,27 @@ func TestWritersAddUp(t *testing.T) {
 		local += total.Value
 	}
 	assert.Equal(t, 3, local, "what others have counted is not listed")
+}
+
+// TestRuns: the slot has each contribution in its place, whichever keys a flush brings, and however many.
+func TestRuns(t *testing.T) {
+	cfg := testConfig(redistest.Start(t).Addr())
+	cfg.Shards = 1
+	s, want := open(t, cfg).store, map[string]int{}
+	for step := 1; step <= 3*chunk; step += 1 + step/3 {
+		for i := 0; i < 3*chunk; i += step {
+			key := strconv.Itoa(i)
+			s.Add(key, i+step)
+			want[key] += i + step
+		}
+		require.NoError(t, s.Flush(t.Context()))
+	}
+	assert.Equal(t, want, read(t, s))
+	slot, err := s.reader.client.Get(t.Context(), s.writer.names.flushKeys(0, s.writer.slots[0].name)[2]).Result()
+	require.NoError(t, err)
+	for i, e := range s.local.shards[0].list() {
+		require.Equal(t, string(appendContribution(nil, int64(want[e.key()]))), slot[i*contributionLength:(i+1)*contributionLength], e.key())
+	}
 }
 
 // TestLargeTotals: the numbers of scripts are doubles, which hold 2^53.

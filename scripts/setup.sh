@@ -8,6 +8,7 @@ command -v awk > /dev/null || missing+=(mawk)
 command -v redis-server > /dev/null || missing+=(redis-server) # the fleet store is tested with it
 command -v redis-sentinel > /dev/null || missing+=(redis-sentinel)
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
+command -v valkey-server > /dev/null || missing+=(valkey-server) # and with its successor
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
@@ -18,6 +19,18 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then
   exit 1
 fi
 echo "Installing ${missing[*]}"
-apt-get update -qq
+# Debian 12 has valkey-server in its backports. They are asked for this once, beside the sources that there are.
+parts=$(mktemp -d)
+trap 'rm -rf "$parts"' EXIT
+cp /etc/apt/sources.list.d/* "$parts" 2> /dev/null || true
+# shellcheck source=/dev/null
+codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+if [ "$codename" = bookworm ] && [ -f /etc/apt/sources.list.d/debian.sources ]; then
+  sed "/^$/,\$d; s/^Suites:.*/Suites: bookworm-backports/" /etc/apt/sources.list.d/debian.sources > "$parts/backports.sources"
+elif [ "$codename" = bookworm ]; then
+  sed -n 's/^\(deb .*\) bookworm main.*/\1 bookworm-backports main/p' /etc/apt/sources.list > "$parts/backports.list"
+fi
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dir::Etc::SourceParts="$parts" "$@"; }
+apt update
 # RUNLEVEL=1 keeps the packages from starting their services.
-RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+RUNLEVEL=1 apt install -y --no-install-recommends "${missing[@]}"

@@ -53,11 +53,22 @@ type Cluster struct {
 // StartCluster starts a Cluster of three masters with a replica each, made by redis-cli. A node is taken for down after a second.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
+	return startCluster(t, Start, args...)
+}
+
+// StartValkeyCluster is StartCluster for valkey-server.
+func StartValkeyCluster(t testing.TB, args ...string) *Cluster {
+	t.Helper()
+	return startCluster(t, StartValkey, args...)
+}
+
+func startCluster(t testing.TB, start func(testing.TB, ...string) *Server, args ...string) *Cluster {
+	t.Helper()
 	c := &Cluster{t: t}
 	create := []string{"--cluster", "create"}
 	args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}, args...)
 	for range 6 {
-		s := Start(t, args...)
+		s := start(t, args...)
 		c.Nodes = append(c.Nodes, s)
 		create = append(create, s.Addr())
 	}
@@ -99,6 +110,18 @@ func (c *Cluster) Masters() []*Server {
 		}
 	}
 	return masters
+}
+
+// ReplicasOf returns the nodes that follow master.
+func (c *Cluster) ReplicasOf(master *Server) []*Server {
+	c.t.Helper()
+	var replicas []*Server
+	for _, s := range c.Nodes {
+		if role, err := s.TryCLI("ROLE"); err == nil && strings.HasPrefix(role, "slave") && strings.Fields(role)[2] == strconv.Itoa(master.port) {
+			replicas = append(replicas, s)
+		}
+	}
+	return replicas
 }
 
 // Reshard moves a number of slots from one master to another.

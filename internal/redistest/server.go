@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +40,12 @@ func Start(t testing.TB, args ...string) *Server {
 	return start(t, "redis-server", freePort(t), args...)
 }
 
+// StartValkey is Start for valkey-server.
+func StartValkey(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, "valkey-server", freePort(t), args...)
+}
+
 func start(t testing.TB, binary string, port int, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath(binary); err != nil {
@@ -57,6 +64,12 @@ func start(t testing.TB, binary string, port int, args ...string) *Server {
 
 func (s *Server) run() {
 	s.t.Helper()
+	s.exec()
+	s.Wait("PONG", "PING")
+}
+
+func (s *Server) exec() {
+	s.t.Helper()
 	args := append([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"),
 		"--save", "", "--appendonly", "no", "--protected-mode", "no",
@@ -65,7 +78,6 @@ func (s *Server) run() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start %s: %v", s.binary, err)
 	}
-	s.Wait("PONG", "PING")
 }
 
 func (s *Server) log() []byte {
@@ -94,6 +106,16 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	s.run()
+}
+
+// RestartSlowly is Restart with further args, and does not wait until the server has read what it has on disk.
+func (s *Server) RestartSlowly(args ...string) {
+	s.t.Helper()
+	s.Kill()
+	own := s.args
+	s.args = append(slices.Clone(own), args...)
+	s.exec()
+	s.args = own
 }
 
 // Pause stops the process by SIGSTOP, and Continue lets it go on.
