@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,8 +21,8 @@ func loadKey(i int) string {
 
 // usage is what the processes have used.
 type usage struct {
-	client, server time.Duration
-	memory         int64
+	client, server  time.Duration
+	memory, network int64 // bytes
 }
 
 func use(b *testing.B, servers []*redistest.Server) usage {
@@ -33,18 +32,27 @@ func use(b *testing.B, servers []*redistest.Server) usage {
 	u := usage{client: time.Duration(r.Utime.Nano() + r.Stime.Nano())}
 	for _, s := range servers {
 		u.server += s.CPUTime()
-		info := s.CLI("INFO", "memory")
-		n, err := strconv.ParseInt(infoField(info, "used_memory"), 10, 64)
-		require.NoError(b, err)
-		u.memory += n
+		info := s.CLI("INFO", "all")
+		number := func(name string) int64 {
+			n, err := strconv.ParseInt(infoField(info, name), 10, 64)
+			require.NoError(b, err)
+			return n
+		}
+		u.memory += number("used_memory")
+		u.network += number("total_net_input_bytes") + number("total_net_output_bytes")
 	}
 	return u
 }
 
-func (u usage) report(b *testing.B, before usage, entries int) {
+// less returns what was used since before.
+func (u usage) less(before usage) usage {
+	return usage{u.client - before.client, u.server - before.server, u.memory - before.memory, u.network - before.network}
+}
+
+func (u usage) report(b *testing.B, entries int) {
 	b.Helper()
-	b.ReportMetric(float64((u.client-before.client).Nanoseconds())/float64(entries), "client-ns/entry")
-	b.ReportMetric(float64((u.server-before.server).Nanoseconds())/float64(entries), "server-ns/entry")
+	b.ReportMetric(float64(u.client.Nanoseconds())/float64(entries), "client-ns/entry")
+	b.ReportMetric(float64(u.server.Nanoseconds())/float64(entries), "server-ns/entry")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -74,11 +82,11 @@ func BenchmarkFlush(b *testing.B) {
 			add()
 			before := use(b, servers)
 			require.NoError(b, s.Flush(b.Context()))
-			after := use(b, servers)
-			sum.client += after.client - before.client
-			sum.server += after.server - before.server
+			used := use(b, servers).less(before)
+			sum.client += used.client
+			sum.server += used.server
 		}
-		sum.report(b, usage{}, keys*b.N)
+		sum.report(b, keys*b.N)
 	})
 	b.Run("hincrby", func(b *testing.B) {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr(), Protocol: 2})
@@ -103,20 +111,29 @@ func BenchmarkFlush(b *testing.B) {
 		for range b.N {
 			increment()
 		}
-		use(b, servers).report(b, before, keys*b.N)
+		use(b, servers).less(before).report(b, keys*b.N)
 	})
 }
 
-// BenchmarkFleet: writers with the same keys, in a Cluster of three masters; each flushes all of them once for the first time and
-// once more.
+// BenchmarkFleet: writers with the same keys, in a Cluster of three masters. Each flushes all of them for the first time and once
+// more, then one of 50, then is only heard of. docs/scaling.md is made of what this prints.
 func BenchmarkFleet(b *testing.B) {
 	for _, c := range []struct{ writers, keys, shards int }{
-		{10, 2000, 16}, {100, 2000, 16}, {1000, 2000, 16}, {100, 200, 16}, {100, 20_000, 16}, {100, 2000, 3}, {100, 2000, 64},
+		{1, 2000, 16}, {10, 2000, 16}, {100, 2000, 16}, {1000, 2000, 16},
+		{100, 200, 16}, {100, 20_000, 16}, {20, 100_000, 16},
+		{100, 2000, 3}, {100, 2000, 64}, {100, 20_000, 64},
 	} {
 		b.Run(fmt.Sprintf("writers=%d/keys=%d/shards=%d", c.writers, c.keys, c.shards), func(b *testing.B) {
 			benchmarkFleet(b, c.writers, c.keys, c.shards)
 		})
 	}
+}
+
+// phase is what all writers do once.
+type phase struct {
+	name  string
+	every int // flushes each so-manieth key; 0 = none
+	usage usage
 }
 
 func benchmarkFleet(b *testing.B, writers, keys, shards int) {
@@ -125,43 +142,48 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 	cfg := quiet(testConfig(cluster.Addrs()...))
 	cfg.Cluster, cfg.Shards = true, shards
 	empty := use(b, masters)
-	var first, again usage
+	phases := []phase{{name: "first", every: 1}, {name: "again", every: 1}, {name: "sparse", every: 50}, {name: "beat"}}
+	reader := open(b, cfg).store
+	var extensions []*redisExtension
 	var single int64
-	for range b.N {
-		for w := range writers {
-			e := open(b, cfg)
-			for round := range 2 {
-				for i := range keys {
-					e.store.Add(loadKey(i), 3)
-				}
-				before := use(b, masters)
-				require.NoError(b, e.store.Flush(context.Background()))
-				after := use(b, masters)
-				sum := &first
-				if round == 1 {
-					sum = &again
-				}
-				sum.client += after.client - before.client
-				sum.server += after.server - before.server
-				if w == 0 {
-					single = after.memory - empty.memory
-				}
-			}
-			e.crash()
+	for range writers * b.N {
+		extensions = append(extensions, open(b, cfg))
+	}
+	for i := range phases {
+		p := &phases[i]
+		if p.every == 0 {
+			cfg.HeartbeatInterval = 1 // each flush is a heartbeat for all shards
 		}
+		before := use(b, masters)
+		for w, e := range extensions {
+			for key := 0; p.every > 0 && key < keys; key += p.every {
+				e.store.Add(loadKey(key), 3)
+			}
+			require.NoError(b, e.store.Flush(context.Background()))
+			if i == 0 && w == 0 {
+				single = use(b, masters).memory - empty.memory
+			}
+		}
+		p.usage = use(b, masters).less(before)
 	}
 	total := use(b, masters).memory - empty.memory
-	entries := float64(writers * keys * b.N)
-	b.ReportMetric(float64(first.server.Nanoseconds())/entries, "first-server-ns/entry")
-	b.ReportMetric(float64(again.server.Nanoseconds())/entries, "server-ns/entry")
-	b.ReportMetric(float64(again.client.Nanoseconds())/entries, "client-ns/entry")
-	b.ReportMetric(float64(single)/float64(keys), "B/key")
+	for _, p := range phases {
+		per, unit := shards, "call"
+		if p.every > 0 {
+			per, unit = keys/p.every, "entry"
+		}
+		n := float64(writers * b.N * per)
+		b.ReportMetric(float64(p.usage.server.Nanoseconds())/n, p.name+"-server-ns/"+unit)
+		b.ReportMetric(float64(p.usage.client.Nanoseconds())/n, p.name+"-client-ns/"+unit)
+		b.ReportMetric(float64(p.usage.network)/n, p.name+"-B/"+unit)
+	}
+	b.ReportMetric(float64(single)/float64(keys), "memory-B/key")
 	if writers > 1 {
-		b.ReportMetric(float64(total-single)/float64((writers*b.N-1)*keys), "B/contribution")
+		b.ReportMetric(float64(total-single)/float64((writers*b.N-1)*keys), "memory-B/contribution")
 	}
 	b.ReportMetric(0, "ns/op")
+	before := use(b, masters)
 	list := time.Now()
-	reader := open(b, cfg).store
 	n := 0
 	for _, err := range reader.Totals(context.Background()) {
 		require.NoError(b, err)
@@ -169,9 +191,8 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 	}
 	require.Equal(b, keys, n)
 	b.ReportMetric(float64(time.Since(list).Nanoseconds())/float64(keys), "list-ns/key")
-	var used []string
-	for _, m := range masters {
-		used = append(used, m.CLI("DBSIZE"))
+	b.ReportMetric(float64(use(b, masters).less(before).server.Nanoseconds())/float64(keys), "list-server-ns/key")
+	for _, e := range extensions {
+		e.crash()
 	}
-	b.Logf("keys on the masters: %s", strings.Join(used, ", "))
 }
