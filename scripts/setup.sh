@@ -7,6 +7,7 @@ command -v gcc > /dev/null || missing+=(gcc libc6-dev) # the race detector links
 command -v awk > /dev/null || missing+=(mawk)
 command -v redis-server > /dev/null || missing+=(redis-server) # the fleet store is tested with it
 command -v redis-sentinel > /dev/null || missing+=(redis-sentinel)
+command -v strace > /dev/null || missing+=(strace) # makes system calls fail
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
 
 if [ ${#missing[@]} -eq 0 ]; then
