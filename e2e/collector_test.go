@@ -38,6 +38,15 @@ type collector struct {
 // the ones given.
 func startCollector(t *testing.T, readers string, configs ...string) *collector {
 	t.Helper()
+	c := launchCollector(t, readers, configs...)
+	waitFor(t, "the Collector to be ready", func() bool { return c.hasExited() || c.isReady(t) })
+	require.False(t, c.hasExited(), "the Collector has ended at once")
+	return c
+}
+
+// launchCollector is startCollector for who does not want to wait.
+func launchCollector(t *testing.T, readers string, configs ...string) *collector {
+	t.Helper()
 	c := &collector{metricsPort: freePort(t), log: filepath.Join(t.TempDir(), "stderr"), exited: make(chan struct{})}
 	c.cmd = exec.Command(collectorPath, arguments(t, append(configs, c.telemetry(readers)))...)
 	c.cmd.Dir = root
@@ -57,12 +66,11 @@ func startCollector(t *testing.T, readers string, configs ...string) *collector 
 			t.Logf("log of the Collector:\n%s", c.readLog(t))
 		}
 	})
-	waitFor(t, "the Collector to be ready", func() bool {
-		return c.hasExited() || strings.Contains(c.readLog(t), ready)
-	})
-	require.False(t, c.hasExited(), "the Collector has ended at once")
 	return c
 }
+
+// isReady says whether all receivers listen.
+func (c *collector) isReady(t *testing.T) bool { return strings.Contains(c.readLog(t), ready) }
 
 // arguments returns a --config for each config, which is a path or the text of a YAML file.
 func arguments(t *testing.T, configs []string) []string {
