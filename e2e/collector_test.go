@@ -86,12 +86,17 @@ func launchUnder(t *testing.T, command []string, readers string, configs ...stri
 // isReady says whether all receivers listen.
 func (c *collector) isReady(t *testing.T) bool { return strings.Contains(c.readLog(t), ready) }
 
-// arguments returns a --config for each config, which is a path or the text of a YAML file.
+// arguments returns a --config for each config, which is a path or the text of a YAML file; what begins with -- is an argument
+// already.
 func arguments(t *testing.T, configs []string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	var args []string
 	for i, config := range configs {
+		if strings.HasPrefix(config, "--") {
+			args = append(args, config)
+			continue
+		}
 		if strings.Contains(config, "\n") {
 			path := filepath.Join(dir, fmt.Sprintf("config%d.yaml", i))
 			require.NoError(t, os.WriteFile(path, []byte(config), 0o600))

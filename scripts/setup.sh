@@ -8,6 +8,7 @@ command -v awk > /dev/null || missing+=(mawk)
 command -v redis-server > /dev/null || missing+=(redis-server) # the fleet store is tested with it
 command -v redis-sentinel > /dev/null || missing+=(redis-sentinel)
 command -v strace > /dev/null || missing+=(strace) # makes system calls fail
+command -v mkfs.ext4 > /dev/null || [ -x /sbin/mkfs.ext4 ] || missing+=(e2fsprogs) # power losses are tried on a file system in a file
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
 
 if [ ${#missing[@]} -eq 0 ]; then
