@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
 	"github.com/logtally/tallyprocessor"
@@ -83,8 +84,7 @@ func clients(t *testing.T, port int, ledgers []*ledger, pause time.Duration) (st
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, l := range ledgers {
-		body, err := plogotlp.NewExportRequestFromLogs(logsWith(sender, repeated(l.who, batchSize))).MarshalProto()
-		require.NoError(t, err)
+		body := marshal(t, logsWith(sender, repeated(l.who, batchSize)))
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				l.attempted.Add(batchSize)
@@ -106,6 +106,14 @@ func clients(t *testing.T, port int, ledgers []*ledger, pause time.Duration) (st
 	}
 	t.Cleanup(stop)
 	return stop
+}
+
+// marshal returns logs as the body of a request.
+func marshal(t *testing.T, logs plog.Logs) []byte {
+	t.Helper()
+	body, err := plogotlp.NewExportRequestFromLogs(logs).MarshalProto()
+	require.NoError(t, err)
+	return body
 }
 
 func newLedgers(n int) []*ledger {
