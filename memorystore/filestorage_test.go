@@ -25,8 +25,12 @@ import (
 
 // withVersion changes the version of a blob and makes its checksum right again.
 func withVersion(t *testing.T, blob []byte, version uint16) []byte {
-	blob = bytes.Clone(blob[:len(blob)-4])
 	require.Equal(t, uint16(state.Version), binary.BigEndian.Uint16(blob[8:]))
+	return changeVersion(blob, version)
+}
+
+func changeVersion(blob []byte, version uint16) []byte {
+	blob = bytes.Clone(blob[:len(blob)-4])
 	binary.BigEndian.PutUint16(blob[8:], version)
 	return binary.BigEndian.AppendUint32(blob, crc32.Checksum(blob, crc32.MakeTable(crc32.Castagnoli)))
 }

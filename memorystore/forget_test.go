@@ -2,7 +2,6 @@ package memorystore
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,13 +85,12 @@ func TestForgetWithoutStorage(t *testing.T) {
 
 // Whenever the extension is killed, what is in the storage balances: each amount is with its key, or forgotten.
 func TestFault_kill_while_forgetting(t *testing.T) {
+	seed, kills := evidence.Seed(t), evidence.Rounds(50, 1000)
+	counted, forgotten := 0, 0
 	synctest.Test(t, func(t *testing.T) {
-		seed := uint64(time.Now().UnixNano())
-		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 0))
+		random := evidence.Random(seed)
 		d := newDisk()
-		counted, forgotten := 0, 0
-		for range 100 {
+		for range kills {
 			i := start(t, d, forgetAfter(3*time.Second), func(c *Config) { c.FlushInterval = time.Second })
 			sum := 0
 			for _, n := range i.values(t) {
@@ -115,8 +113,8 @@ func TestFault_kill_while_forgetting(t *testing.T) {
 		assert.Positive(t, forgotten)
 	})
 	evidence.Report(t, evidence.Figure{
-		Rows: []int{31}, Claim: "a kill while idle keys are dropped: the balance holds",
-		Rounds: 1, Fired: 1,
+		Rows: []int{31}, Claim: "a kill while idle keys are dropped: what is there and what is forgotten add up to what was counted",
+		Seed: seed, Rounds: kills, Unit: "kills", Fired: kills, Counts: int64(counted), Note: fmt.Sprintf("%d of them were forgotten", forgotten),
 	})
 }
 
