@@ -49,7 +49,15 @@ fuzz: ## Fuzz each target for FUZZTIME (30s)
 
 .PHONY: kills
 kills: build ## Kill the Collector KILLS (200) times under load and check its totals each time
-	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -timeout 30m -run SIGKILL ./e2e
+	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -count=1 -timeout 0 -run TestFault_kill ./e2e
+
+.PHONY: faults
+faults: setup build .tools/telemetrygen ## Run all fault tests with their long rounds
+	TALLY_TEST_LONG=1 go test -v -count=1 -p 1 -timeout 0 -run TestFault_ ./...
+
+.PHONY: evidence
+evidence: setup build .tools/telemetrygen ## Run all fault tests with their long rounds and write docs/reliability.md
+	scripts/evidence.sh
 
 .PHONY: fleet
 fleet: setup build .tools/telemetrygen ## Count with three Collectors in one Redis, read with a fourth, check the totals

@@ -72,6 +72,11 @@ type Config struct {
 	// the Collector's own telemetry.
 	Store *component.ID `mapstructure:"store"`
 
+	// Durable makes ConsumeLogs return nil only when the counts of the batch are in the Store for good, which must be able
+	// to promise that (see the interface Durable). false = it returns when the next consumer has accepted the logs, and a
+	// crash loses what the store has not kept by then.
+	Durable bool `mapstructure:"durable"`
+
 	// ShutdownTimeout is the longest time that Shutdown waits for calls in flight and queued batches; it must be
 	// positive. An earlier deadline of the Collector's goes first.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`

@@ -28,7 +28,7 @@ type pool struct {
 	blocks bool // apply may block
 
 	places  chan struct{} // a token for each place taken; never holds fewer than jobs
-	jobs    chan *extract.Batch
+	jobs    chan job
 	workers []*worker
 	idle    chan *worker
 
@@ -37,6 +37,19 @@ type pool struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the last worker has returned
 	ended  chan struct{} // closed when nothing more will be applied
+}
+
+// job is a batch to be applied.
+type job struct {
+	batch  *extract.Batch
+	waiter *waiter // nil = nobody waits for it
+}
+
+// waiter is for who waits until a batch is applied, and longer. The place of the batch is given back when neither the waiter
+// nor the worker needs it any more.
+type waiter struct {
+	applied chan struct{} // closed when the batch is in the store, or the worker has ended
+	holders atomic.Int32  // of the place
 }
 
 // worker is one goroutine's part of the pool. What it has dealt with stands in its ledger.
@@ -65,7 +78,7 @@ func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch), 
 		blocks:    blocks,
 		idle:      make(chan *worker, cfg.NumConsumers),
 		places:    make(chan struct{}, cfg.QueueSize),
-		jobs:      make(chan *extract.Batch, cfg.QueueSize),
+		jobs:      make(chan job, cfg.QueueSize),
 		committed: make([]atomic.Int64, metrics),
 		cancel:    func() {},
 		done:      make(chan struct{}),
@@ -97,8 +110,8 @@ func (p *pool) start(ctx context.Context, beside func(context.Context)) {
 func (p *pool) work(ctx context.Context) {
 	for {
 		select {
-		case b := <-p.jobs:
-			p.take(<-p.idle, b)
+		case j := <-p.jobs:
+			p.take(<-p.idle, j)
 		case <-ctx.Done():
 			p.empty()
 			return
@@ -110,8 +123,8 @@ func (p *pool) work(ctx context.Context) {
 func (p *pool) empty() {
 	for {
 		select {
-		case b := <-p.jobs:
-			p.take(<-p.idle, b)
+		case j := <-p.jobs:
+			p.take(<-p.idle, j)
 		default:
 			return
 		}
@@ -119,10 +132,16 @@ func (p *pool) empty() {
 }
 
 // take applies a batch, as a worker that was idle.
-func (p *pool) take(w *worker, b *extract.Batch) {
-	<-p.places
-	p.apply(w, b)
+func (p *pool) take(w *worker, j job) {
+	if j.waiter == nil {
+		p.release()
+	}
+	p.apply(w, j.batch)
 	p.idle <- w
+	if j.waiter != nil {
+		close(j.waiter.applied)
+		p.leave(j.waiter)
+	}
 }
 
 // reserve takes a place. When there is none it does what the policy says: it waits until ctx ends, or returns an error
@@ -156,8 +175,40 @@ func (p *pool) release() { <-p.places }
 
 // commit fills a place that was taken, or applies the batch at once. It never waits: there are no more batches in jobs than
 // places taken.
-func (p *pool) commit(b *extract.Batch) {
-	for metric, n := range b.Counted() {
+func (p *pool) commit(b *extract.Batch) { p.fill(job{batch: b}) }
+
+// commitFor is commit for who waits for the batch, and leaves the waiter in the end.
+func (p *pool) commitFor(b *extract.Batch) *waiter {
+	r := &waiter{applied: make(chan struct{})}
+	r.holders.Store(2)
+	p.fill(job{b, r})
+	return r
+}
+
+// leave gives back the waiter's, or the worker's, part of a place.
+func (p *pool) leave(r *waiter) {
+	if r.holders.Add(-1) == 0 {
+		p.release()
+	}
+}
+
+// wait returns when the batch is in the store, or with an error when ctx or the pool has ended before. It is applied later
+// then, or lost as any other.
+func (p *pool) wait(ctx context.Context, r *waiter) error {
+	select {
+	case <-r.applied:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-p.ended:
+	}
+	if p.hasEnded() { // it may have been applied in part
+		return errNotRunning
+	}
+	return nil
+}
+
+func (p *pool) fill(j job) {
+	for metric, n := range j.batch.Counted() {
 		if n > 0 {
 			p.committed[metric].Add(n)
 		}
@@ -165,12 +216,12 @@ func (p *pool) commit(b *extract.Batch) {
 	if !p.blocks {
 		select {
 		case w := <-p.idle:
-			p.take(w, b)
+			p.take(w, j)
 			return
 		default:
 		}
 	}
-	p.jobs <- b
+	p.jobs <- j
 }
 
 // shutdown cancels the workers' context and waits until they have emptied the queue or ctx ends. After it nothing more

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
@@ -54,7 +55,7 @@ func forSizes(t *testing.T, test func(t *testing.T, size int)) {
 }
 
 // Row 18: the caller waits, nothing is forwarded meanwhile, nothing is lost, and all goes on when there is room.
-func TestBlock(t *testing.T) {
+func TestFault_queue_block(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
 		h, store := full(t, OverflowBlock, size, sink)
@@ -72,6 +73,10 @@ func TestBlock(t *testing.T) {
 		waited, err := h.telemetry.GetMetric("otelcol_processor_tally_queue_wait_duration")
 		require.NoError(t, err)
 		assert.Contains(t, fmt.Sprint(waited.Data), "3600", "the wait is in the histogram")
+	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{18}, Claim: "the queue is full, `block`: the sender waits, nothing is forwarded before, nothing is lost",
+		Rounds: 3, Unit: "queue sizes", Fired: 3,
 	})
 }
 
@@ -98,7 +103,7 @@ func TestBlockUntilTheCallersContextEnds(t *testing.T) {
 }
 
 // Row 19: refused at once, retryably, before anything is forwarded; the retry is seen once downstream.
-func TestReject(t *testing.T) {
+func TestFault_queue_reject(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
 		h, store := full(t, OverflowReject, size, sink)
@@ -116,10 +121,14 @@ func TestReject(t *testing.T) {
 		require.NoError(t, h.Shutdown(t.Context()))
 		assert.Equal(t, size+5, store.Get(key))
 	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{19}, Claim: "the queue is full, `reject`: refused before it is forwarded, and the retry counts once",
+		Rounds: 3, Unit: "queue sizes", Fired: 3,
+	})
 }
 
 // Row 20: forwarded without being counted, and a metric says exactly how much.
-func TestSkip(t *testing.T) {
+func TestFault_queue_skip(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
 		h, store := full(t, OverflowSkip, size, sink)
@@ -137,6 +146,10 @@ func TestSkip(t *testing.T) {
 		h.requireConserved(t)
 		require.NoError(t, h.Shutdown(t.Context()))
 		assert.Equal(t, size+2, store.Get(key))
+	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{20}, Claim: "the queue is full, `skip`: forwarded, and counted + skipped = forwarded",
+		Rounds: 3, Unit: "queue sizes", Fired: 9,
 	})
 }
 
@@ -158,7 +171,7 @@ func TestSkipPassesTheNextConsumersErrorOn(t *testing.T) {
 }
 
 // Row 6: a next consumer that never answers holds its callers, and no more than that.
-func TestNextConsumerBlocks(t *testing.T) {
+func TestFault_next_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next, _ := consumer.NewLogs(func(ctx context.Context, _ plog.Logs) error {
 			<-ctx.Done()
@@ -181,10 +194,14 @@ func TestNextConsumerBlocks(t *testing.T) {
 		h.requireConserved(t)
 		require.NoError(t, h.Shutdown(t.Context()))
 	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{6}, Claim: "the next consumer never answers: callers wait as long as their context, and hold no more than their places",
+		Rounds: 2, Unit: "calls", Fired: 2,
+	})
 }
 
 // Row 24: a full queue and a slow store are drained completely.
-func TestShutdownDrainsAFullQueue(t *testing.T) {
+func TestFault_lifecycle_shutdown_drains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{MemoryStore: NewMemoryStore(), delay: 10 * time.Millisecond}
 		cfg := createDefaultConfig().(*Config)
@@ -197,6 +214,10 @@ func TestShutdownDrainsAFullQueue(t *testing.T) {
 		require.NoError(t, h.Shutdown(t.Context()))
 		assert.Equal(t, 3500, store.Get(key))
 		assert.True(t, store.flushed.Load(), "the store is flushed at the end")
+	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{24}, Claim: "shutdown with a full queue and a slow store: all of it is counted",
+		Rounds: 500, Unit: "batches", Fired: 500, Counts: 3500,
 	})
 }
 
@@ -226,7 +247,7 @@ func TestShutdownReturnsTheErrorOfFlush(t *testing.T) {
 
 // Row 23, 25: a store that never answers. Shutdown returns at the sooner of the two deadlines with the exact number of
 // records that were not applied, by metric, and the same number stands in the metric.
-func TestShutdownWithAStoreThatNeverAnswers(t *testing.T) {
+func TestFault_worker_store_hangs(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
 		timeout, caller time.Duration
@@ -263,6 +284,10 @@ queue: {queue_size: 100, num_consumers: 2}`)
 			})
 		})
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{23, 25}, Claim: "the store never answers: shutdown ends at the sooner deadline, with the exact number of what is not counted",
+		Rounds: 3, Unit: "deadlines", Fired: 3, Counts: 3 * 200,
+	})
 }
 
 // The two-method store gets one call a record, so the number that is left is exact to the record.
@@ -338,7 +363,7 @@ func TestShutdownRefusesWhoStillWaits(t *testing.T) {
 
 // Row 27: before Start and after Shutdown ConsumeLogs returns an error at once and forwards nothing. Row 26: Shutdown
 // without Start, and twice, is fine.
-func TestLifecycleErrors(t *testing.T) {
+func TestFault_lifecycle_out_of_order(t *testing.T) {
 	sink := new(consumertest.LogsSink)
 	p, err := NewFactory().CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), createDefaultConfig(), sink)
 	require.NoError(t, err)
@@ -350,6 +375,10 @@ func TestLifecycleErrors(t *testing.T) {
 	require.NoError(t, p.Shutdown(t.Context()), "twice")
 	require.ErrorIs(t, p.ConsumeLogs(t.Context(), logs(1, nil)), errNotRunning)
 	assert.Equal(t, 1, sink.LogRecordCount())
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{26, 27}, Claim: "ConsumeLogs before Start and after Shutdown, Shutdown without Start and twice: defined errors, nothing is forwarded",
+		Rounds: 5, Unit: "calls", Fired: 5, Counts: 1,
+	})
 }
 
 // The context that Start gets ends when Start returns; the workers must not.
@@ -368,7 +397,7 @@ func TestStartDetachesFromItsContext(t *testing.T) {
 }
 
 // Row 27: eight senders race Shutdown. Whoever gets nil is counted, whoever gets an error is not, and nobody gets stuck.
-func TestSendersRaceShutdown(t *testing.T) {
+func TestFault_lifecycle_senders_race_shutdown(t *testing.T) {
 	const rounds, senders = 10_000, 8
 	factoryStore := NewMemoryStore()
 	factory := NewFactory(WithMetricStore(factoryStore))
@@ -399,14 +428,22 @@ func TestSendersRaceShutdown(t *testing.T) {
 	assert.EqualValues(t, rounds*senders*3, accepted.Load()+refused.Load())
 	assert.Positive(t, accepted.Load(), "the race was lost each time")
 	assert.Positive(t, refused.Load(), "the race was won each time")
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{27}, Claim: "eight senders race Shutdown: whoever is told nil is counted, and nobody else",
+		Rounds: rounds, Fired: int(refused.Load()), Counts: accepted.Load(), Note: "fired = calls that were refused",
+	})
 }
 
 // Row 22: a store that panics. The series at fault is accounted for, the rest of its batch and later ones are counted,
 // the worker lives on, and the log tells it once, with the stack and without the key.
-func TestStorePanics(t *testing.T) {
+func TestFault_worker_store_panics(t *testing.T) {
 	t.Run("Add", func(t *testing.T) { testStorePanics(t, &panickingStore{MemoryStore: NewMemoryStore()}) })
 	t.Run("Counter", func(t *testing.T) { testStorePanics(t, &panickingBinder{NewMemoryStore(), 0}) })
 	t.Run("Counter that is known", func(t *testing.T) { testStorePanics(t, &panickingBinder{NewMemoryStore(), 3}) })
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{22}, Claim: "the store panics: the series at fault is accounted for, all others are counted, workers live on",
+		Rounds: 9, Unit: "batches", Fired: 8, Counts: 3 * 15,
+	})
 }
 
 type listingStore interface {

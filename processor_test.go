@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor/contracttest"
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
@@ -54,7 +55,7 @@ func TestCapabilities(t *testing.T) {
 }
 
 // Row 1, 2: what the next consumer answers is the answer, and decides whether the batch counts.
-func TestRefusedBatchCountsNothing(t *testing.T) {
+func TestFault_next_refuses(t *testing.T) {
 	for name, refusal := range map[string]error{
 		"retryable": errors.New("try again"),
 		"permanent": consumererror.NewPermanent(errors.New("never")),
@@ -72,10 +73,14 @@ func TestRefusedBatchCountsNothing(t *testing.T) {
 			assert.Equal(t, 3, store.Get(key))
 		})
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{1, 2}, Claim: "what the next consumer refuses counts nothing, and what is sent again counts once",
+		Rounds: 2, Fired: 2, Counts: 6,
+	})
 }
 
 // Row 5: a panic of the next consumer goes on to the caller; the place is given back and nothing is counted.
-func TestNextConsumerPanics(t *testing.T) {
+func TestFault_next_panics(t *testing.T) {
 	store := NewMemoryStore()
 	panics := true
 	next, _ := consumer.NewLogs(func(context.Context, plog.Logs) error {
@@ -95,10 +100,14 @@ func TestNextConsumerPanics(t *testing.T) {
 	require.NoError(t, h.ConsumeLogs(t.Context(), logs(2, nil)))
 	require.NoError(t, h.Shutdown(t.Context()))
 	assert.Equal(t, 2, store.Get(key))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{5}, Claim: "the next consumer panics: the panic goes on, nothing counts, the place is given back",
+		Rounds: 5, Unit: "panics", Fired: 5, Counts: 2,
+	})
 }
 
 // Row 7: a context that has ended is answered before anything is forwarded.
-func TestEndedContext(t *testing.T) {
+func TestFault_next_context_has_ended(t *testing.T) {
 	sink := new(consumertest.LogsSink)
 	h := start(t, createDefaultConfig().(*Config), nil, sink)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -107,10 +116,14 @@ func TestEndedContext(t *testing.T) {
 	assert.Zero(t, sink.LogRecordCount())
 	assert.EqualValues(t, 1, h.number(t, "records_not_counted", "reason=rejected"))
 	h.requireConserved(t)
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{7}, Claim: "a context that has ended: nothing is forwarded or counted",
+		Rounds: 1, Fired: 1,
+	})
 }
 
 // Row 8, 14: the next consumer owns the logs; it may change them at once.
-func TestNextConsumerChangesTheLogs(t *testing.T) {
+func TestFault_next_changes_the_logs(t *testing.T) {
 	store := newGatedStore()
 	next, _ := consumer.NewLogs(func(_ context.Context, ld plog.Logs) error {
 		ld.ResourceLogs().At(0).Resource().Attributes().PutStr("service.name", "mallory")
@@ -126,11 +139,15 @@ func TestNextConsumerChangesTheLogs(t *testing.T) {
 	store.open()
 	require.NoError(t, h.Shutdown(t.Context()))
 	assert.Equal(t, 1, store.Get(`["c",{"service.name":"checkout"},{"user":"alice"}]`))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{8}, Claim: "the next consumer changes the logs before it returns: the keys are those that came in",
+		Rounds: 1, Fired: 1, Counts: 1,
+	})
 }
 
 // Row 15: with pooled protobuf messages the memory of the logs is used again once the caller gives them back. What waits
 // in the queue must not change then. (Without the feature gate this shows the same, without the danger.)
-func TestLogsAreReusedAfterTheCall(t *testing.T) {
+func TestFault_next_pooled_messages(t *testing.T) {
 	store := newGatedStore()
 	h := start(t, testConfig(t, `logs: {c: {attributes: [{key: user}]}}`), store, consumertest.NewNop())
 	for _, user := range []string{"alice", "mallory"} {
@@ -149,10 +166,14 @@ func TestLogsAreReusedAfterTheCall(t *testing.T) {
 	require.NoError(t, h.Shutdown(t.Context()))
 	assert.Equal(t, 1, store.Get(`["c",{"service.name":"checkout"},{"user":"alice"}]`))
 	assert.Equal(t, 1, store.Get(`["c",{"service.name":"checkout"},{"user":"mallory"}]`))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{15}, Claim: "the memory of the logs is used again after the call: the keys are those that came in",
+		Rounds: 2, Fired: 2, Counts: 2, Note: "with the feature gate pdata.useProtoPooling in a second run of the package",
+	})
 }
 
 // Row 12: envelopes without records go on, and are nobody's business.
-func TestEmptyEnvelopes(t *testing.T) {
+func TestFault_input_empty_envelopes(t *testing.T) {
 	empty := func(edit func(plog.Logs)) plog.Logs {
 		ld := plog.NewLogs()
 		edit(ld)
@@ -173,6 +194,10 @@ func TestEmptyEnvelopes(t *testing.T) {
 	assert.Len(t, sink.AllLogs(), 3)
 	_, keys := sumOf(t, store)
 	assert.Zero(t, keys)
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{12}, Claim: "envelopes without records are forwarded and count nothing",
+		Rounds: 3, Fired: 3,
+	})
 }
 
 // A batch with empty levels between full ones counts what is there.
@@ -189,7 +214,7 @@ func TestPartlyEmptyEnvelope(t *testing.T) {
 }
 
 // Each odd record is passed on byte for byte and counted as the documentation says.
-func TestOddRecords(t *testing.T) {
+func TestFault_input_odd_records(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		edit func(plog.LogRecord)
@@ -250,10 +275,14 @@ logs: {c: {attributes: [{key: a}]}}`), store, sink)
 			assert.Equal(t, 1, store.Get(`["c",{},{"a":`+tt.want+`}]`))
 		})
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{13, 17, 66, 67, 70}, Claim: "odd records, read-only, are forwarded byte for byte, and count as documented",
+		Rounds: 13, Unit: "records", Fired: 13, Counts: 38,
+	})
 }
 
 // Row 10: one id in three pipelines shares one tally: each record counts once for each pipeline it passes.
-func TestSameIDInThreePipelines(t *testing.T) {
+func TestFault_lifecycle_same_id(t *testing.T) {
 	factory := NewFactory()
 	cfg := createDefaultConfig()
 	set := processortest.NewNopSettings(metadata.Type)
@@ -290,6 +319,10 @@ func TestSameIDInThreePipelines(t *testing.T) {
 	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
 	assert.NotSame(t, shared, p.(*logsProcessor).tally, "nothing is left of the old one")
 	require.NoError(t, p.Shutdown(t.Context()))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{10}, Claim: "one id in three pipelines: each record counts once for each pipeline it passes",
+		Rounds: 3, Unit: "pipelines", Fired: 3, Counts: 3*100*5 + 3,
+	})
 }
 
 func TestPropagateRefusesTheBatch(t *testing.T) {

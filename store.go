@@ -77,6 +77,15 @@ type Flusher interface {
 	Flush(ctx context.Context) error
 }
 
+// Durable is implemented by a Flusher whose totals may outlive the process. It is what the option `durable` takes.
+type Durable interface {
+	Flusher
+	// Durable returns nil when what was added before a Flush that has returned nil is not lost with the process; else an
+	// error that says what is missing for that. It is asked once, before anything is counted. Whether it outlives the
+	// machine too is a matter of what the store writes to: a file that is synced, a server that does.
+	Durable() error
+}
+
 // Describer is implemented by a MetricStore that keeps what readers need to know of its metrics besides their totals.
 type Describer interface {
 	// Describe sets the description of a metric. The last word counts.

@@ -42,6 +42,7 @@ type tally struct {
 	numbers   *numbers
 	explain   *explainer
 	totals    *published // nil when the store is not ours
+	committer *committer // nil without `durable`
 
 	// forgetting keeps apart counting, for which it is read-locked, and the store's dropping of keys: a key is in the
 	// store and in its limiter, or in neither.
@@ -88,6 +89,12 @@ func startTally(
 	for i, m := range t.metrics {
 		t.limiters = append(t.limiters, cardinality.NewLimiter(m.cardinalityLimit(), x.LastKey(i)))
 	}
+	if cfg.Durable {
+		var err error
+		if t.committer, err = newCommitter(t.store, func() { t.numbers.storeErrors.Add(1) }); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.introduce(ctx); err != nil {
 		return nil, err
 	}
@@ -98,6 +105,9 @@ func startTally(
 		return nil, err
 	}
 	t.pool.start(context.WithoutCancel(ctx), t.keepForgetting)
+	if t.committer != nil {
+		t.committer.start(ctx)
+	}
 	return t, nil
 }
 
@@ -187,6 +197,9 @@ func isOverflow(k identity.Key) bool {
 // shutdown applies what is queued, flushes the store, and returns what could not be done before ctx ended.
 func (t *tally) shutdown(ctx context.Context) error {
 	t.pool.shutdown(ctx)
+	if t.committer != nil {
+		t.committer.stop(ctx)
+	}
 	t.leaveForgetter(ctx)
 	var errs []error
 	for i, m := range t.metrics {
@@ -236,7 +249,7 @@ func (t *tally) withdraw() error {
 }
 
 // consume is the way of a batch: reserve, extract, forward, commit. Once the next consumer has accepted the logs there
-// is nothing left that can wait or fail.
+// is nothing left that can wait or fail, but for the wait that `durable` asks for.
 func (t *tally) consume(ctx context.Context, logs plog.Logs, x *extract.Extractor, next consumer.Logs) error {
 	records := int64(logs.LogRecordCount())
 	if records == 0 {
@@ -249,10 +262,7 @@ func (t *tally) consume(ctx context.Context, logs plog.Logs, x *extract.Extracto
 		t.noneCounted(rejected, records)
 		return err
 	}
-	waited, err := t.pool.reserve(ctx)
-	if waited > 0 {
-		t.numbers.waited(waited)
-	}
+	err := t.reserve(ctx)
 	switch {
 	case errors.Is(err, errSkip):
 		if err := t.forward(ctx, logs, records, next); err != nil {
@@ -265,6 +275,21 @@ func (t *tally) consume(ctx context.Context, logs plog.Logs, x *extract.Extracto
 		return err
 	}
 	return t.count(ctx, logs, records, x, next)
+}
+
+// reserve takes a place, if the store is one that can be counted in.
+func (t *tally) reserve(ctx context.Context) error {
+	waited, err := t.pool.reserve(ctx)
+	if waited > 0 {
+		t.numbers.waited(waited)
+	}
+	if err != nil || t.committer == nil {
+		return err
+	}
+	if err = t.committer.ready(ctx, t.pool.policy); err != nil {
+		t.pool.release()
+	}
+	return err
 }
 
 // count does what is left when a place is reserved.
@@ -291,10 +316,33 @@ func (t *tally) count(
 		return err
 	}
 	t.note(batch)
-	if batch.Len() > 0 {
+	switch {
+	case batch.Len() == 0:
+	case t.committer != nil:
+		committed = true
+		return t.commitDurably(ctx, batch, records)
+	default:
 		committed = true
 		t.pool.commit(batch)
 	}
+	return nil
+}
+
+// commitDurably returns when the counts of a batch are in the store for good. The batch has its place as long as that
+// takes, so when the store fails no more logs are forwarded than there are places.
+func (t *tally) commitDurably(ctx context.Context, batch *extract.Batch, records int64) error {
+	began := time.Now()
+	waiter := t.pool.commitFor(batch)
+	defer t.pool.leave(waiter)
+	if err := t.pool.wait(ctx, waiter); err != nil {
+		t.numbers.unconfirmed.Add(records)
+		return fmt.Errorf("%w: %w", errUnconfirmed, err)
+	}
+	if err := t.committer.wait(ctx); err != nil {
+		t.numbers.unconfirmed.Add(records)
+		return err
+	}
+	t.numbers.committed(time.Since(began))
 	return nil
 }
 

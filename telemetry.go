@@ -53,6 +53,7 @@ type numbers struct {
 	cutValues   atomic.Int64
 	storeErrors atomic.Int64
 	longestKey  atomic.Int64 // in bytes
+	unconfirmed atomic.Int64 // records
 
 	metrics []metricNumbers
 }
@@ -144,6 +145,7 @@ func (n *numbers) register(t *tally) error {
 		})},
 		{b.RegisterProcessorTallyCardinalityLimitCallback, each(func(i int) int64 { return int64(t.limiters[i].Limit()) })},
 		{b.RegisterProcessorTallyLongestKeyCallback, one(n.longestKey.Load)},
+		{b.RegisterProcessorTallyRecordsUnconfirmedCallback, one(n.unconfirmed.Load)},
 		{b.RegisterProcessorTallyAmountCountedCallback, each(func(i int) int64 {
 			if n.metrics[i].hasAmount {
 				return min(n.metrics[i].amount.Load(), largestShown)
@@ -205,6 +207,11 @@ func (n *numbers) leave(records int64) { n.inside.Add(-records) }
 // waited enters a wait for a place. The caller's context stays out of it: an exemplar would hold on to what that holds.
 func (n *numbers) waited(d time.Duration) {
 	n.builder.ProcessorTallyQueueWaitDuration.Record(context.Background(), d.Seconds(), n.byTally)
+}
+
+// committed enters how long a batch that was forwarded has waited for its counts to be durable.
+func (n *numbers) committed(d time.Duration) {
+	n.builder.ProcessorTallyCommitDuration.Record(context.Background(), d.Seconds(), n.byTally)
 }
 
 // notCounted enters records that metric i does not count.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,8 +39,30 @@ type collector struct {
 // the ones given.
 func startCollector(t *testing.T, readers string, configs ...string) *collector {
 	t.Helper()
+	return startUnder(t, nil, readers, configs...)
+}
+
+// launchCollector is startCollector for who does not want to wait.
+func launchCollector(t *testing.T, readers string, configs ...string) *collector {
+	t.Helper()
+	return launchUnder(t, nil, readers, configs...)
+}
+
+// startUnder starts a Collector as the last words of another command, which becomes it in the end.
+func startUnder(t *testing.T, command []string, readers string, configs ...string) *collector {
+	t.Helper()
+	c := launchUnder(t, command, readers, configs...)
+	waitFor(t, "the Collector to be ready", func() bool { return c.hasExited() || c.isReady(t) })
+	require.False(t, c.hasExited(), "the Collector has ended at once")
+	return c
+}
+
+// launchUnder is startUnder for who does not want to wait.
+func launchUnder(t *testing.T, command []string, readers string, configs ...string) *collector {
+	t.Helper()
 	c := &collector{metricsPort: freePort(t), log: filepath.Join(t.TempDir(), "stderr"), exited: make(chan struct{})}
-	c.cmd = exec.Command(collectorPath, arguments(t, append(configs, c.telemetry(readers)))...)
+	words := slices.Concat(command, []string{collectorPath}, arguments(t, append(configs, c.telemetry(readers))))
+	c.cmd = exec.Command(words[0], words[1:]...)
 	c.cmd.Dir = root
 	stderr, err := os.Create(c.log)
 	require.NoError(t, err)
@@ -57,19 +80,23 @@ func startCollector(t *testing.T, readers string, configs ...string) *collector 
 			t.Logf("log of the Collector:\n%s", c.readLog(t))
 		}
 	})
-	waitFor(t, "the Collector to be ready", func() bool {
-		return c.hasExited() || strings.Contains(c.readLog(t), ready)
-	})
-	require.False(t, c.hasExited(), "the Collector has ended at once")
 	return c
 }
 
-// arguments returns a --config for each config, which is a path or the text of a YAML file.
+// isReady says whether all receivers listen.
+func (c *collector) isReady(t *testing.T) bool { return strings.Contains(c.readLog(t), ready) }
+
+// arguments returns a --config for each config, which is a path or the text of a YAML file; what begins with -- is an argument
+// already.
 func arguments(t *testing.T, configs []string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	var args []string
 	for i, config := range configs {
+		if strings.HasPrefix(config, "--") {
+			args = append(args, config)
+			continue
+		}
 		if strings.Contains(config, "\n") {
 			path := filepath.Join(dir, fmt.Sprintf("config%d.yaml", i))
 			require.NoError(t, os.WriteFile(path, []byte(config), 0o600))

@@ -6,7 +6,6 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"strconv"
@@ -14,98 +13,175 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+
+	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
-// defaultKills is how many cycles TestSIGKILL has; the variable TALLY_TEST_KILLS sets another number.
-const defaultKills = 10
-
-// TestSIGKILL kills the Collector at a random moment under load, again and again. Its state is readable each time, and
-// what is missing is at most what was counted since the last flush: acknowledged before it <= total <= attempted.
-func TestSIGKILL(t *testing.T) {
-	const (
-		flushInterval = 50 * time.Millisecond
-		slack         = 500 * time.Millisecond // for a write on a busy machine
-		batch         = 10
-	)
-	kills := defaultKills
-	if text := os.Getenv("TALLY_TEST_KILLS"); text != "" {
-		var err error
-		kills, err = strconv.Atoi(text)
-		require.NoError(t, err)
+// kills returns how many cycles a test of SIGKILL has; the variable TALLY_TEST_KILLS sets another number.
+func kills(t *testing.T, short, long int) int {
+	t.Helper()
+	text := os.Getenv("TALLY_TEST_KILLS")
+	if text == "" {
+		return evidence.Rounds(short, long)
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-
-	in, out := freePort(t), freePort(t)
-	config := fmt.Sprintf(`
-extensions:
-  file_storage: {directory: %q}
-  tally_memory: {storage: file_storage, flush_interval: %s}
-receivers:
-  otlp: {protocols: {http: {endpoint: 127.0.0.1:%d}}}
-  tally: {store: tally_memory, collection_interval: 50ms, initial_delay: 1ms}
-processors:
-  tally: {store: tally_memory, resource_attributes: []}
-exporters:
-  nop:
-  prometheus: {endpoint: 127.0.0.1:%d}
-service:
-  extensions: [file_storage, tally_memory]
-  pipelines:
-    logs: {receivers: [otlp], processors: [tally], exporters: [nop]}
-    metrics: {receivers: [tally], exporters: [prometheus]}
-`, t.TempDir(), flushInterval, in, out)
-	body, err := plogotlp.NewExportRequestFromLogs(logsWith("a", make([]string, batch))).MarshalProto()
+	n, err := strconv.Atoi(text)
 	require.NoError(t, err)
+	return n
+}
 
-	// A total is the sum of what each life of the Collector has left behind.
-	total, missing, safe := 0, 0, 0
-	for life := range kills + 1 {
-		c := startCollector(t, "", config)
-		if life > 0 {
-			total = waitTotal(t, out)
-		}
-		base := total
-		var acknowledged []time.Time
-		attempted := 0
-		kill := time.Now().Add(time.Duration(200+random.IntN(700)) * time.Millisecond)
-		for time.Now().Before(kill) {
-			attempted++
-			if !post(in, body) {
-				break
-			}
-			acknowledged = append(acknowledged, time.Now())
-		}
-		require.NotEmpty(t, acknowledged, "nothing was sent before the kill")
-		if life == kills { // the last life ends as it should: nothing may be missing
-			require.Zero(t, c.terminate(t))
-			startCollector(t, "", config)
-			require.Equal(t, base+batch*len(acknowledged), waitTotal(t, out))
-			break
-		}
+// killCycles runs a Collector under the load of four clients and kills it at a random moment, again and again. check is
+// called after each kill with the totals that are left, and the moment. The last life ends with SIGTERM, and exactly.
+func killCycles(t *testing.T, r *rig, cycles int, seed uint64, check func(totals map[string]int, ledgers []*ledger, killed time.Time)) {
+	t.Helper()
+	random := evidence.Random(seed)
+	ledgers := newLedgers(4)
+	for range cycles {
+		c := startCollector(t, "", r.config())
+		stop := clients(t, r.in, ledgers, 0)
+		time.Sleep(time.Duration(random.IntN(400_000)) * time.Microsecond)
 		require.NoError(t, c.cmd.Process.Kill())
 		killed := time.Now()
 		<-c.exited
-
-		flushed := 0
-		for _, at := range acknowledged {
-			if at.Before(killed.Add(-flushInterval - slack)) {
-				flushed++
-			}
-		}
-		check := startCollector(t, "", config)
-		total = waitTotal(t, out)
-		require.NoError(t, check.cmd.Process.Kill())
-		<-check.exited
-		require.GreaterOrEqual(t, total, base+batch*flushed, "life %d", life)
-		require.LessOrEqual(t, total, base+batch*attempted, "life %d", life)
-		safe += batch * flushed
-		missing += base + batch*len(acknowledged) - total
+		stop()
+		check(readState(t, r.directory), ledgers, killed)
 	}
-	require.Positive(t, safe, "each kill came before the first flush")
-	t.Logf("%d kills; %d records had to be on disk, and were; %d others were acknowledged and not yet written", kills, safe, missing)
+
+	before, accepted := readState(t, r.directory), map[string]int{}
+	for _, l := range ledgers {
+		accepted[l.who] = r.next.of(l.who)
+	}
+	c := startCollector(t, "", r.config())
+	stop := clients(t, r.in, ledgers, 0)
+	waitFor(t, "the last load", func() bool { return r.next.of(ledgers[0].who) > accepted[ledgers[0].who] })
+	require.Zero(t, c.terminate(t))
+	stop()
+	for who, total := range readState(t, r.directory) {
+		require.Equal(t, r.next.of(who)-accepted[who], total-before[who], "the last life of %s has ended with SIGTERM", who)
+	}
+}
+
+// TestFault_kill_durable: with `durable` a kill loses nothing that was acknowledged, and nothing is counted that the next
+// consumer has not accepted. What it has accepted and the store does not have is what a client was waiting for an answer to:
+// a batch for each client and kill at most.
+func TestFault_kill_durable(t *testing.T) {
+	for _, fsync := range []bool{false, true} {
+		t.Run(fmt.Sprintf("fsync=%t", fsync), func(t *testing.T) {
+			cycles, seed := kills(t, 5, 1000), evidence.Seed(t)
+			r := newRig(t)
+			r.durable, r.fsync, r.flush = true, fsync, time.Hour
+			var lost, extra, open int64
+			killed, unanswered := 0, 0
+			var counts int64
+			killCycles(t, r, cycles, seed, func(totals map[string]int, ledgers []*ledger, _ time.Time) {
+				killed++
+				counts, open = 0, 0
+				for _, l := range ledgers {
+					total, accepted := int64(totals[l.who]), int64(r.next.of(l.who))
+					counts += l.acknowledged.Load()
+					open += accepted - total
+					lost += max(0, l.acknowledged.Load()-total)
+					extra += max(0, total-accepted)
+					require.GreaterOrEqual(t, total, l.acknowledged.Load(), "%s: acknowledged <= counted", l.who)
+					require.LessOrEqual(t, total, accepted, "%s: counted <= accepted by the next consumer", l.who)
+					require.LessOrEqual(t, accepted, l.attempted.Load(), "%s", l.who)
+					require.LessOrEqual(t, accepted-total, int64(killed*batchSize), "%s: one batch in flight at each kill", l.who)
+				}
+				unanswered = int(open / batchSize)
+			})
+			evidence.Report(t, evidence.Figure{
+				Rows:  []int{31},
+				Claim: fmt.Sprintf("`durable`, fsync %t: SIGKILL under load, acknowledged <= counted <= accepted by the next consumer", fsync),
+				Seed:  seed, Rounds: cycles, Unit: "kills", Fired: killed, Counts: counts, Lost: lost, Extra: extra,
+				Note: fmt.Sprintf("counted = accepted, but for %d batches in flight at a kill, which no client was told of", unanswered),
+			})
+		})
+	}
+}
+
+// TestFault_kill_flush_interval: without `durable` what is missing after a kill is at most what was counted since the last
+// flush.
+func TestFault_kill_flush_interval(t *testing.T) {
+	const slack = 500 * time.Millisecond // for a write on a busy machine
+	cycles, seed := kills(t, 5, 1000), evidence.Seed(t)
+	r := newRig(t)
+	var counts, missing int64
+	killed := 0
+	floor := map[string]int64{} // what is on disk for sure
+	past := map[string]int64{}  // acknowledged in earlier lives
+	killCycles(t, r, cycles, seed, func(totals map[string]int, ledgers []*ledger, at time.Time) {
+		killed++
+		for _, l := range ledgers {
+			total := int64(totals[l.who])
+			flushed := max(0, l.before(at.Add(-r.flush-slack))-past[l.who])
+			require.GreaterOrEqual(t, total, floor[l.who]+flushed, "%s", l.who)
+			require.LessOrEqual(t, total, int64(r.next.of(l.who)), "%s: counted <= accepted by the next consumer", l.who)
+			missing += floor[l.who] + l.acknowledged.Load() - past[l.who] - total
+			floor[l.who], past[l.who] = total, l.acknowledged.Load()
+		}
+	})
+	for _, n := range past {
+		counts += n
+	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{31}, Claim: "SIGKILL under load: what was counted before the last flush is there, and counted <= accepted by the next consumer",
+		Seed: seed, Rounds: cycles, Unit: "kills", Fired: killed, Counts: counts,
+		Note: fmt.Sprintf("`flush_interval` is %s; %d records were acknowledged and not yet written", r.flush, missing),
+	})
+}
+
+// TestFault_kill_recovery kills a Collector while it starts over a state, at random moments, until the state has survived:
+// nothing is ever missing.
+func TestFault_kill_recovery(t *testing.T) {
+	cycles, seed := kills(t, 8, 500), evidence.Seed(t)
+	random := evidence.Random(seed)
+	r := newRig(t)
+	r.durable = true
+	ledgers := newLedgers(4)
+	c := startCollector(t, "", r.config())
+	stop := clients(t, r.in, ledgers, 0)
+	waitFor(t, "some counts", func() bool { return r.next.sum() > 100*batchSize })
+	require.Zero(t, c.terminate(t))
+	stop()
+	want := readState(t, r.directory)
+	require.Equal(t, r.next.sum(), sumOfTotals(want))
+
+	began := time.Now()
+	ready := startCollector(t, "", r.config()) // how long a start takes
+	took := time.Since(began)
+	require.NoError(t, ready.cmd.Process.Kill())
+	<-ready.exited
+	var lost int64
+	early := 0
+	for range cycles {
+		c := launchCollector(t, "", r.config())
+		time.Sleep(time.Duration(random.Int64N(int64(took))))
+		if !c.isReady(t) {
+			early++
+		}
+		require.NoError(t, c.cmd.Process.Kill())
+		<-c.exited
+		if found := readState(t, r.directory); !equalTotals(want, found) {
+			lost += int64(sumOfTotals(want) - sumOfTotals(found))
+			require.Equal(t, want, found)
+		}
+	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{32}, Claim: "SIGKILL of a Collector that starts over a state: nothing is lost", Unit: "kills",
+		Seed: seed, Rounds: cycles, Fired: early, Counts: int64(sumOfTotals(want)), Lost: lost,
+		Note: "fired = killed before it was ready",
+	})
+}
+
+func equalTotals(a, b map[string]int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for who, n := range a {
+		if b[who] != n {
+			return false
+		}
+	}
+	return true
 }
 
 func post(port int, body []byte) bool {
@@ -115,16 +191,4 @@ func post(port int, body []byte) bool {
 	}
 	defer response.Body.Close()
 	return response.StatusCode == http.StatusOK
-}
-
-// waitTotal waits until the exporter shows the total that was restored, and returns it.
-func waitTotal(t *testing.T, port int) int {
-	t.Helper()
-	c := collector{metricsPort: port}
-	total := 0
-	waitFor(t, "the restored total to be shown", func() bool {
-		total = c.scrape(t).of("log_record_count_total").sum()
-		return total > 0
-	})
-	return total
 }

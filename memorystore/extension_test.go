@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
@@ -112,7 +113,7 @@ func TestStartWithoutAStorage(t *testing.T) {
 	assert.Zero(t, d.open, "the client is closed")
 }
 
-func TestStateOfOthersIsRefused(t *testing.T) {
+func TestFault_storage_foreign_state(t *testing.T) {
 	slot := state.Name(state.Bucket("key 1"), 1)
 	for name, tt := range map[string]struct {
 		blob []byte
@@ -141,6 +142,10 @@ func TestStateOfOthersIsRefused(t *testing.T) {
 			assert.Equal(t, before, d.data)
 		})
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{41, 47}, Claim: "a state of a newer version or another component: refused, and left as it is",
+		Rounds: 2, Fired: 2,
+	})
 }
 
 // newerState returns what a later version of tally might write.
@@ -171,8 +176,8 @@ func TestFlushInterval(t *testing.T) {
 	})
 }
 
-// TestDiskFullHeals: counting goes on, the failure is told once, and all is there when the disk works again.
-func TestDiskFullHeals(t *testing.T) {
+// TestFault_storage_full_heals: counting goes on, the failure is told once, and all is there when the disk works again.
+func TestFault_storage_full_heals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		i := start(t, d, func(c *Config) { c.FlushInterval = time.Second })
@@ -213,9 +218,13 @@ func TestDiskFullHeals(t *testing.T) {
 		require.NoError(t, again.Shutdown(t.Context()))
 		require.NoError(t, i.Shutdown(t.Context()))
 	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{37}, Claim: "the storage is full for ten flushes: told once, counted on, all written when it works",
+		Rounds: 10, Unit: "flushes", Fired: 10, Counts: 1000,
+	})
 }
 
-func TestPanickingStorageHeals(t *testing.T) {
+func TestFault_storage_panics(t *testing.T) {
 	d := newDisk()
 	i := start(t, d)
 	d.with(func() { d.hook = func(context.Context) error { panic("page 7") } })
@@ -225,6 +234,10 @@ func TestPanickingStorageHeals(t *testing.T) {
 	assert.ErrorContains(t, err, "page 7")
 	d.with(func() { d.hook = nil })
 	require.NoError(t, i.store.Flush(t.Context()))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{37}, Claim: "the storage panics: an error, and the next flush writes all",
+		Rounds: 1, Fired: 1, Counts: 1,
+	})
 }
 
 func TestLastFlushFails(t *testing.T) {
@@ -236,9 +249,9 @@ func TestLastFlushFails(t *testing.T) {
 	assert.Zero(t, d.open)
 }
 
-// TestStorageThatHangs: neither counting nor listing waits for it, Flush and Shutdown wait as long as they may, and
+// TestFault_storage_hangs: neither counting nor listing waits for it, Flush and Shutdown wait as long as they may, and
 // the client is closed once the call returns.
-func TestStorageThatHangs(t *testing.T) {
+func TestFault_storage_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		i := start(t, d, func(c *Config) { c.FlushInterval = time.Second })
@@ -261,6 +274,10 @@ func TestStorageThatHangs(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		assert.Zero(t, d.open)
+	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{44}, Claim: "the storage never answers: counting goes on, Flush and Shutdown end in their time",
+		Rounds: 1, Fired: 1, Counts: 2,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 	"github.com/logtally/tallyprocessor/storetest"
 )
@@ -105,10 +106,11 @@ func TestOnlyWhatChangedIsWritten(t *testing.T) {
 	assert.Zero(t, d.batches)
 }
 
-// TestCrashAtEveryWriteOfAFlush: whatever number of writes a crash lets through, each total is the one of the last
+// TestFault_kill_every_write_of_a_flush: whatever number of writes a crash lets through, each total is the one of the last
 // flush or of the one that crashed, and counting goes on from there. A write that is torn counts as not written.
-func TestCrashAtEveryWriteOfAFlush(t *testing.T) {
+func TestFault_kill_every_write_of_a_flush(t *testing.T) {
 	const keys = 40
+	points := 0
 	for _, flushes := range []int{0, 1, 2} { // of old states
 		for _, torn := range []bool{false, true} {
 			t.Run(fmt.Sprintf("after %d flushes, torn %t", flushes, torn), func(t *testing.T) {
@@ -129,10 +131,15 @@ func TestCrashAtEveryWriteOfAFlush(t *testing.T) {
 						break
 					}
 					checkAfterCrash(t, after, n, keys, flushes*10, torn)
+					points++
 				}
 			})
 		}
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{32, 40, 43}, Claim: "a crash after each write of a flush, whole or torn: each total is that of the last flush or of the one that crashed",
+		Rounds: points, Unit: "kill points", Fired: points, Note: fmt.Sprintf("%d of %d points", points, points),
+	})
 }
 
 func checkAfterCrash(t *testing.T, d *disk, n, keys, old int, torn bool) {
@@ -162,9 +169,9 @@ func checkAfterCrash(t *testing.T, d *disk, n, keys, old int, torn bool) {
 	require.NoError(t, again.Shutdown(t.Context()))
 }
 
-// TestFailedFlushesNeverTouchTheLastState: the slot of the last complete state stays as it is, however often the
+// TestFault_storage_flushes_fail_half_way: the slot of the last complete state stays as it is, however often the
 // storage takes a part of the next one.
-func TestFailedFlushesNeverTouchTheLastState(t *testing.T) {
+func TestFault_storage_flushes_fail_half_way(t *testing.T) {
 	d := newDisk()
 	i := start(t, d)
 	countKeys(i, 300, 1)
@@ -186,9 +193,13 @@ func TestFailedFlushesNeverTouchTheLastState(t *testing.T) {
 	for key, value := range start(t, d).values(t) {
 		require.Equal(t, 6, value, key)
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{43}, Claim: "flushes fail half way, again and again: the last whole state is never touched",
+		Rounds: 5, Unit: "flushes", Fired: 5, Counts: 300 * 6,
+	})
 }
 
-func TestDamageIsSetAside(t *testing.T) {
+func TestFault_storage_damaged_slots(t *testing.T) {
 	for name, change := range map[string]func([]byte) []byte{
 		"empty":     func([]byte) []byte { return []byte{} },
 		"truncated": func(b []byte) []byte { return b[:len(b)-1] },
@@ -224,6 +235,10 @@ func TestDamageIsSetAside(t *testing.T) {
 			})
 		}
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{41}, Claim: "a slot that is empty, cut, flipped or foreign: told, set aside, and the state before it is used",
+		Rounds: 8, Fired: 8,
+	})
 }
 
 // twoFlushes returns a disk where the slots 0 have totals of 1 and the slots 1 totals of 2.
@@ -239,7 +254,7 @@ func twoFlushes(t *testing.T) *disk {
 	return d
 }
 
-func TestLossIsTold(t *testing.T) {
+func TestFault_storage_lost_slots(t *testing.T) {
 	section := state.Bucket("key 1")
 	for name, tt := range map[string]struct {
 		slots []int
@@ -261,6 +276,10 @@ func TestLossIsTold(t *testing.T) {
 			assert.Equal(t, tt.want+1, again.store.Get("key 1"))
 		})
 	}
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{41}, Claim: "a slot that the storage has lost: told, and the state before it is used",
+		Rounds: 3, Fired: 3,
+	})
 }
 
 func TestDamageInEverySlot(t *testing.T) {
@@ -277,8 +296,8 @@ func TestDamageInEverySlot(t *testing.T) {
 	assert.Zero(t, start(t, d).damaged())
 }
 
-// TestCrashAtEveryWriteOfARecovery: setting aside what is damaged can be cut short anywhere without harm to the rest.
-func TestCrashAtEveryWriteOfARecovery(t *testing.T) {
+// TestFault_kill_every_write_of_a_recovery: setting aside what is damaged can be cut short anywhere without harm to the rest.
+func TestFault_kill_every_write_of_a_recovery(t *testing.T) {
 	base := twoFlushes(t)
 	want := start(t, base.copy()).values(t)
 	damagedSections := map[int]bool{}
@@ -315,6 +334,10 @@ func TestCrashAtEveryWriteOfARecovery(t *testing.T) {
 		require.NoError(t, third.Shutdown(t.Context()))
 		if !failed {
 			assert.Greater(t, n, 10)
+			evidence.Report(t, evidence.Figure{
+				Rows: []int{32}, Claim: "a crash after each write of a recovery that sets damage aside: nothing that was readable is lost",
+				Rounds: n, Unit: "kill points", Fired: n, Note: fmt.Sprintf("%d of %d points", n, n),
+			})
 			break
 		}
 	}

@@ -33,6 +33,7 @@ var (
 	_ tallyprocessor.Binder      = (*store)(nil)
 	_ tallyprocessor.Lister      = (*store)(nil)
 	_ tallyprocessor.Flusher     = (*store)(nil)
+	_ tallyprocessor.Durable     = (*store)(nil)
 	_ tallyprocessor.Describer   = (*store)(nil)
 	_ tallyprocessor.Opener      = (*store)(nil)
 	_ tallyprocessor.Forgetter   = (*store)(nil)
@@ -100,6 +101,9 @@ func (s *store) Flush(ctx context.Context) error {
 	}
 	return nil // before Start nobody has the store
 }
+
+// Durable returns nil: there is a storage.
+func (s *store) Durable() error { return nil }
 
 func (s *store) mark(section int) { mark(&s.dirty[section]) }
 

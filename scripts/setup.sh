@@ -7,6 +7,8 @@ command -v gcc > /dev/null || missing+=(gcc libc6-dev) # the race detector links
 command -v awk > /dev/null || missing+=(mawk)
 command -v redis-server > /dev/null || missing+=(redis-server) # the fleet store is tested with it
 command -v redis-sentinel > /dev/null || missing+=(redis-sentinel)
+command -v strace > /dev/null || missing+=(strace) # makes system calls fail
+command -v mkfs.ext4 > /dev/null || [ -x /sbin/mkfs.ext4 ] || missing+=(e2fsprogs) # power losses are tried on a file system in a file
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
 command -v valkey-server > /dev/null || missing+=(valkey-server) # and with its successor
 

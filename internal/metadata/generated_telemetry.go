@@ -25,29 +25,31 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                           metric.Meter
-	mu                              sync.Mutex
-	registrations                   []metric.Registration
-	ProcessorTallyAmountCounted     metric.Int64ObservableCounter
-	ProcessorTallyAmountForgotten   metric.Int64ObservableCounter
-	ProcessorTallyBatchesApplied    metric.Int64ObservableCounter
-	ProcessorTallyCardinalityLimit  metric.Int64ObservableGauge
-	ProcessorTallyKeys              metric.Int64ObservableGauge
-	ProcessorTallyKeysApplied       metric.Int64ObservableCounter
-	ProcessorTallyKeysForgotten     metric.Int64ObservableCounter
-	ProcessorTallyLongestKey        metric.Int64ObservableGauge
-	ProcessorTallyOverflowKeys      metric.Int64ObservableGauge
-	ProcessorTallyQueueCapacity     metric.Int64ObservableGauge
-	ProcessorTallyQueueSize         metric.Int64ObservableGauge
-	ProcessorTallyQueueWaitDuration metric.Float64Histogram
-	ProcessorTallyRecordsCounted    metric.Int64ObservableCounter
-	ProcessorTallyRecordsInFlight   metric.Int64ObservableGauge
-	ProcessorTallyRecordsNotCounted metric.Int64ObservableCounter
-	ProcessorTallyRecordsOverflowed metric.Int64ObservableCounter
-	ProcessorTallyRecordsReceived   metric.Int64ObservableCounter
-	ProcessorTallyStoreErrors       metric.Int64ObservableCounter
-	ProcessorTallyStoreSaturations  metric.Int64ObservableCounter
-	ProcessorTallyValuesCut         metric.Int64ObservableCounter
+	meter                            metric.Meter
+	mu                               sync.Mutex
+	registrations                    []metric.Registration
+	ProcessorTallyAmountCounted      metric.Int64ObservableCounter
+	ProcessorTallyAmountForgotten    metric.Int64ObservableCounter
+	ProcessorTallyBatchesApplied     metric.Int64ObservableCounter
+	ProcessorTallyCardinalityLimit   metric.Int64ObservableGauge
+	ProcessorTallyCommitDuration     metric.Float64Histogram
+	ProcessorTallyKeys               metric.Int64ObservableGauge
+	ProcessorTallyKeysApplied        metric.Int64ObservableCounter
+	ProcessorTallyKeysForgotten      metric.Int64ObservableCounter
+	ProcessorTallyLongestKey         metric.Int64ObservableGauge
+	ProcessorTallyOverflowKeys       metric.Int64ObservableGauge
+	ProcessorTallyQueueCapacity      metric.Int64ObservableGauge
+	ProcessorTallyQueueSize          metric.Int64ObservableGauge
+	ProcessorTallyQueueWaitDuration  metric.Float64Histogram
+	ProcessorTallyRecordsCounted     metric.Int64ObservableCounter
+	ProcessorTallyRecordsInFlight    metric.Int64ObservableGauge
+	ProcessorTallyRecordsNotCounted  metric.Int64ObservableCounter
+	ProcessorTallyRecordsOverflowed  metric.Int64ObservableCounter
+	ProcessorTallyRecordsReceived    metric.Int64ObservableCounter
+	ProcessorTallyRecordsUnconfirmed metric.Int64ObservableCounter
+	ProcessorTallyStoreErrors        metric.Int64ObservableCounter
+	ProcessorTallyStoreSaturations   metric.Int64ObservableCounter
+	ProcessorTallyValuesCut          metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -301,6 +303,21 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyRecordsReceivedCallback(c
 	return nil
 }
 
+// RegisterProcessorTallyRecordsUnconfirmedCallback sets callback for observable ProcessorTallyRecordsUnconfirmed metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyRecordsUnconfirmedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyRecordsUnconfirmed, obs: o})
+		return nil
+	}, builder.ProcessorTallyRecordsUnconfirmed)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorTallyStoreErrorsCallback sets callback for observable ProcessorTallyStoreErrors metric.
 func (builder *TelemetryBuilder) RegisterProcessorTallyStoreErrorsCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -398,6 +415,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorTallyCommitDuration, err = builder.meter.Float64Histogram(
+		"otelcol_processor_tally_commit_duration",
+		metric.WithDescription("With `durable`, the time from when the next consumer has accepted a batch until its counts are durable. [Alpha]"),
+		metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries([]float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10}...),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorTallyKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_tally_keys",
 		metric.WithDescription("Number of distinct keys, by metric, without overflow keys. [Alpha]"),
@@ -474,6 +498,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ProcessorTallyRecordsReceived, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_records_received",
 		metric.WithDescription("Number of log records that ConsumeLogs was called with. [Alpha]"),
+		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallyRecordsUnconfirmed, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_records_unconfirmed",
+		metric.WithDescription("With `durable`, number of log records that the next consumer has accepted and whose sender got an error, since the store did not confirm their counts in time. They are counted; sent again, they are forwarded and counted again. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)

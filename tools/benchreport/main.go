@@ -33,7 +33,7 @@ func run(p paths) error {
 	if err != nil {
 		return err
 	}
-	host, err := describeMachine(p.bench)
+	host, err := describe(p.bench)
 	if err != nil {
 		return err
 	}

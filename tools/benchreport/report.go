@@ -13,7 +13,7 @@ var reportText string
 
 // report is what the template shows.
 type report struct {
-	Machine                                                machine
+	Machine                                                measuredOn
 	Date                                                   string // of the measurement
 	Rounds                                                 string
 	Met, Measured, All                                     int    // targets
@@ -22,7 +22,7 @@ type report struct {
 }
 
 // newReport returns the report on what was measured.
-func newReport(m *measurements, host machine, date string) *report {
+func newReport(m *measurements, host measuredOn, date string) *report {
 	all := outcomes(m)
 	r := &report{
 		Machine: host, Date: date, Rounds: roundsText(m), All: len(all),

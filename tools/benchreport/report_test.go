@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/logtally/tallyprocessor/tools/internal/machine"
 )
 
 // sample has three rounds; the second was disturbed, and both contestants alike.
@@ -52,7 +54,7 @@ func TestTargets(t *testing.T) {
 // The report has the figures, says what was not measured, and has no chart where there is none.
 func TestRender(t *testing.T) {
 	var text bytes.Buffer
-	if err := newReport(readSample(t), machine{CPU: "some CPU"}, "2026-01-02").render(&text); err != nil {
+	if err := newReport(readSample(t), measuredOn{Facts: machine.Facts{CPU: "some CPU"}}, "2026-01-02").render(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"W2: one string attribute", "some CPU", "2026-01-02", notMeasured, "| 28"} {

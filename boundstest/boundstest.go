@@ -1,0 +1,92 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package boundstest checks a counter whose increments can fail without anybody knowing whether they took effect: those of a
+// client that lost its connection, of a process that was killed, of a server that failed over. Such a counter has no one
+// right value, but it has bounds: every read is at least what had been acknowledged when the read began, and at most what
+// had been attempted when it ended. It is how Jepsen checks counters.
+//
+// It suits any counter: a store of tally's, a database, a service behind a proxy that fails.
+package boundstest
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+var (
+	// ErrBehind says that a read was below what had been acknowledged when it began: counts are lost, or late.
+	ErrBehind = errors.New("read is below what was acknowledged")
+	// ErrAhead says that a read was above what had been attempted when it ended: something was counted twice.
+	ErrAhead = errors.New("read is above what was attempted")
+)
+
+// Checker keeps the bounds of a counter that starts at 0. The zero Checker is ready; it is safe for concurrent use and must
+// not be copied.
+type Checker struct {
+	attempted, acknowledged     atomic.Int64
+	reads, failed, behind, over atomic.Int64
+}
+
+// Attempt says that n is about to be added. It must come before the attempt.
+func (c *Checker) Attempt(n int64) { c.attempted.Add(n) }
+
+// Acknowledge says that n was added and the counter has said so. It must come after the acknowledgement. What was attempted
+// and is never acknowledged stays unknown: it may be counted, or not.
+func (c *Checker) Acknowledge(n int64) { c.acknowledged.Add(n) }
+
+// Read calls read, which returns the counter's value, and checks the bounds: ErrBehind or ErrAhead, with the numbers. An error
+// of read is returned as it is, and checks nothing: a counter that cannot be read is not wrong.
+func (c *Checker) Read(read func() (int64, error)) (int64, error) {
+	low := c.acknowledged.Load()
+	value, err := read()
+	high := c.attempted.Load()
+	if err != nil {
+		c.failed.Add(1)
+		return value, err
+	}
+	c.reads.Add(1)
+	switch {
+	case value < low:
+		c.behind.Add(1)
+		return value, fmt.Errorf("%w: %d, of %d", ErrBehind, value, low)
+	case value > high:
+		c.over.Add(1)
+		return value, fmt.Errorf("%w: %d, of %d", ErrAhead, value, high)
+	default:
+		return value, nil
+	}
+}
+
+// Check is Read for a value that was read while nothing was attempted.
+func (c *Checker) Check(value int64) error {
+	_, err := c.Read(func() (int64, error) { return value, nil })
+	return err
+}
+
+// Summary is what a Checker has seen. Its two bounds may belong to different moments while counting goes on.
+type Summary struct {
+	Attempted, Acknowledged int64
+	Reads                   int64 // that returned a value
+	Failed                  int64 // reads that returned an error
+	Behind, Ahead           int64 // reads that were out of bounds
+}
+
+// Summary returns what was seen up to now.
+func (c *Checker) Summary() Summary {
+	return Summary{
+		// The lower bound first, so that it is not above the other.
+		Acknowledged: c.acknowledged.Load(), Attempted: c.attempted.Load(),
+		Reads: c.reads.Load(), Failed: c.failed.Load(), Behind: c.behind.Load(), Ahead: c.over.Load(),
+	}
+}
+
+// Unknown returns how much was attempted and not acknowledged: how far apart the bounds are.
+func (s Summary) Unknown() int64 { return s.Attempted - s.Acknowledged }
+
+// String returns the summary as a sentence for a test's log.
+func (s Summary) String() string {
+	return fmt.Sprintf("%d acknowledged of %d attempted; %d reads, %d behind, %d ahead, %d failed",
+		s.Acknowledged, s.Attempted, s.Reads, s.Behind, s.Ahead, s.Failed)
+}

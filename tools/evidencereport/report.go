@@ -1,0 +1,174 @@
+package main
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/logtally/tallyprocessor/tools/internal/machine"
+)
+
+//go:embed reliability.md.tmpl
+var reportText string
+
+// report is what the template shows.
+type report struct {
+	Machine machine.Facts
+	Date    string // of the tests
+
+	Figures []figureLine
+	Held    int // figures
+
+	Rows      []rowLine
+	Automated int // rows
+
+	Others []outcome // tests that have failed, were skipped, or have no figure
+}
+
+// figureLine is a line of the table of figures.
+type figureLine struct{ Claim, Rounds, Fired, Difference, Bound, Seed, Result, Command, Note string }
+
+// rowLine is a line of the fault table.
+type rowLine struct {
+	Number             int
+	Area, Fault, Shown string
+}
+
+func newReport(host machine.Facts, date string, figures []figure, outcomes []outcome, rows []row) *report {
+	slices.SortStableFunc(figures, func(a, b figure) int {
+		return cmp.Or(cmp.Compare(area(a.Test), area(b.Test)), cmp.Compare(a.Test, b.Test))
+	})
+	r := &report{Machine: host, Date: date}
+	for _, f := range figures {
+		if !f.Failed {
+			r.Held++
+		}
+		r.Figures = append(r.Figures, line(f))
+	}
+	for _, w := range rows {
+		shown, automated := cover(w, figures)
+		if automated {
+			r.Automated++
+		}
+		r.Rows = append(r.Rows, rowLine{w.Number, w.Area, w.Fault, shown})
+	}
+	for _, o := range outcomes {
+		hasFigure := slices.ContainsFunc(figures, func(f figure) bool { return f.Package == o.Package && top(f.Test) == o.Test })
+		if o.Result != "pass" || !hasFigure {
+			r.Others = append(r.Others, o)
+		}
+	}
+	return r
+}
+
+// cover says what has shown a row of the fault table, or why nothing has.
+func cover(w row, figures []figure) (shown string, automated bool) {
+	var tests []string
+	for _, f := range figures {
+		if !slices.Contains(f.Rows, w.Number) {
+			continue
+		}
+		name := "`" + top(f.Test) + "`"
+		if f.Failed {
+			name += " **failed**"
+		}
+		if !slices.Contains(tests, name) {
+			tests = append(tests, name)
+		}
+		automated = automated || !f.Failed
+	}
+	switch {
+	case len(tests) > 0:
+		return strings.Join(tests, ", "), automated
+	case w.Why != "":
+		return "not automated: " + w.Why, false
+	default:
+		return "**nothing in this run**", false
+	}
+}
+
+// area returns the area of a test, which its name begins with: TestFault_area_case.
+func area(test string) string {
+	parts := strings.SplitN(test, "_", 3)
+	return parts[min(1, len(parts)-1)]
+}
+
+// top returns the name of the test that a test is a part of.
+func top(test string) string {
+	name, _, _ := strings.Cut(test, "/")
+	return name
+}
+
+func line(f figure) figureLine {
+	l := figureLine{
+		Claim:      f.Claim,
+		Rounds:     fmt.Sprintf("%s %s", thousands(int64(f.Rounds)), cmp.Or(f.Unit, "rounds")),
+		Fired:      thousands(int64(f.Fired)),
+		Difference: thousands(f.Lost) + " / " + thousands(f.Extra),
+		Bound:      "–",
+		Seed:       "–",
+		Result:     "held",
+		Command:    command(f),
+		Note:       f.Note,
+	}
+	if f.Counts > 0 {
+		l.Difference += " of " + thousands(f.Counts)
+	}
+	if f.Seed != 0 {
+		l.Seed = fmt.Sprint(f.Seed)
+	}
+	switch {
+	case f.Failed:
+		l.Result = "**failed**"
+	case f.Lost != 0:
+		l.Result = "loses, as documented"
+	case f.Rounds >= 3:
+		l.Bound = fmt.Sprintf("%.2g %%", 300/float64(f.Rounds))
+	}
+	return l
+}
+
+const module = "github.com/logtally/tallyprocessor"
+
+// command returns what repeats a figure, from the folder of the project.
+func command(f figure) string {
+	var c strings.Builder
+	if f.Long {
+		c.WriteString("TALLY_TEST_LONG=1 ")
+	}
+	if f.Seed != 0 {
+		fmt.Fprintf(&c, "TALLY_TEST_SEED=%d ", f.Seed)
+	}
+	fmt.Fprintf(&c, "go test -count=1 -timeout 0 -run '^%s$' .%s", top(f.Test), strings.TrimPrefix(f.Package, module))
+	return c.String()
+}
+
+// thousands returns a number in groups of three digits.
+func thousands(n int64) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// render writes the report as Markdown.
+func (r *report) render(w io.Writer) error {
+	t, err := template.New("reliability.md.tmpl").Funcs(template.FuncMap{"cell": cell}).Parse(reportText)
+	if err != nil {
+		return fmt.Errorf("parse the template: %w", err)
+	}
+	if err := t.Execute(w, r); err != nil {
+		return fmt.Errorf("fill the template: %w", err)
+	}
+	return nil
+}
+
+// cell makes a text one cell of a table.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ").Replace(text)
+}

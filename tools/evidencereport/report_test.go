@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/logtally/tallyprocessor/tools/internal/machine"
+)
+
+const sampleFigures = `{"test":"TestFault_next_refuses","package":"github.com/logtally/tallyprocessor","rows":[1],"claim":"refused counts nothing","rounds":2,"fired":1,"lost":0,"extra":0}
+{"test":"TestFault_kill_load/durable","package":"github.com/logtally/tallyprocessor/e2e","rows":[31],"claim":"kills","seed":7,"rounds":3000,"unit":"kills","fired":3000,"counts":1234567,"lost":0,"extra":0,"long":true}
+{"test":"TestFault_storage_eio","package":"github.com/logtally/tallyprocessor/e2e","rows":[39],"claim":"eio","rounds":1,"fired":0,"lost":0,"extra":0,"failed":true}
+{"test":"TestFault_storage_power","package":"github.com/logtally/tallyprocessor/e2e","rows":[42],"claim":"power","rounds":15,"fired":15,"lost":99,"extra":0,"loses":true}
+{"test":"TestFault_next_refuses","package":"github.com/logtally/tallyprocessor","rows":[1],"claim":"refused counts nothing","rounds":5,"fired":4,"lost":0,"extra":0}
+`
+
+const sampleTests = `{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"=== RUN   TestFault_resource_oom\n"}
+{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"    oom_test.go:12: needs a memory cgroup\n"}
+{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"--- SKIP: TestFault_resource_oom (0.00s)\n"}
+{"Action":"skip","Package":"p","Test":"TestFault_resource_oom"}
+{"Action":"pass","Package":"p","Test":"TestFault_queue_silent"}
+{"Action":"pass","Package":"p","Test":"TestOther"}
+{"Action":"pass","Package":"github.com/logtally/tallyprocessor","Test":"TestFault_next_refuses"}
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "in")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReport(t *testing.T) {
+	figures, _, err := readFigures(write(t, sampleFigures))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes, err := readOutcomes(write(t, sampleTests))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := []row{{1, "a", "refuses", ""}, {31, "b", "killed", ""}, {39, "c", "eio", ""}, {42, "d", "power", ""}, {60, "e", "many", "no time"}, {61, "f", "forgotten", ""}}
+	r := newReport(machine.Facts{CPU: "some CPU"}, "2026-01-02", figures, outcomes, rows)
+	if r.Held != 3 || len(r.Figures) != 4 || r.Automated != 3 {
+		t.Errorf("%d of %d held, %d rows automated", r.Held, len(r.Figures), r.Automated)
+	}
+	var text bytes.Buffer
+	if err := r.render(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"3 of 4 figures held. 3 of 6 rows", "some CPU", "2026-01-02",
+		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | 60 % |",
+		"| kills | held | 3,000 kills | 3,000 | 0 / 0 of 1,234,567 | 0.1 % |",
+		"TALLY_TEST_LONG=1 TALLY_TEST_SEED=7 go test -count=1 -timeout 0 -run '^TestFault_kill_load$' ./e2e",
+		"-run '^TestFault_next_refuses$' .`",
+		"| eio | **failed** |", "loses, as documented | 15 rounds | 15 | 99 / 0 | – |",
+		"| 39 | c | eio | `TestFault_storage_eio` **failed** |",
+		"| 60 | e | many | not automated: no time |", "| 61 | f | forgotten | **nothing in this run** |",
+		"| `TestFault_resource_oom` | p | skipped | needs a memory cgroup |",
+		"| `TestFault_queue_silent` | p | passed, without a figure |",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, text.String())
+		}
+	}
+	if strings.Contains(text.String(), "TestOther") {
+		t.Error("a test that is not of faults is in the report")
+	}
+}
+
+// The table is whole: its rows are numbered from 1 to 72.
+func TestFaultTable(t *testing.T) {
+	rows, err := readRows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 72 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for i, r := range rows {
+		if r.Number != i+1 || r.Area == "" || r.Fault == "" {
+			t.Errorf("row %d is %+v", i+1, r)
+		}
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", -100: "-100"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
