@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 )
@@ -37,6 +38,7 @@ func (w *watcher) Report(e *componentstatus.Event) { w.events <- e }
 func TestFault_redis_refusals(t *testing.T) {
 	type refusal struct {
 		class string
+		rows  []int
 		args  []string // of the server
 		begin func(s *redistest.Server)
 		end   func(s *redistest.Server)
@@ -55,7 +57,7 @@ func TestFault_redis_refusals(t *testing.T) {
 		},
 		"no permission": {class: "permission", begin: cli("ACL", "SETUSER", "default", "-evalsha"), end: cli("ACL", "SETUSER", "default", "+evalsha")},
 		"wrong type": {
-			class: "wrong_type",
+			class: "wrong_type", rows: []int{56},
 			begin: func(s *redistest.Server) {
 				s.CLI("DEL", "{tally:0}:totals")
 				s.CLI("RPUSH", "{tally:0}:totals", "x")
@@ -78,9 +80,12 @@ func TestFault_redis_refusals(t *testing.T) {
 			},
 			end: func(s *redistest.Server) { s.Wait("PONG", "PING") },
 		},
-		"nobody there": {class: "connection", begin: (*redistest.Server).Kill, end: (*redistest.Server).Restart},
+		"nobody there": {class: "connection", rows: []int{49}, begin: (*redistest.Server).Kill, end: (*redistest.Server).Restart},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if r.rows == nil {
+				r.rows = []int{54}
+			}
 			server := redistest.Start(t, r.args...)
 			cfg := testConfig(server.Addr())
 			cfg.Shards = 1
@@ -103,6 +108,10 @@ func TestFault_redis_refusals(t *testing.T) {
 			for (<-host.events).Status() != componentstatus.StatusOK { // failures of other classes may come between
 			}
 			assert.Equal(t, 1111, s.Get("a"))
+			evidence.Report(t, evidence.Figure{
+				Rows: r.rows, Claim: "the server refuses, " + name + ": told by class `" + r.class + "`, exact", Rounds: 1,
+				Fired: int(s.writer.numbers.copy(s.writer.numbers.failures)[r.class]), Counts: 1111,
+			})
 			assert.Zero(t, s.writer.numbers.unsentSeconds())
 		})
 	}
@@ -150,6 +159,10 @@ func TestFault_redis_cluster_down(t *testing.T) {
 		}
 		return maps.Equal(want, got)
 	}, 20*time.Second, 50*time.Millisecond)
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{54}, Claim: "a master of a Cluster and its replica are gone for a while (CLUSTERDOWN): each total exact", Rounds: 1,
+		Fired: int(s.writer.numbers.copy(s.writer.numbers.failures)["cluster"]), Counts: 11_100,
+	})
 }
 
 // TestFault_redis_never_answers: a server that takes connections and says nothing holds up neither counting nor the shutdown.
@@ -165,7 +178,10 @@ func TestFault_redis_never_answers(t *testing.T) {
 	require.ErrorIs(t, err, errUnsent)
 	assert.ErrorContains(t, err, "7 are lost")
 	assert.Less(t, time.Since(before), 2*e.cfg.ShutdownTimeout)
-	assert.Positive(t, e.store.writer.numbers.failures["timeout"])
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{50}, Claim: "a server that never answers holds up neither counting nor shutdown, which tells the exact loss", Rounds: 1,
+		Fired: int(e.store.writer.numbers.failures["timeout"]), Counts: 7, Lost: 7, Loses: true,
+	})
 	assert.NoError(t, e.Shutdown(t.Context()), "twice")
 }
 

@@ -3,31 +3,25 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"os"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/logtally/tallyprocessor/boundstest"
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 )
 
-// bounds are those of a counter as Jepsen checks them: every read is at least what was acknowledged when it began, and at most
-// what was attempted when it ended. (jepsen.checker/counter)
-type bounds struct {
-	attempted, acknowledged atomic.Int64
-	reads, failed, behind   atomic.Int64 // reads that returned, that did not, and that were below what was acknowledged
-}
-
 // load counts in stores from one goroutine each, and reads, until stop is called.
 type load struct {
 	t       *testing.T
-	bounds  bounds
+	bounds  boundstest.Checker
 	keys    int
 	reader  *store
 	running sync.WaitGroup
@@ -57,12 +51,12 @@ func (l *load) count(s *store) {
 func (l *load) once(s *store) {
 	n := 1 + rand.IntN(200)
 	for range n {
-		l.bounds.attempted.Add(1)
+		l.bounds.Attempt(1)
 		s.Inc(fmt.Sprintf(`["m",{},{"n":%d}]`, rand.IntN(l.keys)))
 	}
 	for l.ctx.Err() == nil {
 		if s.Flush(l.ctx) == nil {
-			l.bounds.acknowledged.Add(int64(n))
+			l.bounds.Acknowledge(int64(n))
 			break
 		}
 	}
@@ -71,21 +65,10 @@ func (l *load) once(s *store) {
 
 func (l *load) read() {
 	for l.ctx.Err() == nil {
-		low := l.bounds.acknowledged.Load()
-		sum, err := sumOf(l.ctx, l.reader)
-		high := l.bounds.attempted.Load()
-		switch {
-		case err != nil:
-			l.bounds.failed.Add(1)
-		default:
-			l.bounds.reads.Add(1)
-			assert.LessOrEqual(l.t, sum, high, "a read is at most what was attempted")
-			if sum < low {
-				l.bounds.behind.Add(1)
-				if l.strict {
-					assert.GreaterOrEqual(l.t, sum, low, "a read is at least what was acknowledged")
-				}
-			}
+		_, err := l.bounds.Read(func() (int64, error) { return sumOf(l.ctx, l.reader) })
+		assert.NotErrorIs(l.t, err, boundstest.ErrAhead)
+		if l.strict {
+			assert.NotErrorIs(l.t, err, boundstest.ErrBehind)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -106,11 +89,11 @@ func (l *load) stop() {
 	l.running.Wait()
 }
 
-// exact stops the load and checks that nothing is lost and nothing counted twice, once the stores have flushed.
-func (l *load) exact(stores ...*store) {
+// exact stops the load, checks that nothing is lost and nothing counted twice, once the stores have flushed, and reports that.
+func (l *load) exact(f evidence.Figure, stores ...*store) {
 	l.t.Helper()
 	l.stop()
-	want := l.bounds.attempted.Load()
+	want := l.bounds.Summary().Attempted
 	var got int64
 	require.Eventually(l.t, func() bool {
 		for _, s := range stores {
@@ -120,15 +103,18 @@ func (l *load) exact(stores ...*store) {
 		}
 		sum, err := sumOf(context.Background(), l.reader)
 		got = sum
+		got = sum
 		return err == nil && got == want
 	}, 20*time.Second, 50*time.Millisecond, "exact after quiescence: %d attempted", want)
-	l.t.Logf("%d counted, exact; %d reads, %d of them behind, %d refused", got, l.bounds.reads.Load(), l.bounds.behind.Load(), l.bounds.failed.Load())
-	assert.Positive(l.t, l.bounds.reads.Load())
+	assert.Positive(l.t, l.bounds.Summary().Reads)
+	f.Counts, f.Note = got, l.bounds.Summary().String()
+	f.Rounds = max(f.Rounds, 1)
+	evidence.Report(l.t, f)
 }
 
 // long returns how long a fault lasts: short in the tests of every day, long with TALLY_TEST_LONG.
 func long(short, long time.Duration) time.Duration {
-	if os.Getenv("TALLY_TEST_LONG") != "" {
+	if evidence.Long() {
 		return long
 	}
 	return short
@@ -160,9 +146,12 @@ func TestFault_redis_lost_replies(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, rounds*(1+i%3), total, key)
 	}
-	assert.GreaterOrEqual(t, proxy.Dropped(), int64(3), "the fault has happened")
-	assert.GreaterOrEqual(t, w.store.writer.numbers.keysFlushed.Load(), int64(keys*rounds))
-	t.Logf("%d replies dropped, %d entries flushed", proxy.Dropped(), w.store.writer.numbers.keysFlushed.Load())
+	flushed := w.store.writer.numbers.keysFlushed.Load()
+	assert.GreaterOrEqual(t, flushed, int64(keys*rounds))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{48}, Claim: "replies dropped, 1 %: each total exact", Unit: "flushes", Rounds: rounds, Fired: int(proxy.Dropped()),
+		Counts: flushed, Note: fmt.Sprintf("%d entries flushed", flushed),
+	})
 }
 
 // TestFault_redis_small_pieces: replies arrive byte by byte.
@@ -174,33 +163,34 @@ func TestFault_redis_small_pieces(t *testing.T) {
 	l := startLoad(t, reader, true)
 	l.count(w)
 	time.Sleep(500 * time.Millisecond)
-	l.exact(w)
+	l.exact(evidence.Figure{Rows: []int{59}, Claim: "replies byte by byte: exact", Fired: 1}, w)
 }
 
 // TestFault_redis_restart_without_persistence: the server is killed and comes back empty.
 func TestFault_redis_restart_without_persistence(t *testing.T) {
 	server := redistest.Start(t)
-	testRestarts(t, server, false)
+	testRestarts(t, server, evidence.Figure{Rows: []int{49, 51}, Claim: "the server is killed and comes back empty: exact"}, false)
 }
 
 // TestFault_redis_restart_with_aof: the server is killed and comes back with all that it had acknowledged.
 func TestFault_redis_restart_with_aof(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	testRestarts(t, server, true)
+	testRestarts(t, server, evidence.Figure{Rows: []int{49, 51}, Claim: "the server is killed and comes back with its AOF: exact"}, true)
 }
 
-func testRestarts(t *testing.T, server *redistest.Server, strict bool) {
+func testRestarts(t *testing.T, server *redistest.Server, f evidence.Figure, strict bool) {
 	a, b := open(t, testConfig(server.Addr())).store, open(t, testConfig(server.Addr())).store
 	l := startLoad(t, open(t, testConfig(server.Addr())).store, strict)
 	l.count(a)
 	l.count(b)
-	const kills = 5
+	kills := evidence.Rounds(5, 50)
 	for range kills {
 		time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond)
 		server.Restart()
 	}
 	time.Sleep(300 * time.Millisecond)
-	l.exact(a, b)
+	f.Unit, f.Rounds, f.Fired = "kills", kills, kills
+	l.exact(f, a, b)
 	assert.Positive(t, a.writer.numbers.failures["connection"], "the fault has happened")
 	if !strict {
 		assert.GreaterOrEqual(t, a.writer.numbers.events["wiped"], int64(kills))
@@ -216,7 +206,7 @@ func TestFault_redis_hang(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	server.Pause()
 	counting := time.Now()
-	l.bounds.attempted.Add(100_000)
+	l.bounds.Attempt(100_000)
 	for range 100_000 {
 		w.Inc("counted meanwhile")
 	}
@@ -224,8 +214,7 @@ func TestFault_redis_hang(t *testing.T) {
 	time.Sleep(long(2500*time.Millisecond, 30*time.Second))
 	server.Continue()
 	time.Sleep(200 * time.Millisecond)
-	l.exact(w)
-	assert.Positive(t, w.writer.numbers.failures["timeout"], "the fault has happened")
+	l.exact(evidence.Figure{Rows: []int{50}, Claim: "the server hangs (SIGSTOP), and counting does not wait: exact", Fired: int(w.writer.numbers.copy(w.writer.numbers.failures)["timeout"])}, w)
 }
 
 // TestFault_redis_flushall: somebody empties the server under load.
@@ -235,13 +224,15 @@ func TestFault_redis_flushall(t *testing.T) {
 	l := startLoad(t, open(t, testConfig(server.Addr())).store, false)
 	l.count(a)
 	l.count(b)
-	for range 5 {
+	rounds := evidence.Rounds(5, 100)
+	for range rounds {
 		time.Sleep(200 * time.Millisecond)
 		server.CLI("FLUSHALL")
 	}
 	time.Sleep(200 * time.Millisecond)
-	l.exact(a, b)
-	assert.Positive(t, a.writer.numbers.events["wiped"], "the fault has happened")
+	l.exact(evidence.Figure{
+		Rows: []int{55}, Claim: "FLUSHALL under load: exact", Rounds: rounds, Fired: int(a.writer.numbers.copy(a.writer.numbers.events)["wiped"]),
+	}, a, b)
 }
 
 // TestFault_redis_script_flush: the server forgets the script.
@@ -254,8 +245,8 @@ func TestFault_redis_script_flush(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		server.CLI("SCRIPT", "FLUSH")
 	}
-	l.exact(w)
 	assert.Contains(t, server.CLI("INFO", "errorstats"), "errorstat_NOSCRIPT", "the fault has happened")
+	l.exact(evidence.Figure{Rows: []int{54}, Claim: "the server forgets the script, 20 times: exact", Fired: 20}, w)
 }
 
 // TestFault_redis_stale_replica: the link to the replica stalls, the master dies, and the replica, which lacks what the master
@@ -271,7 +262,7 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	}
 	idle, known := open(t, testConfig(front.Addr())).store, open(t, testConfig(front.Addr())).store
 	l := startLoad(t, open(t, testConfig(front.Addr())).store, false)
-	l.bounds.attempted.Add(1)
+	l.bounds.Attempt(1)
 	known.Add("idle", 1) // so the replica knows this writer, and not the other one
 	require.NoError(t, known.Flush(t.Context()))
 	for _, w := range writers {
@@ -279,7 +270,7 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	}
 	time.Sleep(300 * time.Millisecond)
 	release := link.Hold()
-	l.bounds.attempted.Add(2000) // counted once, in the time that gets lost, and never again
+	l.bounds.Attempt(2000) // counted once, in the time that gets lost, and never again
 	for _, s := range []*store{idle, known} {
 		s.Add("idle", 1000)
 		require.NoError(t, s.Flush(t.Context()))
@@ -291,12 +282,9 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	replica.CLI("REPLICAOF", "NO", "ONE")
 	front.Target(replica.Addr())
 	time.Sleep(500 * time.Millisecond)
-	var behind int64
-	l.exact(append(writers, idle, known)...)
-	for _, w := range append(writers, idle, known) {
-		behind += w.writer.numbers.events["behind"]
-	}
-	assert.Positive(t, behind, "the fault has happened")
+	l.exact(evidence.Figure{
+		Rows: []int{52}, Claim: "a replica whose link had stalled takes over, acknowledged counts are brought back: exact", Fired: 1,
+	}, append(writers, idle, known)...)
 	assert.Positive(t, idle.writer.numbers.events["behind"], "a heartbeat finds what is lost")
 	assert.Positive(t, known.writer.numbers.events["behind"])
 }
@@ -314,8 +302,9 @@ func TestFault_redis_sentinel_failover(t *testing.T) {
 	master.Kill()
 	replica.Wait("role:master", "INFO", "replication")
 	time.Sleep(time.Second)
-	l.exact(w)
-	assert.Positive(t, sum(w.writer.numbers.failures), "the fault has happened")
+	l.exact(evidence.Figure{
+		Rows: []int{52}, Claim: "Sentinels promote the replica of a killed master: exact", Fired: int(sum(w.writer.numbers.copy(w.writer.numbers.failures))),
+	}, w)
 }
 
 func sum(counts map[string]int64) (n int64) {
@@ -337,12 +326,13 @@ func TestFault_redis_cluster(t *testing.T) {
 	masters := cluster.Masters()
 	cluster.Reshard(3000, masters[0], masters[1])
 	cluster.Reshard(3000, masters[2], masters[0])
-	assert.Positive(t, l.bounds.reads.Load())
+	assert.Positive(t, l.bounds.Summary().Reads)
 	masters[1].Kill()
 	cluster.WaitForMasters(3)
 	time.Sleep(500 * time.Millisecond)
-	l.exact(w)
-	assert.Positive(t, sum(w.writer.numbers.failures), "the fault has happened")
+	l.exact(evidence.Figure{
+		Rows: []int{54}, Claim: "Cluster under load: 6,000 slots move, a killed node fails over: exact", Fired: int(sum(w.writer.numbers.copy(w.writer.numbers.failures))),
+	}, w)
 }
 
 // TestFault_redis_writers_killed: processes come and go. What one had not sent is lost with it, and nothing else.
@@ -356,13 +346,81 @@ func TestFault_redis_writers_killed(t *testing.T) {
 			l.once(e.store)
 		}
 		cancel()
-		l.bounds.attempted.Add(5)
+		l.bounds.Attempt(5)
 		e.store.Add(`["m",{},{"n":1}]`, 5) // not sent, as far as anybody knows
 		e.crash()
 	}
 	l.stop()
 	got, err := sumOf(t.Context(), l.reader)
 	require.NoError(t, err)
-	assert.GreaterOrEqual(t, got, l.bounds.acknowledged.Load())
-	assert.LessOrEqual(t, got, l.bounds.attempted.Load())
+	require.NoError(t, l.bounds.Check(got))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{58}, Claim: "processes are killed: acknowledged <= read <= attempted", Unit: "kills", Rounds: 20, Fired: 20, Counts: got,
+		Note: l.bounds.Summary().String(),
+	})
+}
+
+// TestFault_redis_split_brain: the old master lives on beside the new one, some writers still reach it, and then it joins as a
+// replica and loses what it had.
+func TestFault_redis_split_brain(t *testing.T) {
+	one, two := redistest.Start(t), redistest.Start(t)
+	two.Follow("127.0.0.1", one.Port())
+	late, early := faultproxy.Start(t, one.Addr(), 54), faultproxy.Start(t, one.Addr(), 55)
+	a, b := open(t, testConfig(late.Addr())).store, open(t, testConfig(early.Addr())).store
+	l := startLoad(t, open(t, testConfig(early.Addr())).store, false)
+	l.count(a)
+	l.count(b)
+	const rounds = 3
+	for range rounds {
+		time.Sleep(200 * time.Millisecond)
+		two.CLI("REPLICAOF", "NO", "ONE")
+		early.Cut()
+		early.Target(two.Addr())
+		time.Sleep(300 * time.Millisecond) // both take flushes
+		one.Follow("127.0.0.1", two.Port())
+		late.Cut()
+		late.Target(two.Addr())
+		one, two = two, one
+	}
+	time.Sleep(300 * time.Millisecond)
+	l.exact(evidence.Figure{
+		Rows: []int{53}, Claim: "two masters take flushes, one joins the other: exact", Rounds: rounds,
+		Fired: int(a.writer.numbers.copy(a.writer.numbers.events)["behind"] + b.writer.numbers.copy(b.writer.numbers.events)["behind"]),
+	}, a, b)
+}
+
+// TestFault_redis_eviction: the server drops keys of ours, since somebody fills its memory and its policy lets it.
+func TestFault_redis_eviction(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory", "8mb", "--maxmemory-policy", "allkeys-random")
+	a, b := open(t, testConfig(server.Addr())).store, open(t, testConfig(server.Addr())).store
+	l := startLoad(t, open(t, testConfig(server.Addr())).store, false)
+	l.count(a)
+	l.count(b)
+	for i := range 8 {
+		time.Sleep(100 * time.Millisecond)
+		server.CLI("EVAL", "for i = 1, 3000 do redis.call('SET', 'ballast:' .. ARGV[1] .. i, string.rep('x', 900)) end", "0", fmt.Sprint(i%4))
+	}
+	server.CLI("CONFIG", "SET", "maxmemory", "0")
+	time.Sleep(300 * time.Millisecond)
+	events := func(name string) int64 {
+		return a.writer.numbers.copy(a.writer.numbers.events)[name] + b.writer.numbers.copy(b.writer.numbers.events)[name]
+	}
+	l.exact(evidence.Figure{
+		Rows: []int{55}, Claim: "the server evicts keys at random under load: exact once it stops", Fired: int(events("wiped") + events("expired")),
+	}, a, b)
+}
+
+// TestFault_redis_total_at_its_end: a total stays at the largest int64, which is told, and others go on.
+func TestFault_redis_total_at_its_end(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := open(t, testConfig(server.Addr())).store, open(t, testConfig(server.Addr())).store
+	a.Add("big", math.MaxInt64-10)
+	require.NoError(t, a.Flush(t.Context()))
+	b.Add("big", 20)
+	b.Add("small", 3)
+	require.NoError(t, b.Flush(t.Context()))
+	assert.Equal(t, map[string]int{"big": math.MaxInt64, "small": 3}, read(t, a))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{56}, Claim: "a total at the largest int64 stays there, and that is told", Rounds: 1, Fired: int(b.Saturated()),
+	})
 }

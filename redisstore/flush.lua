@@ -1,10 +1,11 @@
 -- Takes what one writer has counted in one shard. All of it happens at once, and is replicated as one: see protocol.go.
 --
--- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `d` time of the last disturbance, and for each
---         counted key, behind a colon, a record: id (4 bytes), total / 1e9 (5), total % 1e9 (4), start (6), last (6)
---       2 the writers: `g` generation, and for each writer, behind a colon, "sequence token seen"
---       3 the slot of this writer, a string: what it has contributed to each key, by the writer's index of it, as two numbers:
---         contribution / 1e9 (5 bytes), contribution % 1e9 (4)
+-- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `e` epoch of the writers, `d` time of the last
+--         disturbance, and for each counted key, behind a colon, a record: id (4 bytes), total / 1e9 (5), total % 1e9 (4),
+--         start (6), last (6)
+--       2 the writers: `g` generation and epoch, and for each writer, behind a colon, "sequence token seen"
+--       3 the slot of this writer in this generation, a string: what it has contributed to each key, by the writer's index of
+--         it, as two numbers: contribution / 1e9 (5 bytes), contribution % 1e9 (4)
 -- ARGV  1 name of the writer
 --       2 number of shards
 --       3 generation that the flush is for, empty for none
@@ -18,75 +19,86 @@
 --      11 life of the writer: what tokens of this process begin with
 --      12 "1" if the amounts are contributions, of which is added what the slot does not have; otherwise they are what is new
 --         since the token of 5
---      13 number of keys
---      14 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), its index (4)
---      15 the keys, and behind them what to write into the slot: place, bytes, place, bytes ...
+--      13 epoch of the writers that the writer knows
+--      14 number of keys
+--      15 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), its index (4)
+--      16 the keys, and behind them what to write into the slot: place, bytes, place, bytes ...
 -- Times are Unix milliseconds by the server's clock, periods milliseconds. All numbers of bytes are big-endian.
 --
--- Returns status, generation, the server's time, how many totals were full, the token that the server has.
+-- Returns status, generation, the server's time, how many totals were full, the token that the server has, epoch of the writers.
 local totals, writers, slot = KEYS[1], KEYS[2], KEYS[3]
 local writer, known, acked, current = ':' .. ARGV[1], ARGV[3], ARGV[5], ARGV[7]
-local n, amounts, firstKey = tonumber(ARGV[13]), ARGV[14], 15
+local whole, n, amounts, firstKey = ARGV[12] == '1', tonumber(ARGV[14]), ARGV[15], 16
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local nowText = string.format('%.0f', now)
 
 -- The shard.
-local meta = redis.call('HMGET', totals, 'g', 's', 'i')
-local generation, lastId = meta[1], tonumber(meta[3] or 0)
+local meta = redis.call('HMGET', totals, 'g', 's', 'i', 'e')
+local generation, lastId, epoch = meta[1], tonumber(meta[3] or 0), tonumber(meta[4] or 0)
+local function answer(status, token, full)
+  return {status, generation, nowText, full or 0, token or '', epoch}
+end
+local function disturbed(status, token) -- readers wait until writers have brought back what is lost
+  redis.call('HSET', totals, 'd', nowText)
+  return answer(status, token)
+end
 if not generation then
   generation = ARGV[4] .. '.' .. clock[1] .. '.' .. clock[2] -- what comes late begins no earlier one once more
   redis.call('HSET', totals, 'g', generation, 's', ARGV[2])
   redis.call('DEL', writers)
-  redis.call('HSET', writers, 'g', generation)
+  redis.call('HSET', writers, 'g', generation .. ' 0')
 elseif meta[2] ~= ARGV[2] then
-  return {'shards', meta[2] or '', nowText, 0, ''}
+  return {'shards', meta[2] or '', nowText, 0, '', 0}
 end
 if known ~= generation then
-  if known ~= '' then
-    redis.call('HSET', totals, 'd', nowText)
+  if known == '' then
+    return answer('wiped')
   end
-  return {'wiped', generation, nowText, 0, ''}
+  return disturbed('wiped')
 end
 
 -- The writer. Its token is that of the last flush that was taken, so with the token it is known what its slot has.
 local state = redis.call('HMGET', writers, 'g', writer)
-if state[1] ~= generation then -- somebody has deleted them
-  redis.call('DEL', writers)
-  redis.call('HSET', writers, 'g', generation)
-  return {'gone', generation, nowText, 0, ''}
-end
 local head = state[2]
+if state[1] ~= generation .. ' ' .. string.format('%.0f', epoch) then -- somebody has deleted them
+  head, epoch = false, epoch + 1
+  redis.call('HSET', totals, 'e', string.format('%.0f', epoch))
+  redis.call('DEL', writers)
+  redis.call('HSET', writers, 'g', generation .. ' ' .. string.format('%.0f', epoch))
+end
+local hasSlot = redis.call('EXISTS', slot) == 1
 if head then
   local sequence, token = string.match(head, '^(%d+) (%S*)')
   local lost = token ~= acked and token ~= current
   if lost and tonumber(sequence) >= tonumber(ARGV[6]) and string.sub(token, 1, #ARGV[11]) ~= ARGV[11] then
-    return {'fenced', generation, nowText, 0, ''}
+    return answer('fenced')
   end
-  if redis.call('EXISTS', slot) == 0 then
-    return {token == current and 'gone after' or 'gone', generation, nowText, 0, ''}
+  if not hasSlot then
+    return answer(token == current and 'gone after' or 'gone')
   end
   if lost then
-    redis.call('HSET', totals, 'd', nowText)
-    return {'behind', generation, nowText, 0, token}
+    return disturbed('behind', token)
   end
   if token == current then -- it has been taken before, or brings nothing
     redis.call('HSET', writers, writer, sequence .. ' ' .. token .. ' ' .. nowText)
     redis.call('PEXPIRE', slot, ARGV[9])
-    return {'ok', generation, nowText, 0, token}
+    return answer('ok', token)
   end
 else
-  if now - tonumber(ARGV[8]) > tonumber(ARGV[10]) then
-    return {'gone', generation, nowText, 0, ''}
-  end
-  if acked ~= '' then
-    redis.call('HSET', totals, 'd', nowText)
-    return {'behind', generation, nowText, 0, ''}
+  if not hasSlot then
+    if tonumber(ARGV[13]) < epoch or now - tonumber(ARGV[8]) > tonumber(ARGV[10]) then
+      return answer('gone') -- it was deleted, or forgotten, and not lost with what it had contributed
+    end
+    if acked ~= '' then
+      return disturbed('behind')
+    end
+  elseif not whole then
+    return answer('behind') -- what the slot has is in the totals, and only that is known
   end
   if n == 0 then
-    return {'ok', generation, nowText, 0, ''}
+    return answer('ok')
   end
-  redis.call('DEL', slot)
   -- Forget a few writers that are long gone, whenever one comes.
   local sample = redis.call('HRANDFIELD', writers, 4, 'WITHVALUES')
   for i = 1, #sample, 2 do
@@ -120,7 +132,6 @@ end
 local records = redis.call('HMGET', totals, unpack(ARGV, firstKey, firstKey + n - 1))
 local changed, k = {}, 0
 local full, firstId = 0, lastId
-local whole = ARGV[12] == '1'
 for i = 1, n do
   local newHigh, newLow, start, index = parse('>I5I4I6I4', amounts, 19 * i - 18)
   if whole then
@@ -160,4 +171,4 @@ if lastId > firstId then
 end
 redis.call('PEXPIRE', slot, ARGV[9])
 redis.call('HSET', writers, writer, string.format('%.0f', ARGV[6] + 1) .. ' ' .. current .. ' ' .. nowText)
-return {'ok', generation, nowText, full, current}
+return answer('ok', current, full)

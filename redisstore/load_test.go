@@ -137,7 +137,7 @@ type phase struct {
 }
 
 func benchmarkFleet(b *testing.B, writers, keys, shards int) {
-	cluster := redistest.StartCluster(b)
+	cluster := redistest.StartCluster(b, "--cluster-node-timeout", "15000") // the machine is busy, not the nodes down
 	masters := cluster.Masters()
 	cfg := quiet(testConfig(cluster.Addrs()...))
 	cfg.Cluster, cfg.Shards = true, shards

@@ -15,8 +15,8 @@ import (
 //
 //	{prefix:0}:totals        hash: what is counted in shard 0, and since when
 //	{prefix:0}:writers       hash: each process that has written to it, and how far it is acknowledged
-//	{prefix:0}:writer:NAME   string: what that process has contributed to each total, by index; it expires without
-//	                         changing them
+//	{prefix:0}:writer:NAME   string: what that process has contributed to each total of a generation, by index; it expires
+//	                         without changing them
 //	{prefix:0}:descriptions  hash: the description of each metric, in shard 0 alone
 //
 //go:embed flush.lua
@@ -35,9 +35,17 @@ func (n names) totals(shard int) string { return n.shard(shard, "totals") }
 
 func (n names) descriptions() string { return n.shard(0, "descriptions") }
 
+func (n names) writers(shard int) string { return n.shard(shard, "writers") }
+
+// slot returns the name of a slot. It has a part of that of the generation, which is a random text, so that totals which are back
+// find the slots that are theirs.
+func (n names) slot(shard int, writer, generation string) string {
+	return n.shard(shard, "writer:"+writer+"."+generation[:min(8, len(generation))])
+}
+
 // flushKeys returns the KEYS of the script.
-func (n names) flushKeys(shard int, writer string) []string {
-	return []string{n.totals(shard), n.shard(shard, "writers"), n.shard(shard, "writer:"+writer)}
+func (n names) flushKeys(shard int, s *slot) []string {
+	return []string{n.totals(shard), n.writers(shard), n.slot(shard, s.name, s.generation)}
 }
 
 // periods are how long the server remembers what nobody writes to.
@@ -48,9 +56,9 @@ type periods struct {
 
 // flushArgs returns the ARGV of the script.
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
-	args := make([]any, 0, 14+len(f.entries)+2)
+	args := make([]any, 0, 15+len(f.entries)+2)
 	args = append(args, s.name, shards, s.generation, newToken(), s.acked, s.sequence, f.token, s.seen,
-		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, len(f.entries), f.amounts())
+		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, s.epoch, len(f.entries), f.amounts())
 	for _, e := range f.entries {
 		args = append(args, e.field)
 	}
@@ -116,7 +124,7 @@ func appendNumber(text []byte, n uint64, bytes int) []byte {
 // parseAnswer reads what the script returns.
 func parseAnswer(reply any) (answer, error) {
 	list, ok := reply.([]any)
-	if !ok || len(list) != 5 {
+	if !ok || len(list) != 6 {
 		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
 	}
 	status, ok1 := list[0].(string)
@@ -124,11 +132,12 @@ func parseAnswer(reply any) (answer, error) {
 	clock, ok3 := list[2].(string)
 	full, ok4 := list[3].(int64)
 	token, ok5 := list[4].(string)
+	epoch, ok6 := list[5].(int64)
 	now, err := strconv.ParseInt(clock, 10, 64)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || err != nil {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || err != nil {
 		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
 	}
-	return answer{status: status, generation: generation, now: now, full: full, token: token}, nil
+	return answer{status: status, generation: generation, now: now, full: full, token: token, epoch: epoch}, nil
 }
 
 // record is what the server knows of a key.

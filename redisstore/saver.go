@@ -32,6 +32,7 @@ type slotState struct {
 	Shards     int          `json:"shards"`
 	Name       string       `json:"name"`
 	Generation string       `json:"generation,omitempty"`
+	Epoch      int64        `json:"epoch,omitempty"`
 	Sequence   int64        `json:"sequence,omitempty"`
 	Acked      string       `json:"acked,omitempty"`
 	Seen       int64        `json:"seen,omitempty"`
@@ -147,7 +148,7 @@ func (v *saver) close(ctx context.Context) error {
 func (s *slot) state(prefix string, shards int) *slotState {
 	state := &slotState{
 		Version: stateVersion, Prefix: prefix, Shards: shards,
-		Name: s.name, Generation: s.generation, Sequence: s.sequence, Acked: s.acked, Seen: s.seen,
+		Name: s.name, Generation: s.generation, Epoch: s.epoch, Sequence: s.sequence, Acked: s.acked, Seen: s.seen,
 	}
 	sent := map[*entry]*int64{}
 	if s.pending != nil {
@@ -170,7 +171,7 @@ func (s *slot) restore(l *local, state *slotState) {
 	if registered { // otherwise the server cannot tell a copy by the name
 		s.name = state.Name
 	}
-	s.generation, s.sequence, s.acked, s.seen = state.Generation, state.Sequence, state.Acked, state.Seen
+	s.generation, s.epoch, s.sequence, s.acked, s.seen = state.Generation, state.Epoch, state.Sequence, state.Acked, state.Seen
 	s.restored = true
 	s.resend() // it may have been in the middle of that
 	if state.Token != "" {

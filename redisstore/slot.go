@@ -33,6 +33,7 @@ type slot struct {
 	tokens     int       // that it has made
 	name       string    // of the writer, of which there are no two
 	generation string    // of the shard, that flushes are for; empty = not known
+	epoch      int64     // of what the server knows of writers, as it was last heard: it begins another when that is deleted
 	sequence   int64     // of the last acknowledged flush under this name
 	acked      string    // the token that the server was last heard to have; empty = none
 	seen       int64     // time of the last answer by the server's clock
@@ -65,6 +66,7 @@ type answer struct {
 	now        int64  // the server's time
 	full       int64  // totals that could not take all of it
 	token      string // that the server has
+	epoch      int64  // of what it knows of writers
 }
 
 // What the script finds.
@@ -185,6 +187,7 @@ func (s *slot) beat() *flush {
 
 // settle takes the answer to f, which next or beat has returned.
 func (s *slot) settle(f *flush, a answer) (event, error) {
+	s.epoch = a.epoch
 	switch a.status {
 	case statusOK:
 		s.accepted(f, a)

@@ -134,7 +134,7 @@ func TestRuns(t *testing.T) {
 		require.NoError(t, s.Flush(t.Context()))
 	}
 	assert.Equal(t, want, read(t, s))
-	slot, err := s.reader.client.Get(t.Context(), s.writer.names.flushKeys(0, s.writer.slots[0].name)[2]).Result()
+	slot, err := s.reader.client.Get(t.Context(), s.writer.names.flushKeys(0, s.writer.slots[0])[2]).Result()
 	require.NoError(t, err)
 	for i, e := range s.local.shards[0].list() {
 		require.Equal(t, string(appendContribution(nil, int64(want[e.key()]))), slot[i*contributionLength:(i+1)*contributionLength], e.key())

@@ -176,7 +176,7 @@ func (w *writer) calls(first bool) []call {
 		}
 		calls = append(calls, call{
 			shard: i, flush: f,
-			keys: w.names.flushKeys(i, s.name), args: s.flushArgs(f, w.cfg.Shards, w.cfg.periods()),
+			keys: w.names.flushKeys(i, s), args: s.flushArgs(f, w.cfg.Shards, w.cfg.periods()),
 		})
 	}
 	return calls

@@ -72,7 +72,7 @@ func (s *Server) exec() {
 	s.t.Helper()
 	args := append([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"),
-		"--save", "", "--appendonly", "no", "--protected-mode", "no",
+		"--save", "", "--appendonly", "no", "--protected-mode", "no", "--repl-diskless-sync-delay", "0",
 	}, s.args...)
 	s.cmd = exec.Command(s.binary, args...)
 	if err := s.cmd.Start(); err != nil {
