@@ -265,6 +265,7 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	l.bounds.Attempt(1)
 	known.Add("idle", 1) // so the replica knows this writer, and not the other one
 	require.NoError(t, known.Flush(t.Context()))
+	replica.Wait("1", "EXISTS", known.writer.names.totals(shardOf("idle", len(known.writer.slots))))
 	for _, w := range writers {
 		l.count(w)
 	}
@@ -285,8 +286,8 @@ func TestFault_redis_stale_replica(t *testing.T) {
 	l.exact(evidence.Figure{
 		Rows: []int{52}, Claim: "a replica whose link had stalled takes over, acknowledged counts are brought back: exact", Fired: 1,
 	}, append(writers, idle, known)...)
-	assert.Positive(t, idle.writer.numbers.events["behind"], "a heartbeat finds what is lost")
-	assert.Positive(t, known.writer.numbers.events["behind"])
+	assert.Positive(t, idle.writer.numbers.copy(idle.writer.numbers.events)["behind"], "a heartbeat finds what is lost")
+	assert.Positive(t, known.writer.numbers.copy(known.writer.numbers.events)["behind"])
 }
 
 // TestFault_redis_sentinel_failover: Sentinels make the replica of a master that was killed the new one.
