@@ -38,7 +38,7 @@ func use(b *testing.B, servers []*redistest.Server) usage {
 			require.NoError(b, err)
 			return n
 		}
-		u.memory += number("used_memory")
+		u.memory += number("used_memory_dataset")
 		u.network += number("total_net_input_bytes") + number("total_net_output_bytes")
 	}
 	return u
@@ -141,7 +141,6 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 	masters := cluster.Masters()
 	cfg := quiet(testConfig(cluster.Addrs()...))
 	cfg.Cluster, cfg.Shards = true, shards
-	empty := use(b, masters)
 	phases := []phase{{name: "first", every: 1}, {name: "again", every: 1}, {name: "sparse", every: 50}, {name: "beat"}}
 	reader := open(b, cfg).store
 	var extensions []*redisExtension
@@ -149,6 +148,7 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 	for range writers * b.N {
 		extensions = append(extensions, open(b, cfg))
 	}
+	empty := use(b, masters)
 	for i := range phases {
 		p := &phases[i]
 		if p.every == 0 {
