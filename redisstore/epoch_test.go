@@ -1,9 +1,14 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"maps"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -304,4 +309,33 @@ func TestDamagedState(t *testing.T) {
 		require.ErrorContains(t, refused.Start(t.Context(), d), change)
 		require.NoError(t, refused.Shutdown(t.Context()))
 	}
+}
+
+// TestStateFormat: what a version has written, later ones read. The file is as the first wrote it; a new format gets another.
+func TestStateFormat(t *testing.T) {
+	golden, err := os.ReadFile("testdata/state-v1.json")
+	require.NoError(t, err)
+	text := bytes.TrimSpace(golden)
+	value := append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(text, checksums)), text...)
+	v := &saver{prefix: "tally", slots: make([]*slot, 1)}
+	state, err := v.decode(value)
+	require.NoError(t, err)
+	l := newLocal(1, 10)
+	s := newSlot(&l.shards[0])
+	s.restore(l, state)
+	assert.Equal(t, "WRITER", s.name)
+	assert.Equal(t, "GENERATION.1.2", s.generation)
+	assert.Equal(t, []any{int64(3), int64(7), "LIFE.6", int64(1795563788774)}, []any{s.epoch, s.sequence, s.acked, s.seen})
+	require.NotNil(t, s.pending)
+	assert.Equal(t, "LIFE.7", s.pending.token)
+	require.Len(t, s.pending.entries, 1)
+	assert.EqualValues(t, 40, s.pending.entries[0].sent)
+	list := s.shard.list()
+	require.Len(t, list, 2)
+	assert.Equal(t, []any{"a", int64(50), int64(30), int64(5), int64(2)},
+		[]any{list[0].key(), list[0].value.Load(), list[0].acked, list[0].base, list[0].foreign})
+	assert.Equal(t, []any{"b", int64(0)}, []any{list[1].key(), list[1].value.Load()})
+	again, err := json.Marshal(s.state("tally", 1))
+	require.NoError(t, err)
+	assert.JSONEq(t, string(golden), string(again), "and writes")
 }
