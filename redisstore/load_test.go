@@ -21,8 +21,8 @@ func loadKey(i int) string {
 
 // usage is what the processes have used.
 type usage struct {
-	client, server  time.Duration
-	memory, network int64 // bytes
+	client, server time.Duration
+	network        int64 // bytes, of the servers, with what they send to replicas
 }
 
 func use(b *testing.B, servers []*redistest.Server) usage {
@@ -32,13 +32,12 @@ func use(b *testing.B, servers []*redistest.Server) usage {
 	u := usage{client: time.Duration(r.Utime.Nano() + r.Stime.Nano())}
 	for _, s := range servers {
 		u.server += s.CPUTime()
-		info := s.CLI("INFO", "all")
+		info := s.CLI("INFO", "stats")
 		number := func(name string) int64 {
 			n, err := strconv.ParseInt(infoField(info, name), 10, 64)
 			require.NoError(b, err)
 			return n
 		}
-		u.memory += number("used_memory_dataset")
 		u.network += number("total_net_input_bytes") + number("total_net_output_bytes")
 	}
 	return u
@@ -46,7 +45,7 @@ func use(b *testing.B, servers []*redistest.Server) usage {
 
 // less returns what was used since before.
 func (u usage) less(before usage) usage {
-	return usage{u.client - before.client, u.server - before.server, u.memory - before.memory, u.network - before.network}
+	return usage{u.client - before.client, u.server - before.server, u.network - before.network}
 }
 
 func (u usage) report(b *testing.B, entries int) {
@@ -115,6 +114,28 @@ func BenchmarkFlush(b *testing.B) {
 	})
 }
 
+// memory returns what servers need for the keys that match a pattern, as MEMORY USAGE has it.
+func memory(b *testing.B, servers []*redistest.Server, pattern string) (sum int64) {
+	b.Helper()
+	for _, s := range servers {
+		client := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2})
+		keys, err := client.Keys(b.Context(), pattern).Result()
+		require.NoError(b, err)
+		cmds, err := client.Pipelined(b.Context(), func(p redis.Pipeliner) error {
+			for _, key := range keys {
+				p.MemoryUsage(b.Context(), key, 1000)
+			}
+			return nil
+		})
+		require.NoError(b, err)
+		for _, cmd := range cmds {
+			sum += cmd.(*redis.IntCmd).Val()
+		}
+		require.NoError(b, client.Close())
+	}
+	return sum
+}
+
 // BenchmarkFleet: writers with the same keys, in a Cluster of three masters. Each flushes all of them for the first time and once
 // more, then one of 50, then is only heard of. docs/scaling.md is made of what this prints.
 func BenchmarkFleet(b *testing.B) {
@@ -144,29 +165,23 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 	phases := []phase{{name: "first", every: 1}, {name: "again", every: 1}, {name: "sparse", every: 50}, {name: "beat"}}
 	reader := open(b, cfg).store
 	var extensions []*redisExtension
-	var single int64
 	for range writers * b.N {
 		extensions = append(extensions, open(b, cfg))
 	}
-	empty := use(b, masters)
 	for i := range phases {
 		p := &phases[i]
 		if p.every == 0 {
 			cfg.HeartbeatInterval = 1 // each flush is a heartbeat for all shards
 		}
 		before := use(b, masters)
-		for w, e := range extensions {
+		for _, e := range extensions {
 			for key := 0; p.every > 0 && key < keys; key += p.every {
 				e.store.Add(loadKey(key), 3)
 			}
 			require.NoError(b, e.store.Flush(context.Background()))
-			if i == 0 && w == 0 {
-				single = use(b, masters).memory - empty.memory
-			}
 		}
 		p.usage = use(b, masters).less(before)
 	}
-	total := use(b, masters).memory - empty.memory
 	for _, p := range phases {
 		per, unit := shards, "call"
 		if p.every > 0 {
@@ -177,10 +192,9 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 		b.ReportMetric(float64(p.usage.client.Nanoseconds())/n, p.name+"-client-ns/"+unit)
 		b.ReportMetric(float64(p.usage.network)/n, p.name+"-B/"+unit)
 	}
-	b.ReportMetric(float64(single)/float64(keys), "memory-B/key")
-	if writers > 1 {
-		b.ReportMetric(float64(total-single)/float64((writers*b.N-1)*keys), "memory-B/contribution")
-	}
+	b.ReportMetric(float64(memory(b, masters, "*:totals"))/float64(keys), "memory-B/key")
+	b.ReportMetric(float64(memory(b, masters, "*:writer:*"))/float64(writers*b.N*keys), "memory-B/contribution")
+	b.ReportMetric(float64(memory(b, masters, "*:writers"))/float64(writers*b.N*shards), "memory-B/writer-and-shard")
 	b.ReportMetric(0, "ns/op")
 	before := use(b, masters)
 	list := time.Now()
