@@ -1,8 +1,8 @@
 -- Takes what one writer has counted in one shard. All of it happens at once, and is replicated as one: see protocol.go.
 --
 -- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `e` epoch of the writers, `d` time of the last
---         disturbance, and for each counted key, behind a colon, a record: id (4 bytes), total / 1e9 (5), total % 1e9 (4),
---         start (6), last (6)
+--         disturbance; for each counted key, behind a colon, its id (4 bytes); and for each id, behind a number sign, a record:
+--         total / 1e9 (5 bytes), total % 1e9 (4), start (6), last (6)
 --       2 the writers: `g` generation and epoch, and for each writer, behind a colon, "sequence token seen"
 --       3 the slot of this writer in this generation, a string: what it has contributed to each key, by the writer's index of
 --         it, as two numbers: contribution / 1e9 (5 bytes), contribution % 1e9 (4)
@@ -21,11 +21,13 @@
 --         since the token of 5
 --      13 epoch of the writers that the writer knows
 --      14 number of keys
---      15 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), its index (4)
---      16 the keys, and behind them what to write into the slot: place, bytes, place, bytes ...
+--      15 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), its index (4), its id (4),
+--         0 for one that the writer does not know
+--      16 the keys without an id, and behind them what to write into the slot: place, bytes, place, bytes ...
 -- Times are Unix milliseconds by the server's clock, periods milliseconds. All numbers of bytes are big-endian.
 --
--- Returns status, generation, the server's time, how many totals were full, the token that the server has, epoch of the writers.
+-- Returns status, generation, the server's time, how many totals were full, the token that the server has, epoch of the writers,
+-- ids of the keys that had none.
 local totals, writers, slot = KEYS[1], KEYS[2], KEYS[3]
 local writer, known, acked, current = ':' .. ARGV[1], ARGV[3], ARGV[5], ARGV[7]
 local whole, n, amounts, firstKey = ARGV[12] == '1', tonumber(ARGV[14]), ARGV[15], 16
@@ -36,8 +38,8 @@ local nowText = string.format('%.0f', now)
 -- The shard.
 local meta = redis.call('HMGET', totals, 'g', 's', 'i', 'e')
 local generation, lastId, epoch = meta[1], tonumber(meta[3] or 0), tonumber(meta[4] or 0)
-local function answer(status, token, full)
-  return {status, generation, nowText, full or 0, token or '', epoch}
+local function answer(status, token, full, ids)
+  return {status, generation, nowText, full or 0, token or '', epoch, ids or ''}
 end
 local function disturbed(status, token) -- readers wait until writers have brought back what is lost
   redis.call('HSET', totals, 'd', nowText)
@@ -49,7 +51,7 @@ if not generation then
   redis.call('DEL', writers)
   redis.call('HSET', writers, 'g', generation .. ' 0')
 elseif meta[2] ~= ARGV[2] then
-  return {'shards', meta[2] or '', nowText, 0, '', 0}
+  return {'shards', meta[2] or '', nowText, 0, '', 0, ''}
 end
 if known ~= generation then
   if known == '' then
@@ -129,25 +131,53 @@ local function difference(high, low, index)
   return high, low
 end
 
-local records = redis.call('HMGET', totals, unpack(ARGV, firstKey, firstKey + n - 1))
-local changed, k = {}, 0
-local full, firstId = 0, lastId
+-- What is to be added to which id.
+local highs, lows, starts, ids, fields, unknown = {}, {}, {}, {}, {}, {}
 for i = 1, n do
-  local newHigh, newLow, start, index = parse('>I5I4I6I4', amounts, 19 * i - 18)
+  local index
+  highs[i], lows[i], starts[i], index, ids[i] = parse('>I5I4I6I4c4', amounts, 23 * i - 22)
   if whole then
-    newHigh, newLow = difference(newHigh, newLow, index)
+    highs[i], lows[i] = difference(highs[i], lows[i], index)
   end
-  if newHigh > 0 or newLow > 0 then
-    local id, high, low, first
-    if records[i] then
-      id, high, low, first = parse('>c4I5I4I6', records[i])
-    else
+  fields[i] = '#' .. ids[i]
+  if ids[i] == '\0\0\0\0' then
+    unknown[#unknown + 1] = i
+  end
+end
+local changed, k = {}, 0
+local firstId, toWrite = lastId, firstKey + #unknown
+if #unknown > 0 then
+  local known = redis.call('HMGET', totals, unpack(ARGV, firstKey, toWrite - 1))
+  for j = 1, #unknown do
+    local i = unknown[j]
+    local id = known[j]
+    if not id then
       lastId = lastId + 1
-      id, high, low, first = pack('>I4', lastId), 0, 0, now
+      id = pack('>I4', lastId)
+      changed[k + 1], changed[k + 2] = ARGV[firstKey - 1 + j], id
+      k = k + 2
     end
-    if start < first then
-      first = start
-    end
+    ids[i], fields[i], known[j] = id, '#' .. id, id
+  end
+  unknown = table.concat(known)
+else
+  unknown = ''
+end
+
+local full = 0
+local records = redis.call('HMGET', totals, unpack(fields))
+for i = 1, n do
+  local newHigh, newLow, start = highs[i], lows[i], starts[i]
+  local high, low, first = 0, 0, now
+  if records[i] then
+    high, low, first = parse('>I5I4I6', records[i])
+  elseif parse('>I4', ids[i]) <= firstId then -- somebody has deleted it
+    return disturbed('behind')
+  end
+  if start < first then
+    first = start
+  end
+  if newHigh > 0 or newLow > 0 or not records[i] then
     high, low = high + newHigh, low + newLow
     if low >= 1e9 then
       high, low = high + 1, low - 1e9
@@ -155,15 +185,14 @@ for i = 1, n do
     if high >= 9223372036 and (high > 9223372036 or low > 854775807) then
       full, high, low = full + 1, 9223372036, 854775807
     end
-    changed[k + 1] = ARGV[firstKey - 1 + i]
-    changed[k + 2] = pack('>c4I5I4I6I6', id, high, low, first, now)
+    changed[k + 1], changed[k + 2] = fields[i], pack('>I5I4I6I6', high, low, first, now)
     k = k + 2
   end
 end
 if k > 0 then
   redis.call('HSET', totals, unpack(changed))
 end
-for i = firstKey + n, #ARGV, 2 do
+for i = toWrite, #ARGV, 2 do
   redis.call('SETRANGE', slot, ARGV[i], ARGV[i + 1])
 end
 if lastId > firstId then
@@ -171,4 +200,4 @@ if lastId > firstId then
 end
 redis.call('PEXPIRE', slot, ARGV[9])
 redis.call('HSET', writers, writer, string.format('%.0f', ARGV[6] + 1) .. ' ' .. current .. ' ' .. nowText)
-return answer('ok', current, full)
+return answer('ok', current, full, unknown)

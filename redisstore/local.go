@@ -50,12 +50,13 @@ type entry struct {
 	changed atomic.Bool  // is in shard.changed
 
 	// What the slot knows of it; only its slot touches these. See slot.
-	queued  bool  // is in slot.backlog
-	sent    int64 // value, as far as it is on its way
-	acked   int64 // value, as far as it is acknowledged
-	base    int64 // value, as far as it is in the total but not part of the slot's contribution
-	foreign int64 // base, as far as another writer owns it
-	kept    int64 // value, as the state had it at the start
+	id      uint32 // on the server; 0 = not known
+	queued  bool   // is in slot.backlog
+	sent    int64  // value, as far as it is on its way
+	acked   int64  // value, as far as it is acknowledged
+	base    int64  // value, as far as it is in the total but not part of the slot's contribution
+	foreign int64  // base, as far as another writer owns it
+	kept    int64  // value, as the state had it at the start
 }
 
 func newLocal(shards int, maxKeys int) *local {

@@ -310,7 +310,7 @@ func (f *fleet) settle() {
 	require.NoError(f.t, err)
 	for field, text := range fields {
 		if field[0] == ':' {
-			r, err := parseRecord(text)
+			r, err := parseRecord(fields[recordField(text)])
 			require.NoError(f.t, err)
 			got[field[1:]] = r.total
 		}

@@ -60,13 +60,15 @@ func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
 	args = append(args, s.name, shards, s.generation, newToken(), s.acked, s.sequence, f.token, s.seen,
 		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, s.epoch, len(f.entries), f.amounts())
 	for _, e := range f.entries {
-		args = append(args, e.field)
+		if e.id == 0 {
+			args = append(args, e.field)
+		}
 	}
 	return s.appendRuns(args, f)
 }
 
-// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, and its index, as
-// the script has it.
+// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, its index, and its
+// id, as the script has it.
 func (f *flush) amounts() []byte {
 	text := make([]byte, 0, amountLength*len(f.entries))
 	for _, e := range f.entries {
@@ -77,12 +79,13 @@ func (f *flush) amounts() []byte {
 		text = appendContribution(text, amount)
 		text = appendNumber(text, uint64(e.start), 6)
 		text = appendNumber(text, uint64(e.index), 4)
+		text = appendNumber(text, uint64(e.id), 4)
 	}
 	return text
 }
 
 // amountLength is how many bytes an entry has in the amounts, and contributionLength in the slot.
-const amountLength, contributionLength = 19, 9
+const amountLength, contributionLength = 23, 9
 
 // maxGap is how many contributions that have not changed may be between two that have, in one run: to write them once more costs
 // less than to begin another run.
@@ -124,7 +127,7 @@ func appendNumber(text []byte, n uint64, bytes int) []byte {
 // parseAnswer reads what the script returns.
 func parseAnswer(reply any) (answer, error) {
 	list, ok := reply.([]any)
-	if !ok || len(list) != 6 {
+	if !ok || len(list) != 7 {
 		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
 	}
 	status, ok1 := list[0].(string)
@@ -133,42 +136,50 @@ func parseAnswer(reply any) (answer, error) {
 	full, ok4 := list[3].(int64)
 	token, ok5 := list[4].(string)
 	epoch, ok6 := list[5].(int64)
+	ids, ok7 := list[6].(string)
 	now, err := strconv.ParseInt(clock, 10, 64)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || err != nil {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || len(ids)%idLength != 0 || err != nil {
 		return answer{}, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
 	}
-	return answer{status: status, generation: generation, now: now, full: full, token: token, epoch: epoch}, nil
+	return answer{status: status, generation: generation, now: now, full: full, token: token, epoch: epoch, ids: ids}, nil
 }
 
-// record is what the server knows of a key.
+// record is what the server knows of an id.
 type record struct {
-	id          uint32
 	total       int64
 	start, last int64 // Unix milliseconds by the server's clock
 }
 
-// recordLength is that of a record in the totals. All numbers in it are big-endian: the id has 4 bytes, the total divided by
-// 1e9 has 5 and what is left of it 4, start and last have 6 each.
-const recordLength = 25
+// recordLength and idLength are those of values in the totals. All numbers there are big-endian: the total divided by 1e9 has 5
+// bytes and what is left of it 4, start and last have 6 each.
+const recordLength, idLength = 21, 4
 
-// parseRecord reads a value of the totals.
+// parseID reads the value of a key in the totals; 0 is none.
+func parseID(text string) (uint32, error) {
+	if len(text) != idLength {
+		return 0, fmt.Errorf("%w: id of %d bytes", errWrongAnswer, len(text))
+	}
+	return uint32(number(text)), nil
+}
+
+// parseRecord reads the value of an id in the totals.
 func parseRecord(text string) (record, error) {
 	if len(text) != recordLength {
 		return record{}, fmt.Errorf("%w: record of %d bytes", errWrongAnswer, len(text))
 	}
-	number := func(from, to int) (n uint64) {
-		for _, b := range []byte(text[from:to]) {
-			n = n<<8 | uint64(b)
-		}
-		return n
-	}
-	high, low := number(4, 9), number(9, 13)
+	high, low := number(text[:5]), number(text[5:9])
 	if high > math.MaxInt64/billion || low >= billion || high*billion+low > math.MaxInt64 {
 		return record{}, fmt.Errorf("%w: total %d,%d", errWrongAnswer, high, low)
 	}
-	return record{
-		id: uint32(number(0, 4)), total: int64(high*billion + low), start: int64(number(13, 19)), last: int64(number(19, 25)),
-	}, nil
+	return record{total: int64(high*billion + low), start: int64(number(text[9:15])), last: int64(number(text[15:]))}, nil
+}
+
+// number reads bytes, big-endian.
+func number(text string) (n uint64) {
+	for i := range len(text) {
+		n = n<<8 | uint64(text[i])
+	}
+	return n
 }
 
 const billion = 1_000_000_000

@@ -77,29 +77,70 @@ func (r *reader) shard(ctx context.Context, i int, yield func(tallyprocessor.Tot
 	if err := r.look(ctx, i); err != nil {
 		return true, err
 	}
-	listed := idSet{}
+	listed := &idSet{}
 	for cursor := uint64(0); ; {
 		fields, next, err := r.client.HScan(ctx, r.names.totals(i), cursor, "", page).Result()
 		if err != nil {
 			return true, err
 		}
-		for j := 0; j+1 < len(fields); j += 2 {
-			if fields[j] == "" || fields[j][0] != ':' {
-				continue
-			}
-			rec, err := parseRecord(fields[j+1])
-			if err != nil {
-				return true, err
-			}
-			if listed.add(rec.id) && !yield(r.total(fields[j][1:], rec), nil) {
-				return false, nil
-			}
+		keys, ids, err := newKeys(listed, fields)
+		if err != nil {
+			return true, err
+		}
+		goOn, err := r.records(ctx, i, keys, ids, yield)
+		if !goOn || err != nil {
+			return goOn, err
 		}
 		if cursor = next; cursor == 0 {
 			return true, nil
 		}
 	}
 }
+
+// newKeys returns the keys among fields of the totals that were not listed yet, and the fields of their records.
+func newKeys(listed *idSet, fields []string) (keys, records []string, err error) {
+	for j := 0; j+1 < len(fields); j += 2 {
+		if fields[j] == "" || fields[j][0] != ':' {
+			continue
+		}
+		id, err := parseID(fields[j+1])
+		if err != nil {
+			return nil, nil, err
+		}
+		if listed.add(id) {
+			keys, records = append(keys, fields[j][1:]), append(records, recordField(fields[j+1]))
+		}
+	}
+	return keys, records, nil
+}
+
+// records yields the totals of keys. goOn is false when the caller wants no more.
+func (r *reader) records(ctx context.Context, i int, keys, fields []string, yield func(tallyprocessor.Total, error) bool) (goOn bool, err error) {
+	if len(keys) == 0 {
+		return true, nil
+	}
+	values, err := r.client.HMGet(ctx, r.names.totals(i), fields...).Result()
+	if err != nil {
+		return true, err
+	}
+	for j, value := range values {
+		text, ok := value.(string)
+		if !ok {
+			return true, errUnsettled // it was wiped just now
+		}
+		rec, err := parseRecord(text)
+		if err != nil {
+			return true, err
+		}
+		if !yield(r.total(keys[j], rec), nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// recordField returns the field of the record with an id.
+func recordField(id string) string { return "#" + id }
 
 // look finds out whether a shard is complete.
 func (r *reader) look(ctx context.Context, i int) error {
@@ -150,9 +191,17 @@ func (r *reader) total(key string, rec record) tallyprocessor.Total {
 
 // get returns one total.
 func (r *reader) get(ctx context.Context, key string) (int64, error) {
-	text, err := r.client.HGet(ctx, r.names.totals(shardOf(key, len(r.shards))), ":"+key).Result()
+	totals := r.names.totals(shardOf(key, len(r.shards)))
+	id, err := r.client.HGet(ctx, totals, ":"+key).Result()
 	if errors.Is(err, redis.Nil) {
 		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	text, err := r.client.HGet(ctx, totals, recordField(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return 0, errUnsettled // it was wiped just now
 	}
 	if err != nil {
 		return 0, err

@@ -67,6 +67,7 @@ type answer struct {
 	full       int64  // totals that could not take all of it
 	token      string // that the server has
 	epoch      int64  // of what it knows of writers
+	ids        string // of the keys of the flush that had none, in their order; empty if the flush had been taken before
 }
 
 // What the script finds.
@@ -188,10 +189,12 @@ func (s *slot) beat() *flush {
 // settle takes the answer to f, which next or beat has returned.
 func (s *slot) settle(f *flush, a answer) (event, error) {
 	s.epoch = a.epoch
+	if a.status != statusOK { // an id is sure as long as the server has the token with whose answer it came, or a later one
+		s.shard.all(func(e *entry) { e.id = 0 })
+	}
 	switch a.status {
 	case statusOK:
-		s.accepted(f, a)
-		return eventNone, nil
+		return eventNone, s.accepted(f, a)
 	case statusWiped:
 		known := s.generation
 		s.generation, s.sequence, s.acked, s.pending, s.seen = a.generation, 0, "", nil, a.now
@@ -223,13 +226,33 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 }
 
 // accepted enters that the server has taken f.
-func (s *slot) accepted(f *flush, a answer) {
+func (s *slot) accepted(f *flush, a answer) error {
 	s.seen, s.restored = a.now, false
+	err := learn(f, a.ids)
 	acknowledge(f)
 	if len(f.entries) > 0 {
 		s.sequence++
 		s.acked, s.pending = f.token, nil
 	}
+	return err
+}
+
+// learn enters ids.
+func learn(f *flush, ids string) error {
+	for _, e := range f.entries {
+		if e.id != 0 || ids == "" {
+			continue
+		}
+		var err error
+		if e.id, err = parseID(ids[:idLength]); err != nil {
+			return err
+		}
+		ids = ids[idLength:]
+	}
+	if ids != "" {
+		return fmt.Errorf("%w: %d ids too many", errWrongAnswer, len(ids)/idLength)
+	}
+	return nil
 }
 
 func acknowledge(f *flush) {
