@@ -314,7 +314,7 @@ func TestFault_lifecycle_durable_shutdown_dead_disk(t *testing.T) {
 // too many, nor too few.
 func TestDurableBehindASlowWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &gatedKeepingStore{newKeepingStore(), unbound{}, make(chan struct{})}
+		store := &gatedKeepingStore{keepingStore: newKeepingStore(), gate: make(chan struct{})}
 		h := start(t, durableConfig(t, "queue: {queue_size: 2, num_consumers: 1, on_overflow: reject}"), store, consumertest.NewNop())
 		errs := make(chan error, 2)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

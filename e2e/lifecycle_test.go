@@ -32,7 +32,7 @@ func requireExact(t *testing.T, r *rig, ledgers []*ledger) (counts int64) {
 
 // TestFault_lifecycle_sigterm ends a Collector under load, again and again: received and forwarded is counted.
 func TestFault_lifecycle_sigterm(t *testing.T) {
-	rounds, seed := evidence.Rounds(5, 1000), evidence.Seed(t)
+	rounds, seed := evidence.Rounds(5, 300), evidence.Seed(t)
 	random := evidence.Random(seed)
 	r := newRig(t)
 	ledgers := newLedgers(4)
@@ -91,7 +91,7 @@ func TestFault_lifecycle_reload(t *testing.T) {
 			name = "whole"
 		}
 		t.Run(name, func(t *testing.T) {
-			rounds := evidence.Rounds(6, 300)
+			rounds := evidence.Rounds(6, 100)
 			pause := time.Second
 			if !evidence.Long() {
 				pause = 300 * time.Millisecond
