@@ -339,7 +339,7 @@ func TestDurableBehindASlowWorker(t *testing.T) {
 
 type gatedKeepingStore struct {
 	*keepingStore
-	unbound //nolint:unused // it hides a method
+	unbound
 	gate    chan struct{}
 }
 
