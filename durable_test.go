@@ -160,6 +160,8 @@ func TestFault_storage_durable_disk_full(t *testing.T) {
 		assert.Empty(t, errs)
 		assert.Equal(t, 3, sink.LogRecordCount(), "what cannot be confirmed does not go on")
 		assert.EqualValues(t, 2, h.number(t, "queue_size"))
+		assert.EqualValues(t, 4, h.number(t, "records_in_flight"), "the others are counted")
+		h.requireConserved(t)
 		failures := h.number(t, "store_errors")
 		assert.Greater(t, failures, int64(3000), "it is tried again and again")
 
@@ -325,6 +327,7 @@ func TestDurableBehindASlowWorker(t *testing.T) {
 		require.ErrorIs(t, <-errs, errUnconfirmed)
 		require.ErrorIs(t, <-errs, errUnconfirmed)
 		assert.EqualValues(t, 2, h.number(t, "queue_size"), "the worker is not through with them")
+		h.requireConserved(t)
 		require.ErrorIs(t, h.ConsumeLogs(t.Context(), logs(1, nil)), errQueueFull)
 		close(store.gate)
 		synctest.Wait()

@@ -332,6 +332,8 @@ func (t *tally) count(
 // takes, so when the store fails no more logs are forwarded than there are places.
 func (t *tally) commitDurably(ctx context.Context, batch *extract.Batch, records int64) error {
 	began := time.Now()
+	t.numbers.settled.Add(records)
+	defer t.numbers.settled.Add(-records)
 	waiter := t.pool.commitFor(batch)
 	defer t.pool.leave(waiter)
 	if err := t.pool.wait(ctx, waiter); err != nil {
