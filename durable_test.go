@@ -343,7 +343,7 @@ func TestDurableBehindASlowWorker(t *testing.T) {
 type gatedKeepingStore struct {
 	*keepingStore
 	unbound
-	gate    chan struct{}
+	gate chan struct{}
 }
 
 func (s *gatedKeepingStore) Add(key string, n int) {
