@@ -121,7 +121,7 @@ func TestFault_lifecycle_reload(t *testing.T) {
 			require.Zero(t, c.terminate(t))
 			stop()
 			counts := requireExact(t, r, ledgers)
-			reloads := strings.Count(c.readLog(t), "\"signal\": \"hangup\"") + strings.Count(c.readLog(t), "Config updated, restart service")
+			reloads := strings.Count(c.readLog(t), "\"signal\": \"hangup\"")
 			rows := []int{61}
 			if gate != "" {
 				rows = []int{63}

@@ -55,11 +55,11 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"3 of 4 figures held. 3 of 6 rows", "some CPU", "2026-01-02",
-		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | 60 % |",
+		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | – |",
 		"| kills | held | 3,000 kills | 3,000 | 0 / 0 of 1,234,567 | 0.1 % |",
 		"TALLY_TEST_LONG=1 TALLY_TEST_SEED=7 go test -count=1 -timeout 0 -run '^TestFault_kill_load$' ./e2e",
 		"-run '^TestFault_next_refuses$' .`",
-		"| eio | **failed** |", "loses, as documented | 15 rounds | 15 | 99 / 0 | – |",
+		"| eio | **failed** | 1 round |", "loses, as documented | 15 rounds | 15 | 99 / 0 | – |",
 		"| 39 | c | eio | `TestFault_storage_eio` **failed** |",
 		"| 60 | e | many | not automated: no time |", "| 61 | f | forgotten | **nothing in this run** |",
 		"| `TestFault_resource_oom` | p | skipped | needs a memory cgroup |",
