@@ -3,6 +3,7 @@ package tallyprocessor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/logtally/tallyprocessor/contracttest"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
@@ -425,4 +427,21 @@ func TestDurableRace(t *testing.T) {
 	}
 	assert.Positive(t, confirmedInAll)
 	assert.Positive(t, errsInAll)
+}
+
+// The contract of consuming holds with `durable`, too.
+func TestDurableConsumeContract(t *testing.T) {
+	contracttest.Check(t, 500, func(t *testing.T) contracttest.Subject {
+		store := newKeepingStore()
+		cfg := durableConfig(t, `
+resource_attributes: []
+logs: {c: {attributes: [{key: test_id}], cardinality_limit: 0}}
+queue: {queue_size: 8, num_consumers: 2}`)
+		return contracttest.Subject{
+			Factory: NewFactory(WithMetricStore(store)),
+			Config:  cfg,
+			Counted: func(id string) int { return store.Get(fmt.Sprintf(`["c",{},{"test_id":%q}]`, id)) },
+			Sum:     func() int { sum, _ := sumOf(t, store); return sum },
+		}
+	})
 }
