@@ -17,7 +17,9 @@ const sampleFigures = `{"test":"TestFault_next_refuses","package":"github.com/lo
 {"test":"TestFault_next_refuses","package":"github.com/logtally/tallyprocessor","rows":[1],"claim":"refused counts nothing","rounds":5,"fired":4,"lost":0,"extra":0}
 `
 
-const sampleTests = `{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"=== RUN   TestFault_resource_oom\n"}
+const sampleTests = `{"Action":"fail","Package":"github.com/logtally/tallyprocessor","Test":"TestFault_next_refuses"}
+{"Action":"run","Package":"github.com/logtally/tallyprocessor","Test":"TestFault_next_refuses"}
+{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"=== RUN   TestFault_resource_oom\n"}
 {"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"    oom_test.go:12: needs a memory cgroup\n"}
 {"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"--- SKIP: TestFault_resource_oom (0.00s)\n"}
 {"Action":"skip","Package":"p","Test":"TestFault_resource_oom"}
@@ -68,6 +70,9 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, text.String())
 		}
+	}
+	if strings.Contains(text.String(), "`TestFault_next_refuses` | github.com") {
+		t.Error("what was run again is in the report with its first end")
 	}
 	if strings.Contains(text.String(), "TestOther") {
 		t.Error("a test that is not of faults is in the report")
