@@ -12,6 +12,7 @@ var (
 	// errUnconfirmed is what a sender is told whose logs went on, so it may send them again.
 	errUnconfirmed = errors.New("the logs were forwarded and are counted, but the store has not confirmed in time that it keeps the counts")
 	errStoreFails  = errors.New("the store does not keep what it is given, and with `durable` no logs go on until it does")
+	errStorePanic  = errors.New("the store has panicked")
 	errNotDurable  = errors.New("store keeps nothing over restarts")
 )
 
@@ -106,11 +107,21 @@ func (c *committer) attempt(ctx context.Context) error {
 		}
 	})
 	defer stalled.Stop()
-	err := c.flush(ctx)
+	err := guarded(func() error { return c.flush(ctx) })
 	mu.Lock()
 	defer mu.Unlock()
 	ended = true
 	return err
+}
+
+// guarded returns the panic of a store as an error.
+func guarded(flush func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %T", errStorePanic, p)
+		}
+	}()
+	return flush()
 }
 
 func (c *committer) lastAsked() uint64 {

@@ -123,6 +123,36 @@ func TestDurableHasNothingToWaitFor(t *testing.T) {
 	})
 }
 
+// A store that panics while it flushes fails, as any other that does not flush.
+func TestFault_worker_flush_panics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &panickingKeepingStore{newKeepingStore(), atomic.Int32{}}
+		store.left.Store(3)
+		h := start(t, durableConfig(t, ""), store, consumertest.NewNop())
+		require.NoError(t, h.ConsumeLogs(t.Context(), logs(3, nil)))
+		assert.Equal(t, 3, store.onDisk())
+		assert.EqualValues(t, 3, h.number(t, "store_errors"))
+		require.NoError(t, h.Shutdown(t.Context()))
+		evidence.Report(t, evidence.Figure{
+			Rows: []int{22}, Claim: "`durable`: the store panics while it flushes, and is asked again until it has the counts",
+			Rounds: 3, Unit: "panics", Fired: 3, Counts: 3, Lost: int64(3 - store.onDisk()),
+		})
+	})
+}
+
+// panickingKeepingStore panics in its first flushes.
+type panickingKeepingStore struct {
+	*keepingStore
+	left atomic.Int32
+}
+
+func (s *panickingKeepingStore) Flush(ctx context.Context) error {
+	if s.left.Add(-1) >= 0 {
+		panic("page 7")
+	}
+	return s.keepingStore.Flush(ctx)
+}
+
 // Many senders share a flush.
 func TestDurableGroupCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
