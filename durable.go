@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
 )
 
 var (
@@ -212,4 +214,24 @@ func (c *committer) stop(ctx context.Context) {
 	case <-c.stopped:
 	case <-ctx.Done():
 	}
+}
+
+// commitDurably returns when the counts of a batch are in the store for good. The batch has its place as long as that
+// takes, so when the store fails no more logs are forwarded than there are places.
+func (t *tally) commitDurably(ctx context.Context, batch *extract.Batch, records int64) error {
+	began := time.Now()
+	t.numbers.settled.Add(records)
+	defer t.numbers.settled.Add(-records)
+	waiter := t.pool.commitFor(batch)
+	defer t.pool.leave(waiter)
+	if err := t.pool.wait(ctx, waiter); err != nil {
+		t.numbers.unconfirmed.Add(records)
+		return fmt.Errorf("%w: %w", errUnconfirmed, err)
+	}
+	if err := t.committer.wait(ctx); err != nil {
+		t.numbers.unconfirmed.Add(records)
+		return err
+	}
+	t.numbers.committed(time.Since(began))
+	return nil
 }
