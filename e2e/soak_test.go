@@ -44,6 +44,7 @@ func TestFault_resource_soak(t *testing.T) {
 	path := t.TempDir() + "/config.yaml"
 	require.NoError(t, os.WriteFile(path, []byte(config), 0o600))
 	c := startCollector(t, "", path)
+	idle := ownGoroutines(t, profiles)
 	ledgers := newLedgers(4)
 	stop := clients(t, r.in, ledgers, 2*time.Millisecond)
 
@@ -61,8 +62,9 @@ func TestFault_resource_soak(t *testing.T) {
 	r.next.with(func() { r.next.decide = nil })
 	before := r.next.sum()
 	waitFor(t, "logs to pass in the end", func() bool { return r.next.sum() > before })
-	require.Zero(t, c.terminate(t))
 	stop()
+	waitFor(t, "tally's own goroutines to be as many as in the beginning", func() bool { return ownGoroutines(t, profiles) == idle })
+	require.Zero(t, c.terminate(t))
 
 	counts := int64(0)
 	totals := readState(t, r.directory)
@@ -89,8 +91,8 @@ func TestFault_resource_soak(t *testing.T) {
 		Rows: []int{72}, Claim: "a soak under mixed load and faults: counted = accepted by the next consumer, and nothing grows",
 		Seed: seed, Rounds: int(lasts.Seconds()), Unit: "seconds", Fired: fired, Counts: counts,
 		Lost: max(0, int64(r.next.sum())-counts), Extra: max(0, counts-int64(r.next.sum())),
-		Note: fmt.Sprintf("%v; in the end %d goroutines, %d descriptors, heap %.1f MB%s",
-			faults, late[len(late)-1].goroutines, late[len(late)-1].descriptors, late[len(late)-1].heap/1e6, growth),
+		Note: fmt.Sprintf("%v; in the end %d goroutines, %d descriptors, heap %.1f MB; %d goroutines of tally before and after%s",
+			faults, late[len(late)-1].goroutines, late[len(late)-1].descriptors, late[len(late)-1].heap/1e6, idle, growth),
 	})
 }
 
@@ -139,6 +141,23 @@ func (c *collector) sample(port int) (s sample, ok bool) {
 	goroutines, heap := profile(port, "goroutine?debug=1", goroutineTotal), profile(port, "heap?debug=1&gc=1", heapAlloc)
 	s.goroutines, s.heap = int(goroutines), heap
 	return s, goroutines > 0 && heap > 0
+}
+
+// ownGoroutines returns how many goroutines have a function of tally on their stack.
+func ownGoroutines(t *testing.T, port int) int {
+	t.Helper()
+	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/goroutine?debug=2", port))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	n := 0
+	for stack := range strings.SplitSeq(string(text), "\n\n") {
+		if strings.Contains(stack, "github.com/logtally/") {
+			n++
+		}
+	}
+	return n
 }
 
 func profile(port int, name string, number *regexp.Regexp) float64 {
