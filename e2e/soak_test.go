@@ -102,7 +102,7 @@ func disturb(t *testing.T, c *collector, r *rig, random *rand.Rand, faults map[s
 	switch random.IntN(10) {
 	case 0:
 		faults["reloads"]++
-		require.NoError(t, c.cmd.Process.Signal(syscall.SIGHUP))
+		c.signal(t, syscall.SIGHUP)
 	case 1:
 		faults["stops"]++
 		require.NoError(t, c.cmd.Process.Signal(syscall.SIGSTOP))
