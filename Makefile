@@ -55,6 +55,10 @@ kills: build ## Kill the Collector KILLS (200) times under load and check its to
 faults: setup build .tools/telemetrygen ## Run all fault tests with their long rounds
 	TALLY_TEST_LONG=1 go test -v -count=1 -p 1 -timeout 0 -run TestFault_ ./...
 
+.PHONY: soak
+soak: build ## Run a Collector for SOAK (1h) under mixed load and faults, and tell what has grown
+	TALLY_TEST_SOAK=$${SOAK:-1h} go test -v -count=1 -timeout 0 -run TestFault_resource_soak ./e2e
+
 .PHONY: evidence
 evidence: setup build .tools/telemetrygen ## Run all fault tests with their long rounds and write docs/reliability.md
 	scripts/evidence.sh

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
 )
 
 var (
 	// errUnconfirmed is what a sender is told whose logs went on, so it may send them again.
 	errUnconfirmed = errors.New("the logs were forwarded and are counted, but the store has not confirmed in time that it keeps the counts")
 	errStoreFails  = errors.New("the store does not keep what it is given, and with `durable` no logs go on until it does")
+	errStorePanic  = errors.New("the store has panicked")
 	errNotDurable  = errors.New("store keeps nothing over restarts")
 )
 
@@ -106,11 +109,21 @@ func (c *committer) attempt(ctx context.Context) error {
 		}
 	})
 	defer stalled.Stop()
-	err := c.flush(ctx)
+	err := guarded(func() error { return c.flush(ctx) })
 	mu.Lock()
 	defer mu.Unlock()
 	ended = true
 	return err
+}
+
+// guarded returns the panic of a store as an error.
+func guarded(flush func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %T", errStorePanic, p)
+		}
+	}()
+	return flush()
 }
 
 func (c *committer) lastAsked() uint64 {
@@ -201,4 +214,24 @@ func (c *committer) stop(ctx context.Context) {
 	case <-c.stopped:
 	case <-ctx.Done():
 	}
+}
+
+// commitDurably returns when the counts of a batch are in the store for good. The batch has its place as long as that
+// takes, so when the store fails no more logs are forwarded than there are places.
+func (t *tally) commitDurably(ctx context.Context, batch *extract.Batch, records int64) error {
+	began := time.Now()
+	t.numbers.settled.Add(records)
+	defer t.numbers.settled.Add(-records)
+	waiter := t.pool.commitFor(batch)
+	defer t.pool.leave(waiter)
+	if err := t.pool.wait(ctx, waiter); err != nil {
+		t.numbers.unconfirmed.Add(records)
+		return fmt.Errorf("%w: %w", errUnconfirmed, err)
+	}
+	if err := t.committer.wait(ctx); err != nil {
+		t.numbers.unconfirmed.Add(records)
+		return err
+	}
+	t.numbers.committed(time.Since(began))
+	return nil
 }

@@ -119,7 +119,7 @@ func FuzzConsumeLogs(f *testing.F) {
 
 // TestFault_input_random_bytes sends random bytes, and requests with a few random changes, as OTLP.
 func TestFault_input_random_bytes(t *testing.T) {
-	rounds, seed := evidence.Rounds(300, 100_000), evidence.Seed(t)
+	rounds, seed := evidence.Rounds(300, 30_000), evidence.Seed(t)
 	random := evidence.Random(seed)
 	seeds := oddRequests(t)
 	requests, records := 0, 0

@@ -182,7 +182,7 @@ func sumOf(t *testing.T, l Lister) (sum, keys int) {
 }
 
 // unbound takes Bind off a store that is embedded beside it, so that all that is counted goes through its Add.
-type unbound struct{} //nolint:unused // see above
+type unbound struct{}
 
 // Bind makes the selector Bind ambiguous.
-func (unbound) Bind() {} //nolint:unused // see above
+func (unbound) Bind() {}

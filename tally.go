@@ -208,7 +208,7 @@ func (t *tally) shutdown(ctx context.Context) error {
 		}
 	}
 	if f, ok := t.store.(Flusher); ok {
-		if err := f.Flush(ctx); err != nil {
+		if err := guarded(func() error { return f.Flush(ctx) }); err != nil {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}
@@ -325,24 +325,6 @@ func (t *tally) count(
 		committed = true
 		t.pool.commit(batch)
 	}
-	return nil
-}
-
-// commitDurably returns when the counts of a batch are in the store for good. The batch has its place as long as that
-// takes, so when the store fails no more logs are forwarded than there are places.
-func (t *tally) commitDurably(ctx context.Context, batch *extract.Batch, records int64) error {
-	began := time.Now()
-	waiter := t.pool.commitFor(batch)
-	defer t.pool.leave(waiter)
-	if err := t.pool.wait(ctx, waiter); err != nil {
-		t.numbers.unconfirmed.Add(records)
-		return fmt.Errorf("%w: %w", errUnconfirmed, err)
-	}
-	if err := t.committer.wait(ctx); err != nil {
-		t.numbers.unconfirmed.Add(records)
-		return err
-	}
-	t.numbers.committed(time.Since(began))
 	return nil
 }
 

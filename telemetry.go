@@ -48,6 +48,7 @@ type numbers struct {
 
 	received    atomic.Int64
 	inside      atomic.Int64 // records of the calls of ConsumeLogs in progress
+	settled     atomic.Int64 // of these: records that are committed, and wait to be durable
 	batches     atomic.Int64
 	keys        atomic.Int64
 	cutValues   atomic.Int64
@@ -173,11 +174,12 @@ func (n *numbers) register(t *tally) error {
 
 // inFlight returns the records of metric i that are received and neither counted nor not counted.
 func (n *numbers) inFlight(t *tally, i int) int64 {
+	inside := n.inside.Load() - n.settled.Load()
 	if t.pool.hasEnded() {
-		return n.inside.Load()
+		return inside
 	}
 	_, _, pending := t.pool.ledger(i)
-	return n.inside.Load() + pending
+	return inside + pending
 }
 
 func (n *numbers) notCountedFor(t *tally, i int, r reason) int64 {

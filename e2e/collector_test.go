@@ -32,6 +32,7 @@ type collector struct {
 	metricsPort int
 	log         string        // path of what it writes to stderr
 	exited      chan struct{} // closed when it has ended
+	readyAt     time.Time     // zero for one that nobody has waited for
 }
 
 // startCollector returns a Collector that is ready; it ends with the test at the latest, and when the test has failed
@@ -54,7 +55,17 @@ func startUnder(t *testing.T, command []string, readers string, configs ...strin
 	c := launchUnder(t, command, readers, configs...)
 	waitFor(t, "the Collector to be ready", func() bool { return c.hasExited() || c.isReady(t) })
 	require.False(t, c.hasExited(), "the Collector has ended at once")
+	c.readyAt = time.Now()
 	return c
+}
+
+// signal sends a signal that a Collector deals with. It says that it is ready a moment before it does: until then SIGTERM and
+// SIGHUP end it as they end any process, and nothing is flushed.
+func (c *collector) signal(t *testing.T, signal os.Signal) {
+	t.Helper()
+	const moment = 300 * time.Millisecond
+	time.Sleep(time.Until(c.readyAt.Add(moment)))
+	require.NoError(t, c.cmd.Process.Signal(signal))
 }
 
 // launchUnder is startUnder for who does not want to wait.
@@ -121,7 +132,7 @@ service:
 // terminate sends SIGTERM and returns the exit code when the Collector has ended.
 func (c *collector) terminate(t *testing.T) int {
 	t.Helper()
-	require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	c.signal(t, syscall.SIGTERM)
 	select {
 	case <-c.exited:
 	case <-time.After(patience):

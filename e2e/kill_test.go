@@ -66,7 +66,7 @@ func killCycles(t *testing.T, r *rig, cycles int, seed uint64, check func(totals
 func TestFault_kill_durable(t *testing.T) {
 	for _, fsync := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fsync=%t", fsync), func(t *testing.T) {
-			cycles, seed := kills(t, 5, 1000), evidence.Seed(t)
+			cycles, seed := kills(t, 5, 500), evidence.Seed(t)
 			r := newRig(t)
 			r.durable, r.fsync, r.flush = true, fsync, time.Hour
 			var lost, extra, open int64
@@ -102,7 +102,7 @@ func TestFault_kill_durable(t *testing.T) {
 // flush.
 func TestFault_kill_flush_interval(t *testing.T) {
 	const slack = 500 * time.Millisecond // for a write on a busy machine
-	cycles, seed := kills(t, 5, 1000), evidence.Seed(t)
+	cycles, seed := kills(t, 5, 500), evidence.Seed(t)
 	r := newRig(t)
 	var counts, missing int64
 	killed := 0

@@ -27,7 +27,7 @@ func TestFault_next_storm(t *testing.T) {
 	stop := clients(t, r.in, ledgers, 0)
 	lasts := 3 * time.Second
 	if evidence.Long() {
-		lasts = 10 * time.Minute
+		lasts = 5 * time.Minute
 	}
 	time.Sleep(lasts)
 	stop()

@@ -187,8 +187,11 @@ func TestFault_storage_eio(t *testing.T) {
 			r := newRig(t)
 			r.durable, r.fsync, r.flush = true, true, time.Hour
 			// From the 20th call on, 30 of them fail; those of Start are before that.
-			c := startUnder(t, []string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(t.TempDir(), "strace"),
-				"-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:error=EIO:when=20..50", call)}, "", r.config())
+			strace := []string{
+				"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(t.TempDir(), "strace"),
+				"-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:error=EIO:when=20..50", call),
+			}
+			c := startUnder(t, strace, "", r.config())
 			ledgers := newLedgers(4)
 			stop := clients(t, r.in, ledgers, time.Millisecond)
 			failures := 0

@@ -85,7 +85,7 @@ func TestForgetWithoutStorage(t *testing.T) {
 
 // Whenever the extension is killed, what is in the storage balances: each amount is with its key, or forgotten.
 func TestFault_kill_while_forgetting(t *testing.T) {
-	seed, kills := evidence.Seed(t), evidence.Rounds(50, 1000)
+	seed, kills := evidence.Seed(t), evidence.Rounds(50, 300)
 	counted, forgotten := 0, 0
 	synctest.Test(t, func(t *testing.T) {
 		random := evidence.Random(seed)

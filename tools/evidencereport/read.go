@@ -67,7 +67,8 @@ type outcome struct {
 	Reason        string // of a skip
 }
 
-// readOutcomes returns how each fault test has ended that is not part of another, from the output of go test -json.
+// readOutcomes returns how each fault test has ended that is not part of another, from the output of go test -json; the last end
+// where a test was run again.
 func readOutcomes(path string) ([]outcome, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -88,6 +89,9 @@ func readOutcomes(path string) ([]outcome, error) {
 			continue
 		}
 		id := event.Package + "." + event.Test
+		if event.Action == "run" {
+			all = slices.DeleteFunc(all, func(o outcome) bool { return o.Package == event.Package && o.Test == event.Test })
+		}
 		switch event.Action {
 		case "output":
 			if line := strings.TrimSpace(event.Output); !strings.HasPrefix(line, "---") && !strings.HasPrefix(line, "===") {

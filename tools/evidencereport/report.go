@@ -106,7 +106,7 @@ func top(test string) string {
 func line(f figure) figureLine {
 	l := figureLine{
 		Claim:      f.Claim,
-		Rounds:     fmt.Sprintf("%s %s", thousands(int64(f.Rounds)), cmp.Or(f.Unit, "rounds")),
+		Rounds:     rounds(f),
 		Fired:      thousands(int64(f.Fired)),
 		Difference: thousands(f.Lost) + " / " + thousands(f.Extra),
 		Bound:      "–",
@@ -126,10 +126,21 @@ func line(f figure) figureLine {
 		l.Result = "**failed**"
 	case f.Lost != 0:
 		l.Result = "loses, as documented"
-	case f.Rounds >= 3:
+	case f.Rounds >= leastForBound:
 		l.Bound = fmt.Sprintf("%.2g %%", 300/float64(f.Rounds))
 	}
 	return l
+}
+
+// leastForBound is how many rounds a bound takes. With fewer it would say nothing.
+const leastForBound = 20
+
+func rounds(f figure) string {
+	unit := cmp.Or(f.Unit, "rounds")
+	if f.Rounds == 1 {
+		unit = strings.TrimSuffix(unit, "s")
+	}
+	return thousands(int64(f.Rounds)) + " " + unit
 }
 
 const module = "github.com/logtally/tallyprocessor"

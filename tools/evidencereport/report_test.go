@@ -17,7 +17,9 @@ const sampleFigures = `{"test":"TestFault_next_refuses","package":"github.com/lo
 {"test":"TestFault_next_refuses","package":"github.com/logtally/tallyprocessor","rows":[1],"claim":"refused counts nothing","rounds":5,"fired":4,"lost":0,"extra":0}
 `
 
-const sampleTests = `{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"=== RUN   TestFault_resource_oom\n"}
+const sampleTests = `{"Action":"fail","Package":"github.com/logtally/tallyprocessor","Test":"TestFault_next_refuses"}
+{"Action":"run","Package":"github.com/logtally/tallyprocessor","Test":"TestFault_next_refuses"}
+{"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"=== RUN   TestFault_resource_oom\n"}
 {"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"    oom_test.go:12: needs a memory cgroup\n"}
 {"Action":"output","Package":"p","Test":"TestFault_resource_oom","Output":"--- SKIP: TestFault_resource_oom (0.00s)\n"}
 {"Action":"skip","Package":"p","Test":"TestFault_resource_oom"}
@@ -55,11 +57,11 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"3 of 4 figures held. 3 of 6 rows", "some CPU", "2026-01-02",
-		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | 60 % |",
+		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | – |",
 		"| kills | held | 3,000 kills | 3,000 | 0 / 0 of 1,234,567 | 0.1 % |",
 		"TALLY_TEST_LONG=1 TALLY_TEST_SEED=7 go test -count=1 -timeout 0 -run '^TestFault_kill_load$' ./e2e",
 		"-run '^TestFault_next_refuses$' .`",
-		"| eio | **failed** |", "loses, as documented | 15 rounds | 15 | 99 / 0 | – |",
+		"| eio | **failed** | 1 round |", "loses, as documented | 15 rounds | 15 | 99 / 0 | – |",
 		"| 39 | c | eio | `TestFault_storage_eio` **failed** |",
 		"| 60 | e | many | not automated: no time |", "| 61 | f | forgotten | **nothing in this run** |",
 		"| `TestFault_resource_oom` | p | skipped | needs a memory cgroup |",
@@ -68,6 +70,9 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, text.String())
 		}
+	}
+	if strings.Contains(text.String(), "`TestFault_next_refuses` | github.com") {
+		t.Error("what was run again is in the report with its first end")
 	}
 	if strings.Contains(text.String(), "TestOther") {
 		t.Error("a test that is not of faults is in the report")
