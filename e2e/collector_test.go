@@ -6,12 +6,14 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -166,14 +168,26 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// freePort returns a port of the loopback interface that was free just now.
+// freePort returns a port of the loopback interface that was free just now. It is below those that the system gives to connections
+// (ip_local_port_range), which might take it before its server does.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := 24_000 + rand.IntN(8_000)
+		if _, taken := portsGiven.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	require.Fail(t, "no free port")
+	return 0
 }
+
+// portsGiven are those that freePort has returned.
+var portsGiven sync.Map
 
 // command returns the output of a program that is run in the project's root and must succeed.
 func command(t *testing.T, name string, args ...string) string {

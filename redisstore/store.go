@@ -29,6 +29,7 @@ var (
 	_ tallyprocessor.Lister         = (*store)(nil)
 	_ tallyprocessor.LocalLister    = (*store)(nil)
 	_ tallyprocessor.Flusher        = (*store)(nil)
+	_ tallyprocessor.Durable        = (*store)(nil)
 	_ tallyprocessor.Describer      = (*store)(nil)
 	_ tallyprocessor.Opener         = (*store)(nil)
 	_ tallyprocessor.Saturater      = (*store)(nil)
@@ -82,6 +83,9 @@ func (s *store) LocalTotals() iter.Seq[tallyprocessor.Total] { return s.local.to
 // Flush returns when everything that was added before is on the server, or with the error of the last of a few attempts.
 // What could not be sent is tried again.
 func (s *store) Flush(ctx context.Context) error { return s.writer.flushNow(ctx) }
+
+// Durable returns nil: what was flushed is on the server, and outlives this process.
+func (s *store) Durable() error { return nil }
 
 // Describe sets the description of a metric.
 func (s *store) Describe(d tallyprocessor.Description) { s.described.describe(d) }

@@ -8,6 +8,7 @@ package redistest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -179,24 +180,25 @@ func (s *Server) Follow(host string, port int) {
 	s.Wait("master_link_status:up", "INFO", "replication")
 }
 
-// freePort returns a port that nobody listens on, and whose Cluster bus, 10,000 above, nobody listens on either.
+// freePort returns a port that nobody listens on, and whose Cluster bus, 10,000 above, nobody listens on either. Both are below
+// those that the system gives to connections.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if port > 55_000 {
-			continue
-		}
-		if bus, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+10_000)); err == nil {
-			_ = bus.Close()
+	for range 1000 {
+		port := 10_000 + rand.IntN(4_000)
+		if isFree(port) && isFree(port+10_000) {
 			return port
 		}
 	}
 	t.Fatal("no free port")
 	return 0
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
 }
