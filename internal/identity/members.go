@@ -84,18 +84,51 @@ func cutValue(text string) (value, rest string, ok bool) {
 
 // ParseValue reads a value as AppendValue writes it.
 func ParseValue(text string) (Value, error) {
+	if plainString(text) {
+		return StringValue(text[1 : len(text)-1]), nil
+	}
 	k, err := Decode(`["",{},{"":` + text + `}]`)
 	if err != nil {
 		return Value{}, err
+	}
+	if len(k.Attributes) != 1 {
+		return Value{}, errNotCanonical // the text has ended the value and begun another
 	}
 	return k.Attributes[0].Value, nil
 }
 
 // ParseString reads a string as AppendString writes it.
 func ParseString(text string) (string, error) {
-	if len(text) >= 2 && text[0] == '"' && !strings.Contains(text, `\`) {
-		return text[1 : len(text)-1], nil
+	v, err := ParseValue(text)
+	if err == nil && v.kind != String {
+		err = errValueType
 	}
-	k, err := Decode("[" + text + ",{},{}]")
-	return k.Metric, err
+	return v.str, err
+}
+
+// plainString says whether text is a JSON string of printable ASCII without an escape.
+func plainString(text string) bool {
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return false
+	}
+	for i := 1; i < len(text)-1; i++ {
+		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// Shown returns the text of a value as Value.AsString has it, given its JSON text. What is no JSON text is returned as it is.
+func Shown(text string) string {
+	if len(text) < 2 || text[0] != '"' {
+		return text
+	}
+	if strings.IndexByte(text, '\\') < 0 {
+		return text[1 : len(text)-1]
+	}
+	if s, err := ParseString(text); err == nil {
+		return s
+	}
+	return text
 }

@@ -43,6 +43,23 @@ func TestMembers(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(10, func() { Members(text, func(bool, string, string) {}) }))
 }
 
+func TestParse(t *testing.T) {
+	for _, text := range []string{`1`, `"a"`, `"\u0000"`, `1.5`, `true`, `"é"`} {
+		v, err := ParseValue(text)
+		assert.NoError(t, err)
+		assert.Equal(t, text, string(AppendValue(nil, v)))
+		assert.Equal(t, v.AsString(), Shown(text))
+	}
+	for _, text := range []string{``, `"`, `"a`, `null`, `1,"x":2`, `1}`, `"a"b"`, "\"\x00\"", "\"\xff\"", `01`} {
+		_, err := ParseValue(text)
+		assert.Error(t, err, text)
+		_, err = ParseString(text)
+		assert.Error(t, err, text)
+	}
+	_, err := ParseString("1")
+	assert.Error(t, err)
+}
+
 // FuzzMembers: of what Decode takes, Members yields the same.
 func FuzzMembers(f *testing.F) {
 	f.Add(`["log.record.count",{"service.name":"checkout"},{"env":"prod","code":200,"d":1.5,"ok":true}]`)
