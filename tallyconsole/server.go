@@ -52,9 +52,11 @@ func newHandler(cfg *Config, a *answerer, hub *hub, overflows tallyprocessor.Ove
 		"/api/v1/openapi.yaml": {"openapi", asset("openapi.yaml", "application/yaml")},
 		"/metrics":             {"scrape", h.scrape},
 		"/":                    {"page", asset("console.html", "text/html; charset=utf-8")},
-		"/console.js":          {"page", asset("console.js", "text/javascript; charset=utf-8")},
 		"/console.css":         {"page", asset("console.css", "text/css; charset=utf-8")},
 		"/console.svg":         {"page", asset("console.svg", "image/svg+xml")},
+	}
+	for _, script := range []string{"console.js", "controls.js", "table.js", "text.js"} {
+		h.routes["/"+script] = route{"page", asset(script, "text/javascript; charset=utf-8")}
 	}
 	return h
 }

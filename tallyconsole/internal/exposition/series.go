@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// series are the rows of a metric as Prometheus has them: labels are text, so rows whose labels are the same are one, their sum.
+// series are the rows of a metric as Prometheus has them: labels are text, and their names have underscores, so rows whose labels
+// are the same then are one, their sum. That holds for clients that take any name too: what they see does not depend on it.
 type series struct {
 	metric *table.Metric
 	shapes [][]labelOf
@@ -22,7 +24,7 @@ type series struct {
 
 // labelOf is a label of a shape.
 type labelOf struct {
-	name     string
+	name     string // with underscores
 	escaped  *string
 	position int // of the cell
 	column   uint32
@@ -49,13 +51,23 @@ func shapeLabels(m *table.Metric, shape table.Shape, scheme model.EscapingScheme
 		for position, c := range shape.Columns {
 			if m.Columns[c].Resource == resource {
 				name := namer.Name(prefix, m.Columns[c].Name)
-				escaped := model.EscapeName(name, scheme)
-				list = append(list, labelOf{name, &escaped, position, c})
+				underscored, _ := labels.Prometheus(name) // a name that it does not take is none of the Namer's
+				escaped := escapedLabel(name, underscored, scheme)
+				list = append(list, labelOf{underscored, &escaped, position, c})
 			}
 		}
 	}
 	slices.SortFunc(list, func(a, b labelOf) int { return cmp.Compare(a.name, b.name) })
 	return list
+}
+
+// escapedLabel returns the name of a label as the client wants it. EscapeName is made for names of metrics: a colon, which labels
+// must not have, it lets pass.
+func escapedLabel(name, underscored string, scheme model.EscapingScheme) string {
+	if scheme == model.UnderscoreEscaping || scheme != model.NoEscaping && strings.Contains(name, ":") {
+		return underscored
+	}
+	return model.EscapeName(name, scheme)
 }
 
 // each yields the labels of a row. A label without a value is none.
