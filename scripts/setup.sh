@@ -8,6 +8,8 @@ command -v awk > /dev/null || missing+=(mawk)
 command -v redis-server > /dev/null || missing+=(redis-server) # the fleet store is tested with it
 command -v redis-sentinel > /dev/null || missing+=(redis-sentinel)
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
+command -v chromium > /dev/null || missing+=(chromium) # draws the console's page in its tests
+command -v npm > /dev/null || missing+=(npm) # gets axe-core, which looks at that page
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

@@ -107,10 +107,10 @@ func decodedLabels(text string) []label {
 		return labels
 	}
 	for _, a := range k.Attributes {
-		labels = append(labels, label{a.Name, false, identity.AppendValue(nil, a.Value)})
+		labels = append(labels, newLabel(a.Name, false, string(identity.AppendValue(nil, a.Value))))
 	}
 	for _, a := range k.Resource {
-		labels = append(labels, label{a.Name, true, identity.AppendValue(nil, a.Value)})
+		labels = append(labels, newLabel(a.Name, true, string(identity.AppendValue(nil, a.Value))))
 	}
 	return labels
 }

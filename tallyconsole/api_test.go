@@ -71,8 +71,8 @@ func TestTotals(t *testing.T) {
 	second := body.Items[1]
 	assert.Equal(t, `["http.requests",{"service.name":"service-0"},{"code":200,"route":"/r/0"}]`, second.Key)
 	assert.Equal(t, []label{
-		{"code", false, json.RawMessage("200")}, {"route", false, json.RawMessage(`"/r/0"`)},
-		{"service.name", true, json.RawMessage(`"service-0"`)},
+		newLabel("code", false, "200"), newLabel("route", false, `"/r/0"`),
+		newLabel("service.name", true, `"service-0"`),
 	}, second.Labels)
 	assert.WithinDuration(t, time.Now(), *second.First, time.Minute)
 
@@ -83,7 +83,7 @@ func TestTotals(t *testing.T) {
 	assert.Less(t, next.Items[0].Total, body.Items[19].Total)
 
 	body = ask[answerTotals](t, r, totalsPath("where=code=504", "group_by=resource.service.name", "order=key", "limit=2"))
-	assert.Equal(t, []label{{"service.name", true, json.RawMessage(`"service-0"`)}}, body.Items[0].Labels)
+	assert.Equal(t, []label{newLabel("service.name", true, `"service-0"`)}, body.Items[0].Labels)
 	assert.Equal(t, 5, body.Items[0].Keys)
 	assert.Equal(t, 1, body.Rest.Items)
 	assert.Equal(t, []string{"resource.service.name"}, body.GroupBy)
@@ -101,7 +101,7 @@ func TestOverflow(t *testing.T) {
 	assert.True(t, body.Supported)
 	require.Len(t, body.Items, 1)
 	assert.Equal(t, 900, body.Items[0].Estimate)
-	assert.Equal(t, label{"route", false, json.RawMessage(`"/flood"`)}, body.Items[0].Labels[0])
+	assert.Equal(t, newLabel("route", false, `"/flood"`), body.Items[0].Labels[0])
 	assert.Len(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests").Items, 2)
 	assert.Empty(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=nothing.yet").Items)
 }

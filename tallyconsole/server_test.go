@@ -240,4 +240,3 @@ func TestTelemetry(t *testing.T) {
 		}
 	}
 }
-

@@ -37,6 +37,15 @@ type label struct {
 	Name     string          `json:"name"`
 	Resource bool            `json:"resource"`
 	Value    json.RawMessage `json:"value"` // null = the keys of the group have none
+	Text     string          `json:"text"`  // the JSON text of the value, for those who read numbers less exactly; empty with null
+}
+
+// newLabel returns a label with a value of that JSON text, empty for none.
+func newLabel(name string, resource bool, text string) label {
+	if text == "" {
+		return label{name, resource, json.RawMessage("null"), ""}
+	}
+	return label{name, resource, json.RawMessage(text), text}
 }
 
 // summary adds up keys. A rate is nil while none is known.
@@ -93,7 +102,7 @@ func keyLabels(m *table.Metric, row int) []label {
 	for _, resource := range []bool{false, true} {
 		for position, c := range columns {
 			if column := m.Columns[c]; column.Resource == resource {
-				labels = append(labels, label{column.Name, resource, json.RawMessage(column.Texts[m.Cell(row, position)])})
+				labels = append(labels, newLabel(column.Name, resource, column.Texts[m.Cell(row, position)]))
 			}
 		}
 	}
@@ -103,11 +112,7 @@ func keyLabels(m *table.Metric, row int) []label {
 func groupLabels(by []query.Reference, tuple []string, m *table.Metric) []label {
 	labels := make([]label, 0, len(by))
 	for i, ref := range by {
-		value := json.RawMessage("null")
-		if tuple[i] != "" {
-			value = json.RawMessage(tuple[i])
-		}
-		labels = append(labels, label{ref.Name, query.IsResource(m, ref), value})
+		labels = append(labels, newLabel(ref.Name, query.IsResource(m, ref), tuple[i]))
 	}
 	return labels
 }

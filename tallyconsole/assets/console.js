@@ -1,6 +1,6 @@
 // The page: it asks the server that it came from, and no other.
 import { Choice, Controls } from './controls.js';
-import { Table } from './table.js';
+import { Table, valueOf } from './table.js';
 import { count, duration, el, rate, shown, spark } from './text.js';
 
 const byId = (id) => document.getElementById(id);
@@ -101,7 +101,7 @@ async function loadOverflow() {
   const none = body.supported ? 'Nothing that the store remembers.' : 'This store does not remember what overflows.';
   byId('overflow-rows').replaceChildren(...(body.items.length ? body.items.map((item) => el('tr', null,
     el('th', { scope: 'row' }, ...(item.labels.length ? item.labels.map((label) => el('span', { class: 'label' },
-      el('span', { class: 'name' }, shown(label.name, 60)), '=', el('span', { class: 'text' }, shown(String(label.value), 80)))) : [shown(item.key, 120)])),
+      el('span', { class: 'name' }, shown(label.name, 60)), '=', el('span', { class: 'text' }, valueOf(label, 80)))) : [shown(item.key, 120)])),
     el('td', { class: 'number' }, count(item.estimate)), el('td', { class: 'number' }, count(item.max_error))))
     : [el('tr', null, el('td', { colspan: '3' }, none))]));
 }

@@ -13,7 +13,13 @@ export function condition(label) {
   const scope = label.resource ? 'resource.' : /^(resource|attribute)\./.test(label.name) ? 'attribute.' : '';
   const name = scope + label.name;
   const plain = /^[^"!=~]+$/.test(name) ? name : JSON.stringify(name);
-  return label.value === null ? `!${plain}` : `${plain}=${JSON.stringify(label.value)}`;
+  return label.text === '' ? `!${plain}` : `${plain}=${label.text}`; // the text is exact where a number of JavaScript is not
+}
+
+// valueOf is what a label shows.
+export function valueOf(label, longest) {
+  if (label.text === '') return el('i', null, 'none');
+  return shown(typeof label.value === 'string' ? label.value : label.text, longest);
 }
 
 export class Table {
@@ -94,10 +100,9 @@ export class Table {
 
   label(label) {
     const overflow = label.name === 'otel.metric.overflow' && label.value === true;
-    const value = label.value === null ? el('i', null, 'none') : shown(String(label.value), longestValue);
     const name = shown(label.name, longestName);
     const node = el('button', { type: 'button', class: overflow ? 'label overflow' : 'label', title: 'Filter by this value' },
-      el('span', { class: label.resource ? 'name resource' : 'name' }, name), '=', el('span', { class: 'text' }, value));
+      el('span', { class: label.resource ? 'name resource' : 'name' }, name), '=', el('span', { class: 'text' }, valueOf(label, longestValue)));
     node.addEventListener('click', () => this.onFilter(condition(label)));
     return node;
   }
@@ -123,7 +128,7 @@ export class Table {
     row.cell.replaceChildren(el('dl', { class: 'facts' },
       ...item.labels.map((label) => entry(
         el('span', null, label.resource ? 'resource ' : '', shown(label.name)),
-        label.value === null ? el('i', null, 'none') : shown(String(label.value)))),
+        valueOf(label))),
       entry('Keys', count(item.keys)),
       entry('Rates / s', `${rate(item.rate_10s)} in 10 s, ${rate(item.rate_1m)} in 1 min, ${rate(item.rate_5m)} in 5 min`),
       entry('First counted', time(item.first)), entry('Last counted', time(item.last)),
