@@ -125,14 +125,14 @@ export class Table {
     if (row.cell.contains(document.activeElement)) return;
     const item = row.item;
     const entry = (name, value) => el('div', null, el('dt', null, name), el('dd', null, value));
-    row.cell.replaceChildren(el('dl', { class: 'facts' },
+    row.cell.replaceChildren(el('div', { class: 'facts', tabindex: '0', role: 'group', 'aria-label': 'All about this row' }, el('dl', null,
       ...item.labels.map((label) => entry(
         el('span', null, label.resource ? 'resource ' : '', shown(label.name)),
         valueOf(label))),
       entry('Keys', count(item.keys)),
       entry('Rates / s', `${rate(item.rate_10s)} in 10 s, ${rate(item.rate_1m)} in 1 min, ${rate(item.rate_5m)} in 5 min`),
       entry('First counted', time(item.first)), entry('Last counted', time(item.last)),
-      ...(item.key ? [entry('Text', el('code', null, shown(item.key)))] : [])));
+      ...(item.key ? [entry('Text', el('code', null, shown(item.key)))] : []))));
   }
 
   showFoot(answer) {
