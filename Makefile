@@ -98,7 +98,7 @@ tidy: ## Fail when tidying would change go.mod or go.sum
 clean: ## Remove what was built
 	rm -rf dist .tools coverage.out
 
-$(COLLECTOR): builder-config.yaml go.mod $(SOURCES) .tools/builder
+$(COLLECTOR): builder-config.yaml go.mod $(SOURCES) $(wildcard tallyconsole/assets/*) .tools/builder
 	.tools/builder --config builder-config.yaml
 
 .tools/builder: tools/go.mod

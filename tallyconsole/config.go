@@ -114,7 +114,7 @@ func (c *Config) Validate() error {
 	if c.Store == (component.ID{}) {
 		errs = append(errs, fmt.Errorf("`store` %w", errNoStore))
 	}
-	if !(c.MaxSampleLoad > 0 && c.MaxSampleLoad <= 1) { //nolint:staticcheck // NaN is neither
+	if !(c.MaxSampleLoad > 0 && c.MaxSampleLoad <= 1) { // NaN is neither
 		errs = append(errs, fmt.Errorf("`max_sample_load` %w, found %v", errLoad, c.MaxSampleLoad))
 	}
 	for _, d := range []struct {

@@ -27,7 +27,7 @@ const chunk = 256
 
 // Accepted are the formats that there are, the preferred one last.
 func Accepted() []expfmt.Format {
-	return []expfmt.Format{expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtText}
+	return []expfmt.Format{expfmt.NewFormat(expfmt.TypeOpenMetrics), expfmt.NewFormat(expfmt.TypeTextPlain)}
 }
 
 // Family is a metric and what it is.

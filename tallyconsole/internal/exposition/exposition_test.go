@@ -19,6 +19,9 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
+// The formats.
+var openMetrics, text = Accepted()[0], Accepted()[1]
+
 var epoch = time.Unix(1_700_000_000, 0)
 
 // one is a total as a test has it.
@@ -70,7 +73,7 @@ func TestText(t *testing.T) {
 		`http_requests_total{code="2",code_="true",resource_code="1"} 7` + "\n" +
 		"# HELP log_size_bytes_total Log records counted by tally.\n# TYPE log_size_bytes_total counter\nlog_size_bytes_total 1.099511627776e+12\n" +
 		"# HELP log_size_2_bytes_total Log records counted by tally.\n# TYPE log_size_2_bytes_total counter\nlog_size_2_bytes_total 2\n"
-	got := page(t, expfmt.FmtText, true, families...)
+	got := page(t, text, true, families...)
 	assert.Equal(t, header+body, got)
 	problems, err := promlint.New(strings.NewReader(got)).Lint()
 	require.NoError(t, err)
@@ -85,10 +88,10 @@ func TestOpenMetrics(t *testing.T) {
 	all := metrics(one{`["http.requests",{},{"http.route":"/é"}]`, 3})
 	f := Family{all["http.requests"], "Requests.", ""}
 	assert.Equal(t, strings.Replace(header, "up 1", "up 1.0", 1)+"# HELP http_requests Requests.\n# TYPE http_requests counter\n"+
-		`http_requests_total{http_route="/é"} 3.0`+"\n# EOF\n", page(t, expfmt.FmtOpenMetrics_1_0_0, false, f))
-	created := page(t, expfmt.FmtOpenMetrics_1_0_0, true, f)
+		`http_requests_total{http_route="/é"} 3.0`+"\n# EOF\n", page(t, openMetrics, false, f))
+	created := page(t, openMetrics, true, f)
 	assert.Contains(t, created, `http_requests_created{http_route="/é"} 1.7e+09`)
-	utf8 := page(t, expfmt.FmtText+"; escaping=allow-utf-8", false, f)
+	utf8 := page(t, text+"; escaping=allow-utf-8", false, f)
 	assert.Contains(t, utf8, `{"http.requests_total","http.route"="/é"} 3`)
 }
 
@@ -99,14 +102,14 @@ func TestChunks(t *testing.T) {
 		for i := range n {
 			totals = append(totals, one{fmt.Sprintf(`["m",{},{"a":%d}]`, i), i + 1})
 		}
-		got := page(t, expfmt.FmtText, false, Family{metrics(totals...)["m"], "", ""})
+		got := page(t, text, false, Family{metrics(totals...)["m"], "", ""})
 		assert.Equal(t, 1, strings.Count(got, "# TYPE m_total"))
 		assert.Equal(t, n, strings.Count(got, "\nm_total{"))
 	}
 }
 
 func TestLargestTotal(t *testing.T) {
-	got := page(t, expfmt.FmtText, false, Family{metrics(one{`["m",{},{}]`, math.MaxInt})["m"], "", ""})
+	got := page(t, text, false, Family{metrics(one{`["m",{},{}]`, math.MaxInt})["m"], "", ""})
 	assert.Contains(t, got, "m_total 9.223372036854776e+18\n")
 }
 
@@ -122,7 +125,7 @@ func FuzzLabels(f *testing.F) {
 			b.Add(key, 1, epoch, epoch)
 		}
 		for _, m := range b.End(epoch, true).Metrics {
-			got := page(t, expfmt.FmtText, false, Family{m, "", ""})
+			got := page(t, text, false, Family{m, "", ""})
 			parser := expfmt.NewTextParser(model.LegacyValidation)
 			families, err := parser.TextToMetricFamilies(strings.NewReader(got))
 			if err != nil {
@@ -190,7 +193,7 @@ func BenchmarkPage(b *testing.B) {
 	m := metrics(totals...)["m"]
 	b.ReportAllocs()
 	for b.Loop() {
-		w := NewWriter(io.Discard, expfmt.FmtText, false)
+		w := NewWriter(io.Discard, text, false)
 		w.Family(Family{m, "", ""})
 		if err := w.Close(); err != nil {
 			b.Fatal(err)

@@ -2,6 +2,7 @@ package query
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -146,11 +147,11 @@ func cutName(text string) (name, rest string, err error) {
 	}
 	d := json.NewDecoder(strings.NewReader(text))
 	if err := d.Decode(&name); err != nil {
-		return "", "", fmt.Errorf("the name in quotes is no JSON string")
+		return "", "", errors.New("the name in quotes is no JSON string")
 	}
 	rest = text[d.InputOffset():]
 	if rest != "" && !strings.HasPrefix(rest, "=") && !strings.HasPrefix(rest, "!=") && !strings.HasPrefix(rest, "~") {
-		return "", "", fmt.Errorf("behind the name in quotes there is none of = != ~")
+		return "", "", errors.New("behind the name in quotes there is none of = != ~")
 	}
 	return name, rest, nil
 }

@@ -23,7 +23,7 @@ func question(metric string, q Query) uint64 {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%q %d", metric, q.Order)
 	for _, c := range q.Where {
-		fmt.Fprintf(h, " w%q%d%q%t", c.Reference.String(), c.Operator, c.Text, c.Exact)
+		fmt.Fprintf(h, " w%q%d%q%t", c.String(), c.Operator, c.Text, c.Exact)
 	}
 	for _, ref := range q.GroupBy {
 		fmt.Fprintf(h, " g%q", ref)

@@ -103,7 +103,7 @@ func TestGrowth(t *testing.T) {
 	assert.Equal(t, map[string]int{keyB: 70}, values(s, "m"))
 	s = sample(b, at(50), true, one{keyB, 70, at(5)}, one{keyA, 500, at(-50)})
 	assert.Equal(t, float64(rates.None), rate(s, "m", keyA), "an old key that comes back has not grown as far as anybody knows")
-	s = sample(b, at(60), true, one{keyB, 70, at(5)})
+	sample(b, at(60), true, one{keyB, 70, at(5)})
 	s = sample(b, at(70), true, one{keyB, 70, at(5)}, one{keyA, 40, at(65)})
 	assert.Equal(t, 4., rate(s, "m", keyA), "a key that the store had dropped begins anew")
 }
