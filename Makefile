@@ -18,7 +18,7 @@ run: build .tools/quickstart ## Count the bundled logs, print the totals, go on 
 build: $(COLLECTOR) ## Build the distribution dist/otelcol-tally with ocb
 
 .PHONY: test
-test: setup build .tools/telemetrygen generated tidy ## Pass all tests
+test: setup build .tools/telemetrygen .tools/browser/node_modules/axe-core/axe.min.js generated tidy ## Pass all tests
 	go vet ./...
 	go test -race -timeout 10m ./...
 	@echo "--- again, with pooled protobuf messages"
@@ -67,6 +67,10 @@ evidence: setup build .tools/telemetrygen ## Run all fault tests with their long
 fleet: setup build .tools/telemetrygen ## Count with three Collectors in one Redis, read with a fourth, check the totals
 	go test -v -count=1 -timeout 5m -run 'TestFleet$$' ./e2e
 
+.PHONY: screenshots
+screenshots: setup ## Draw the console's page for the docs, docs/console/*.png
+	TALLY_SCREENSHOTS=$(CURDIR)/docs/console go test -count=1 -run 'TestScreenshots$$' ./tallyconsole
+
 .PHONY: bench
 bench: .tools/builder ## Run the benchmarks once, beside the peers
 	scripts/bench.sh 1
@@ -106,7 +110,7 @@ tidy: ## Fail when tidying would change go.mod or go.sum
 clean: ## Remove what was built
 	rm -rf dist .tools coverage.out
 
-$(COLLECTOR): builder-config.yaml go.mod $(SOURCES) .tools/builder
+$(COLLECTOR): builder-config.yaml go.mod $(SOURCES) $(wildcard tallyconsole/assets/*) .tools/builder
 	.tools/builder --config builder-config.yaml
 
 .tools/builder: tools/go.mod
@@ -114,6 +118,12 @@ $(COLLECTOR): builder-config.yaml go.mod $(SOURCES) .tools/builder
 
 .tools/telemetrygen: tools/go.mod
 	cd tools && go build -o ../.tools/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+
+.tools/browser/node_modules/axe-core/axe.min.js: tools/browser/package.json tools/browser/package-lock.json
+	mkdir -p .tools/browser
+	cp $^ .tools/browser
+	npm ci --prefix .tools/browser --ignore-scripts --no-audit --no-fund --silent
+	touch $@
 
 .tools/quickstart: tools/go.mod tools/quickstart/main.go
 	cd tools && go build -o ../.tools/quickstart ./quickstart

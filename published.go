@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/labels"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
@@ -125,13 +126,13 @@ func (p *published) remove(i int, key string) {
 }
 
 // seriesOf returns the name of the series of a key of metric i, and its labels.
-func (p *published) seriesOf(i int, key string) (name string, labels attribute.Set, err error) {
+func (p *published) seriesOf(i int, key string) (name string, set attribute.Set, err error) {
 	decoded, err := identity.Decode(key)
 	if err != nil {
-		return "", labels, err
+		return "", set, err
 	}
-	labels = attribute.NewSet(p.labels(decoded)...)
-	return fmt.Sprint(i, seriesName(labels)), labels, nil
+	set = attribute.NewSet(p.labels(decoded)...)
+	return fmt.Sprint(i, seriesName(set)), set, nil
 }
 
 // pageWithRoom returns a page of metric i that has room, or a new one.
@@ -226,52 +227,26 @@ func (pg *page) observe(o metric.Observer, counter metric.Int64Observable, store
 // under theirs. A name that is taken, or that Prometheus would not take, gets `attribute.` or `resource.` before it, and
 // a number behind it should that be taken too. A label without a value is left out, as Prometheus has it.
 func (p *published) labels(k identity.Key) []attribute.KeyValue {
-	taken := map[string]bool{processorLabel: true}
-	labels := []attribute.KeyValue{attribute.String(processorLabel, p.id)}
-	add := func(prefix string, list []identity.Attribute) {
-		for _, a := range list {
-			name := freeName(taken, prefix, a.Name)
+	names := labels.NewNamer(processorLabel)
+	list := []attribute.KeyValue{attribute.String(processorLabel, p.id)}
+	add := func(prefix string, attributes []identity.Attribute) {
+		for _, a := range attributes {
+			name := names.Name(prefix, a.Name)
 			if text := a.Value.AsString(); text != "" {
-				labels = append(labels, attribute.String(name, text))
+				list = append(list, attribute.String(name, text))
 			}
 		}
 	}
-	add("attribute.", k.Attributes)
-	add("resource.", k.Resource)
-	return labels
-}
-
-// freeName returns the name under which an attribute is published and enters its Prometheus form as taken.
-func freeName(taken map[string]bool, prefix, name string) string {
-	candidate := name
-	for n := 1; ; n++ {
-		if label, ok := prometheusLabel(candidate); ok && !taken[label] {
-			taken[label] = true
-			return candidate
-		}
-		candidate = prefix + name
-		if n > 1 {
-			candidate = fmt.Sprintf("%s%s_%d", prefix, name, n)
-		}
-	}
-}
-
-// prometheusLabel returns the label name that an attribute name becomes, and whether Prometheus takes it: names that
-// begin with two underscores, and those that the exporter uses for the scope, are reserved.
-func prometheusLabel(name string) (string, bool) {
-	namer := otlptranslator.LabelNamer{}
-	label, err := namer.Build(name)
-	if err != nil || strings.HasPrefix(label, "__") || strings.HasPrefix(label, "otel_scope_") {
-		return "", false
-	}
-	return label, true
+	add(labels.AttributePrefix, k.Attributes)
+	add(labels.ResourcePrefix, k.Resource)
+	return list
 }
 
 // seriesName returns the labels as Prometheus would show them, in an order and form that no other labels have.
 func seriesName(set attribute.Set) string {
 	parts := make([]string, 0, set.Len())
 	for _, kv := range set.ToSlice() {
-		label, _ := prometheusLabel(string(kv.Key))
+		label, _ := labels.Prometheus(string(kv.Key))
 		parts = append(parts, fmt.Sprintf("%q=%q", label, kv.Value.AsString()))
 	}
 	slices.Sort(parts)

@@ -149,6 +149,10 @@ type Description struct {
 	Metric      string // its name
 	Description string
 	Unit        string
+
+	// CardinalityLimit is how many keys of its own the metric may have, overflow keys apart; 0 = any number, or it is not known.
+	// Each process of those that share a store keeps to its own.
+	CardinalityLimit int
 }
 
 // Total is what a store knows of one key.

@@ -123,7 +123,9 @@ func (t *tally) introduce(ctx context.Context) error {
 	describer, _ := t.store.(Describer)
 	for _, m := range t.metrics {
 		if describer != nil {
-			describer.Describe(Description{Metric: m.name, Description: m.Description, Unit: m.Unit})
+			describer.Describe(Description{
+				Metric: m.name, Description: m.Description, Unit: m.Unit, CardinalityLimit: m.cardinalityLimit(),
+			})
 		}
 	}
 	if local, ok := t.store.(LocalLister); ok {

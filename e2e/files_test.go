@@ -42,7 +42,11 @@ receivers:
     protocols:
       grpc: {endpoint: 127.0.0.1:%d}
       http: {endpoint: 127.0.0.1:%d}
-`, freePort(t), freePort(t)))
+extensions:
+  tally_console: {endpoint: "127.0.0.1:%d"}
+processors:
+  tally: {store: null} # a private store, whose totals are on the Collector's telemetry
+`, freePort(t), freePort(t), freePort(t)))
 	shown := c.waitSettled(t, "tally", records.sum())
 
 	require.Equal(t, records, shown.of("log_record_count"))

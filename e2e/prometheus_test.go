@@ -24,11 +24,15 @@ type prometheus struct{ url string }
 
 func startPrometheus(t *testing.T) *prometheus {
 	t.Helper()
+	return startPrometheusWith(t, "global: {}\n")
+}
+
+// runPrometheus starts a Prometheus with the configuration at a path.
+func runPrometheus(t *testing.T, config string) *prometheus {
+	t.Helper()
 	binary, err := exec.LookPath("prometheus")
 	require.NoError(t, err, "install the Debian package prometheus, or let `make test` do it")
 	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	require.NoError(t, os.WriteFile(config, []byte("global: {}\n"), 0o600))
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	cmd := exec.Command(binary, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
 		"--web.listen-address", address, "--web.enable-remote-write-receiver")

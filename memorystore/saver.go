@@ -150,7 +150,7 @@ func (v *saver) restore(l *loaded) {
 			})
 		}
 		for _, d := range b.Descriptions {
-			v.store.MemoryStore.Describe(tallyprocessor.Description(d))
+			v.store.MemoryStore.Describe(tallyprocessor.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit})
 		}
 		for _, f := range b.Forgotten {
 			v.store.RestoreForgotten(f.Metric, f.Total)
@@ -232,7 +232,7 @@ func (v *saver) write(ctx context.Context, dirty *sections, blobs *[state.Sectio
 func (v *saver) descriptions() []state.Description {
 	var list []state.Description
 	for _, d := range v.store.Descriptions() {
-		list = append(list, state.Description(d))
+		list = append(list, state.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit}) // each start tells the limit anew
 	}
 	slices.SortFunc(list, func(a, b state.Description) int { return cmp.Compare(a.Metric, b.Metric) })
 	return list

@@ -22,6 +22,8 @@ type descriptions struct {
 type description struct {
 	Description string `json:"description"`
 	Unit        string `json:"unit"`
+
+	CardinalityLimit int `json:"cardinality_limit,omitempty"`
 }
 
 func (d *descriptions) describe(one tallyprocessor.Description) {
@@ -44,7 +46,7 @@ func (d *descriptions) take() []any {
 	d.unsent = false
 	var fields []any
 	for metric, one := range d.byMetric {
-		text, _ := json.Marshal(description{one.Description, one.Unit}) // two strings
+		text, _ := json.Marshal(description{one.Description, one.Unit, one.CardinalityLimit}) // two strings and a number
 		fields = append(fields, metric, text)
 	}
 	return fields

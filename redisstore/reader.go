@@ -222,7 +222,9 @@ func (r *reader) descriptions(ctx context.Context) (map[string]tallyprocessor.De
 		if err := json.Unmarshal([]byte(text), &d); err != nil {
 			return nil, fmt.Errorf("%w: description of %q: %w", errWrongAnswer, metric, err)
 		}
-		all[metric] = tallyprocessor.Description{Metric: metric, Description: d.Description, Unit: d.Unit}
+		all[metric] = tallyprocessor.Description{
+			Metric: metric, Description: d.Description, Unit: d.Unit, CardinalityLimit: d.CardinalityLimit,
+		}
 	}
 	return all, nil
 }

@@ -104,7 +104,7 @@ func TestContract(t *testing.T) {
 func TestWritersAddUp(t *testing.T) {
 	cfg := testConfig(redistest.Start(t).Addr())
 	a, b, reader := open(t, cfg).store, open(t, cfg).store, open(t, cfg).store
-	a.Describe(tallyprocessor.Description{Metric: "m", Description: "what it is", Unit: "1"})
+	a.Describe(tallyprocessor.Description{Metric: "m", Description: "what it is", Unit: "1", CardinalityLimit: 9})
 	a.Add("k", 3)
 	b.Add("k", 4)
 	b.Inc("only b")
@@ -112,7 +112,7 @@ func TestWritersAddUp(t *testing.T) {
 	require.NoError(t, b.Flush(t.Context()))
 	assert.Equal(t, map[string]int{"k": 7, "only b": 1}, read(t, reader))
 	assert.Equal(t, 7, reader.Get("k"))
-	assert.Equal(t, []tallyprocessor.Description{{Metric: "m", Description: "what it is", Unit: "1"}}, reader.Descriptions())
+	assert.Equal(t, []tallyprocessor.Description{{Metric: "m", Description: "what it is", Unit: "1", CardinalityLimit: 9}}, reader.Descriptions())
 	local := 0
 	for total := range a.LocalTotals() {
 		local += total.Value

@@ -11,6 +11,8 @@ command -v strace > /dev/null || missing+=(strace) # makes system calls fail
 command -v mkfs.ext4 > /dev/null || [ -x /sbin/mkfs.ext4 ] || missing+=(e2fsprogs) # power losses are tried on a file system in a file
 command -v prometheus > /dev/null || missing+=(prometheus) # written to by the end-to-end tests
 command -v valkey-server > /dev/null || missing+=(valkey-server) # and with its successor
+command -v chromium > /dev/null || missing+=(chromium) # draws the console's page in its tests
+command -v npm > /dev/null || missing+=(npm) # gets axe-core, which looks at that page
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

@@ -1,4 +1,4 @@
-// Quickstart starts a Collector, prints the totals that its tally processors publish whenever they have changed, and
+// Quickstart starts a Collector, prints the totals that its console shows whenever they have changed, and
 // ends when the Collector does. Ctrl-C ends the Collector, which drains first.
 package main
 
@@ -27,15 +27,15 @@ const pollInterval = 250 * time.Millisecond
 func main() {
 	collector := flag.String("collector", "dist/otelcol-tally", "path of the Collector")
 	config := flag.String("config", "examples/quickstart.yaml", "its configuration")
-	metrics := flag.String("metrics", "http://localhost:8888/metrics", "where it publishes its metrics")
+	console := flag.String("console", "http://localhost:55690", "where its console is")
 	flag.Parse()
-	if err := run(*collector, *config, *metrics); err != nil {
+	if err := run(*collector, *config, *console); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-func run(collector, config, metrics string) error {
+func run(collector, config, console string) error {
 	restore := takeTerminal()
 	defer restore()
 	signals := make(chan os.Signal, 1)
@@ -47,10 +47,10 @@ func run(collector, config, metrics string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the Collector: %w", err)
 	}
-	fmt.Printf("Started %s with %s; totals are on %s, Ctrl-C ends it.\n", collector, config, metrics)
+	fmt.Printf("Started %s with %s; look at the totals on %s, Ctrl-C ends it.\n", collector, config, console)
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	return watch(cmd.Process, metrics, exited, signals)
+	return watch(cmd.Process, console+"/metrics", exited, signals)
 }
 
 // watch prints the totals whenever they have changed and then been the same for one poll, until the Collector exits.
@@ -99,7 +99,7 @@ func scrape(url string) (map[string]*dto.MetricFamily, error) {
 	return parser.TextToMetricFamilies(response.Body)
 }
 
-// render returns the totals as a table: what carries the label of a tally processor and is none of its own metrics.
+// render returns the totals as a table: the counters, which are all but the console's own numbers.
 func render(families map[string]*dto.MetricFamily) string {
 	type row struct {
 		metric, labels string
@@ -107,14 +107,11 @@ func render(families map[string]*dto.MetricFamily) string {
 	}
 	var rows []row
 	for name, family := range families {
-		if strings.HasPrefix(name, "otelcol_") {
+		if family.GetType() != dto.MetricType_COUNTER {
 			continue
 		}
 		for _, m := range family.GetMetric() {
-			labels, ours := labelText(m)
-			if ours {
-				rows = append(rows, row{name, labels, m.GetCounter().GetValue()})
-			}
+			rows = append(rows, row{name, labelText(m), m.GetCounter().GetValue()})
 		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
@@ -138,18 +135,13 @@ func render(families map[string]*dto.MetricFamily) string {
 	return text.String()
 }
 
-// labelText returns the labels as name=value, and whether a tally processor has published the metric.
-func labelText(m *dto.Metric) (string, bool) {
+// labelText returns the labels as name=value.
+func labelText(m *dto.Metric) string {
 	var parts []string
-	ours := false
 	for _, l := range m.GetLabel() {
-		if l.GetName() == "processor" {
-			ours = l.GetValue() == "tally" || strings.HasPrefix(l.GetValue(), "tally/")
-			continue
-		}
 		parts = append(parts, fmt.Sprintf("%s=%s", l.GetName(), l.GetValue()))
 	}
-	return strings.Join(parts, "  "), ours
+	return strings.Join(parts, "  ")
 }
 
 // takeTerminal makes this process the only one that Ctrl-C reaches, so that `make`, which has started it, ends with its

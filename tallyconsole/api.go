@@ -1,0 +1,153 @@
+package tallyconsole
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
+)
+
+// answerMetrics is the body of /api/v1/metrics.
+type answerMetrics struct {
+	Status  status      `json:"status"`
+	Metrics []oneMetric `json:"metrics"`
+}
+
+// oneMetric is a metric and what its keys add up to.
+type oneMetric struct {
+	metricStatus
+	Attributes []attributeOf `json:"attributes"`
+	Sum        summary       `json:"sum"`
+}
+
+// attributeOf is an attribute that keys of a metric have.
+type attributeOf struct {
+	Reference string `json:"reference"` // what it is called in questions
+	Name      string `json:"name"`
+	Resource  bool   `json:"resource"`
+	Values    int    `json:"values"` // distinct ones
+}
+
+// metrics answers /api/v1/metrics.
+func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
+	if values, refused := parseQuery(r); refused != nil {
+		refused.write(w)
+		return
+	} else if refused := checkNames(values, nil); refused != nil {
+		refused.write(w)
+		return
+	}
+	s := h.answerer.sampler.newest.Load()
+	body := answerMetrics{h.answerer.status(s), []oneMetric{}}
+	for _, name := range s.names() {
+		_, t, refused := h.answerer.answer(r.Context(), &question{metric: name, query: query.Query{Limit: 1}})
+		if refused != nil {
+			refused.write(w)
+			return
+		}
+		m, _ := s.metric(name)
+		one := oneMetric{t.Metric, []attributeOf{}, t.Sum}
+		for i, c := range m.Columns {
+			one.Attributes = append(one.Attributes, attributeOf{query.ReferenceTo(m, i).String(), c.Name, c.Resource, len(c.Texts) - 1})
+		}
+		body.Metrics = append(body.Metrics, one)
+	}
+	writeJSON(w, http.StatusOK, body)
+}
+
+// answerOverflow is the body of /api/v1/overflow.
+type answerOverflow struct {
+	Metric    metricStatus `json:"metric"`
+	Supported bool         `json:"supported"` // the store remembers what overflows
+	Items     []overflowed `json:"items"`
+}
+
+// overflowed is a key that was counted under an overflow key.
+type overflowed struct {
+	Key      string  `json:"key"`
+	Labels   []label `json:"labels"`
+	Estimate int     `json:"estimate"`  // of its total; the total is not above it
+	MaxError int     `json:"max_error"` // and at most this below
+}
+
+// overflow answers /api/v1/overflow.
+func (h *handler) overflow(w http.ResponseWriter, r *http.Request) {
+	values, refused := parseQuery(r)
+	if refused == nil {
+		refused = checkNames(values, []string{"metric", "limit"})
+	}
+	var limit int
+	if refused == nil {
+		limit, refused = h.limit(values)
+	}
+	s := h.answerer.sampler.newest.Load()
+	m, ok := s.metric(values.Get("metric"))
+	if refused == nil && !ok {
+		refused = unknownMetric(values.Get("metric"), s)
+	}
+	if refused != nil {
+		refused.write(w)
+		return
+	}
+	body := answerOverflow{newMetricStatus(s, m), h.overflows != nil, []overflowed{}}
+	if h.overflows != nil {
+		for _, o := range h.overflows.Overflows(m.Name, limit) {
+			body.Items = append(body.Items, overflowed{o.Key, decodedLabels(o.Key), o.Estimate, o.MaxError})
+		}
+	}
+	writeJSON(w, http.StatusOK, body)
+}
+
+// decodedLabels are those of the text of a key; none of what is no key.
+func decodedLabels(text string) []label {
+	labels := []label{}
+	k, err := identity.Decode(text)
+	if err != nil {
+		return labels
+	}
+	for _, a := range k.Attributes {
+		labels = append(labels, newLabel(a.Name, false, string(identity.AppendValue(nil, a.Value))))
+	}
+	for _, a := range k.Resource {
+		labels = append(labels, newLabel(a.Name, true, string(identity.AppendValue(nil, a.Value))))
+	}
+	return labels
+}
+
+// answerHealth is the body of /api/v1/health.
+type answerHealth struct {
+	Status         status     `json:"status"`
+	Store          string     `json:"store"`
+	FailingSince   *time.Time `json:"failing_since"` // null = it is not
+	SampleSeconds  float64    `json:"sample_seconds"`
+	ForeignKeys    int        `json:"foreign_keys"` // in the store, and not tally's
+	FullMetrics    []string   `json:"full_metrics"`
+	Subscribers    int        `json:"subscribers"`
+	MaxSubscribers int        `json:"max_subscribers"`
+}
+
+// health answers /api/v1/health: with 200 for as long as the console itself is well.
+func (h *handler) health(w http.ResponseWriter, r *http.Request) {
+	if values, refused := parseQuery(r); refused != nil {
+		refused.write(w)
+		return
+	} else if refused := checkNames(values, nil); refused != nil {
+		refused.write(w)
+		return
+	}
+	s := h.answerer.sampler.newest.Load()
+	body := answerHealth{
+		Status: h.answerer.status(s), Store: h.cfg.Store.String(), SampleSeconds: rounded(s.duration.Seconds()),
+		ForeignKeys: s.Foreign, FullMetrics: []string{}, Subscribers: h.hub.subscribed(), MaxSubscribers: h.cfg.MaxSubscribers,
+	}
+	if !s.failingSince.IsZero() {
+		body.FailingSince = unixTime(s.failingSince.UnixNano())
+	}
+	for _, name := range s.names() {
+		if m, _ := s.metric(name); full(m, s.descriptions[name]) {
+			body.FullMetrics = append(body.FullMetrics, name)
+		}
+	}
+	writeJSON(w, http.StatusOK, body)
+}

@@ -1,0 +1,215 @@
+package tallyconsole
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+// shop is a store with a metric of 30 keys of its own and two that overflow, and one that nothing was counted of.
+func shop() *tallyprocessor.MemoryStore {
+	s := tallyprocessor.NewMemoryStore()
+	s.Describe(tallyprocessor.Description{Metric: "http.requests", Description: "Requests.", Unit: "{request}", CardinalityLimit: 30})
+	s.Describe(tallyprocessor.Description{Metric: "nothing.yet"})
+	for i := range 30 {
+		s.Add(fmt.Sprintf(`["http.requests",{"service.name":"service-%d"},{"code":%d,"route":"/r/%d"}]`, i%3, 200+i%2*304, i), 100-i)
+	}
+	s.Add(`["http.requests",{"service.name":"service-0"},{"otel.metric.overflow":true}]`, 1000)
+	s.Overflowed("http.requests", `["http.requests",{"service.name":"service-0"},{"route":"/flood"}]`, 900)
+	s.Overflowed("http.requests", `["http.requests",{"service.name":"service-0"},{"route":"/little"}]`, 100)
+	s.Add("no key of ours", 1)
+	return s
+}
+
+func totalsPath(parameters ...string) string {
+	values := url.Values{"metric": {"http.requests"}}
+	for _, p := range parameters {
+		name, value, _ := strings.Cut(p, "=")
+		values.Add(name, value)
+	}
+	return "/api/v1/totals?" + values.Encode()
+}
+
+func TestMetrics(t *testing.T) {
+	body := ask[answerMetrics](t, start(t, shop()), "/api/v1/metrics")
+	require.Len(t, body.Metrics, 2)
+	m := body.Metrics[0]
+	assert.Equal(t, metricStatus{"http.requests", "Requests.", "{request}", 30, 31, 1, true}, m.metricStatus)
+	assert.ElementsMatch(t, []attributeOf{
+		{"resource.service.name", "service.name", true, 3},
+		{"code", "code", false, 2},
+		{"route", "route", false, 30},
+		{"otel.metric.overflow", "otel.metric.overflow", false, 1},
+	}, m.Attributes)
+	assert.Equal(t, 30*100-29*30/2+1000, m.Sum.Total)
+	assert.Equal(t, metricStatus{Name: "nothing.yet"}, body.Metrics[1].metricStatus)
+	assert.Empty(t, body.Metrics[1].Attributes)
+	assert.Equal(t, stateOK, body.Status.State)
+	assert.Equal(t, 31, body.Status.Keys)
+}
+
+func TestTotals(t *testing.T) {
+	r := start(t, shop())
+	body := ask[answerTotals](t, r, totalsPath())
+	require.Len(t, body.Items, 20)
+	assert.Equal(t, 31, body.ItemCount)
+	assert.Equal(t, 11, body.Rest.Items)
+	shown := 0
+	for _, i := range body.Items {
+		shown += i.Total
+	}
+	assert.Equal(t, body.Sum.Total, shown+body.Rest.Total)
+	assert.Equal(t, 1, body.Items[0].OverflowKeys)
+	second := body.Items[1]
+	assert.Equal(t, `["http.requests",{"service.name":"service-0"},{"code":200,"route":"/r/0"}]`, second.Key)
+	assert.Equal(t, []label{
+		newLabel("code", false, "200"), newLabel("route", false, `"/r/0"`),
+		newLabel("service.name", true, `"service-0"`),
+	}, second.Labels)
+	assert.WithinDuration(t, time.Now(), *second.First, time.Minute)
+
+	next := ask[answerTotals](t, r, totalsPath("cursor="+body.Next))
+	assert.Len(t, next.Items, 11)
+	assert.Empty(t, next.Next)
+	assert.Zero(t, next.Rest.Items)
+	assert.Less(t, next.Items[0].Total, body.Items[19].Total)
+
+	body = ask[answerTotals](t, r, totalsPath("where=code=504", "group_by=resource.service.name", "order=key", "limit=2"))
+	assert.Equal(t, []label{newLabel("service.name", true, `"service-0"`)}, body.Items[0].Labels)
+	assert.Equal(t, 5, body.Items[0].Keys)
+	assert.Equal(t, 1, body.Rest.Items)
+	assert.Equal(t, []string{"resource.service.name"}, body.GroupBy)
+
+	body = ask[answerTotals](t, r, totalsPath("group_by=code"))
+	assert.Empty(t, body.Items[2].Labels[0].Text, "keys without a code")
+
+	body = ask[answerTotals](t, r, "/api/v1/totals?metric=nothing.yet&where=a=b")
+	assert.Empty(t, body.Items)
+}
+
+func TestOverflow(t *testing.T) {
+	r := start(t, shop())
+	body := ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests&limit=1")
+	assert.True(t, body.Supported)
+	require.Len(t, body.Items, 1)
+	assert.Equal(t, 900, body.Items[0].Estimate)
+	assert.Equal(t, newLabel("route", false, `"/flood"`), body.Items[0].Labels[0])
+	assert.Len(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests").Items, 2)
+	assert.Empty(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=nothing.yet").Items)
+}
+
+func TestBadQuestions(t *testing.T) {
+	r := start(t, shop(), func(c *Config) { c.MaxItems = 50; c.MaxQueryTerms = 3; c.MaxQueryLength = 300 })
+	for path, tt := range map[string]struct {
+		code    int
+		allowed string // one of them
+	}{
+		"/api/v1/totals":                                             {400, "http.requests"},
+		"/api/v1/totals?metric=":                                     {400, "nothing.yet"},
+		"/api/v1/totals?metric=http":                                 {404, "http.requests"},
+		"/api/v1/totals?metric=a&metric=b":                           {400, "metric once"},
+		"/api/v1/totals?metric=a;b":                                  {400, "name=value&name=value, percent-encoded"},
+		"/api/v1/totals?metric=%zz":                                  {400, "name=value&name=value, percent-encoded"},
+		totalsPath("limit=0"):                                        {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=-1"):                                       {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=51"):                                       {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=1000000"):                                  {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=ten"):                                      {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit="):                                         {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("order=rate"):                                     {400, "rate_10s"},
+		totalsPath("where==x"):                                       {400, ""},
+		totalsPath("where=planet=earth"):                             {400, "resource.service.name"},
+		totalsPath("group_by=planet"):                                {400, "code"},
+		totalsPath("group_by=code", "group_by=code"):                 {400, "each attribute once"},
+		totalsPath("limits=3"):                                       {400, "limit"},
+		totalsPath("cursor=yesterday"):                               {400, ""},
+		totalsPath("where=a", "where=b", "group_by=c"):               {400, "code"},
+		totalsPath("where=a", "where=b", "group_by=c", "group_by=d"): {400, "at most 3 together (`max_query_terms`)"},
+		totalsPath("where=" + strings.Repeat("a", 300)):              {414, "at most 300 bytes (`max_query_length`)"},
+		"/api/v1/live?metric=http":                                   {404, "http.requests"},
+		"/api/v1/live?metric=http.requests&limit=0":                  {400, ""},
+		"/api/v1/overflow?metric=http":                               {404, "http.requests"},
+		"/api/v1/overflow?metric=http.requests&limit=0":              {400, ""},
+		"/api/v1/overflow?metric=http.requests&order=key":            {400, "limit"},
+		"/api/v1/metrics?metric=http":                                {400, ""},
+		"/api/v1/health?a=b":                                         {400, ""},
+		"/api/v1/nothing":                                            {404, "/api/v1/totals"},
+	} {
+		p := refused(t, r, path, tt.code)
+		assert.True(t, tt.allowed == "" || slices.Contains(p.Allowed, tt.allowed), "%s: %v", path, p)
+	}
+	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=50")).Items, 31)
+	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=1")).Items, 1)
+}
+
+func TestCursorExpires(t *testing.T) {
+	r := start(t, shop(), func(c *Config) { c.CursorLifetime = 10 * time.Millisecond })
+	next := ask[answerTotals](t, r, totalsPath()).Next
+	require.Eventually(t, func() bool {
+		code, _, text := r.get(t, totalsPath("cursor="+next))
+		return code == http.StatusGone && strings.Contains(string(text), "expired")
+	}, patience, tick)
+	r = start(t, shop())
+	other := ask[answerTotals](t, r, totalsPath("limit=1")).Next
+	p := refused(t, r, totalsPath("order=key", "cursor="+other), http.StatusBadRequest)
+	assert.Contains(t, p.Error, "another question")
+}
+
+// TestStoreIsAway: what was there before is still shown, with its age, and what the store says is told without log content.
+func TestStoreIsAway(t *testing.T) {
+	store := newFragile()
+	store.Add(`["m",{},{"a":1}]`, 5)
+	store.Add(`["m",{},{"a":2}]`, 7)
+	r := start(t, store)
+	health := ask[answerHealth](t, r, "/api/v1/health")
+	assert.Equal(t, stateOK, health.Status.State)
+	assert.Nil(t, health.FailingSince)
+	assert.Equal(t, "tally_memory", health.Store)
+
+	store.failAfter(0)
+	r.settled(t)
+	body := ask[answerTotals](t, r, "/api/v1/totals?metric=m")
+	assert.Equal(t, stateAway, body.Status.State)
+	assert.Equal(t, 12, body.Sum.Total)
+	assert.Equal(t, `dial tcp: refused, key `, body.Status.Error)
+	number, age := body.Status.Number, body.Status.AgeSeconds
+	health = ask[answerHealth](t, r, "/api/v1/health")
+	assert.NotNil(t, health.FailingSince)
+	r.settled(t)
+	body = ask[answerTotals](t, r, "/api/v1/totals?metric=m")
+	assert.Equal(t, number, body.Status.Number)
+	assert.Greater(t, body.Status.AgeSeconds, age)
+
+	store.failAfter(1)
+	r.settled(t)
+	assert.Equal(t, statePartial, ask[answerHealth](t, r, "/api/v1/health").Status.State)
+	assert.Equal(t, 12, ask[answerTotals](t, r, "/api/v1/totals?metric=m").Sum.Total)
+
+	store.failAfter(-1)
+	store.Inc(`["m",{},{"a":2}]`)
+	r.settled(t)
+	body = ask[answerTotals](t, r, "/api/v1/totals?metric=m")
+	assert.Equal(t, stateOK, body.Status.State)
+	assert.Equal(t, 13, body.Sum.Total)
+	assert.Empty(t, body.Status.Error)
+}
+
+func TestErrorTextHasNoLogContent(t *testing.T) {
+	for text, want := range map[string]string{
+		`key "a b" of "c" is bad`:               `key "..." of "..." is bad`,
+		`list ["m",{},{"user":"x"}]: WRONGTYPE`: `list `,
+		strings.Repeat("é", 300):                strings.Repeat("é", 150) + "...",
+	} {
+		assert.Equal(t, want, errorText(fmt.Errorf("%s", text)))
+	}
+	assert.Empty(t, errorText(nil))
+}

@@ -1,0 +1,164 @@
+package tallyconsole
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/confighttp"
+)
+
+const (
+	defaultEndpoint = "localhost:55690"
+	defaultLimit    = 20 // items of an answer, where the question does not say
+)
+
+// Config is the configuration of the extension. Every limit must be positive, unless it says what 0 means.
+type Config struct {
+	// Server says where to listen and how.
+	Server confighttp.ServerConfig `mapstructure:",squash"`
+
+	// Store is the id of the store extension whose totals are shown.
+	Store component.ID `mapstructure:"store"`
+
+	// AllowedHosts are the hosts, without a port, that a request may be addressed to besides localhost, the loopback addresses and
+	// the host of the endpoint: a page of another site that has its name resolve to this machine is refused.
+	AllowedHosts []string `mapstructure:"allowed_hosts"`
+
+	// SampleInterval is how often the store is listed.
+	SampleInterval time.Duration `mapstructure:"sample_interval"`
+
+	// MaxSampleLoad is how much of the time of one processor core listing may take, as a fraction: where a listing takes long, the
+	// next one comes later. It must be above 0 and at most 1.
+	MaxSampleLoad float64 `mapstructure:"max_sample_load"`
+
+	// SampleTimeout is how long the store may take to list its totals.
+	SampleTimeout time.Duration `mapstructure:"sample_timeout"`
+
+	// MaxTrackedKeys is how many keys may have rates at a time. A key needs a place while it grows, and for five minutes after
+	// that. 0 = there are no rates.
+	MaxTrackedKeys int `mapstructure:"max_tracked_keys"`
+
+	// MaxItems is the most items that one answer may have.
+	MaxItems int `mapstructure:"max_items"`
+
+	// MaxQueryTerms is how many conditions and attributes to group by one question may have, together.
+	MaxQueryTerms int `mapstructure:"max_query_terms"`
+
+	// MaxQueryLength is the longest query string, in bytes.
+	MaxQueryLength int `mapstructure:"max_query_length"`
+
+	// MaxConcurrentQueries is how many questions are worked on at a time; others wait for as long as QueryTimeout says.
+	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
+
+	// MaxCachedAnswers is how many answers are kept for those who ask the same before the next snapshot; 0 = none.
+	MaxCachedAnswers int `mapstructure:"max_cached_answers"`
+
+	// QueryTimeout is how long an answer may take.
+	QueryTimeout time.Duration `mapstructure:"query_timeout"`
+
+	// CursorLifetime is for how long the cursor of an answer leads to the next page.
+	CursorLifetime time.Duration `mapstructure:"cursor_lifetime"`
+
+	// MaxSubscribers is how many live streams may be open; 0 = none.
+	MaxSubscribers int `mapstructure:"max_subscribers"`
+
+	// RefreshInterval is how often a live stream gets an event.
+	RefreshInterval time.Duration `mapstructure:"refresh_interval"`
+
+	// CreatedTimestamps adds to each series in OpenMetrics when it was first counted. Old servers take that for a series of its own.
+	CreatedTimestamps bool `mapstructure:"created_timestamps"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+var (
+	errNotPositive = errors.New("must be positive")
+	errNegative    = errors.New("must not be negative")
+	errNoStore     = errors.New("must be the id of a store extension, such as tally_memory")
+	errLoad        = errors.New("must be above 0 and at most 1")
+	errHost        = errors.New("must be a host name or address, without a port")
+	errTimeout     = errors.New("must be positive, or a slow client could hold a connection for ever")
+)
+
+func createDefaultConfig() component.Config {
+	server := confighttp.NewDefaultServerConfig()
+	server.NetAddr.Endpoint = defaultEndpoint
+	server.ReadHeaderTimeout = 5 * time.Second
+	server.ReadTimeout = 10 * time.Second
+	server.MaxRequestBodySize = 4096
+	return &Config{
+		Server:               server,
+		SampleInterval:       2 * time.Second,
+		MaxSampleLoad:        0.05,
+		SampleTimeout:        30 * time.Second,
+		MaxTrackedKeys:       100_000,
+		MaxItems:             1000,
+		MaxQueryTerms:        16,
+		MaxQueryLength:       16_384,
+		MaxConcurrentQueries: 1,
+		MaxCachedAnswers:     200,
+		QueryTimeout:         10 * time.Second,
+		CursorLifetime:       10 * time.Minute,
+		MaxSubscribers:       100,
+		RefreshInterval:      2 * time.Second,
+	}
+}
+
+// Validate returns every mistake.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Store == (component.ID{}) {
+		errs = append(errs, fmt.Errorf("`store` %w", errNoStore))
+	}
+	if !(c.MaxSampleLoad > 0 && c.MaxSampleLoad <= 1) { // NaN is neither
+		errs = append(errs, fmt.Errorf("`max_sample_load` %w, found %v", errLoad, c.MaxSampleLoad))
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		err   error
+	}{
+		{"sample_interval", c.SampleInterval, errNotPositive},
+		{"sample_timeout", c.SampleTimeout, errNotPositive},
+		{"query_timeout", c.QueryTimeout, errNotPositive},
+		{"cursor_lifetime", c.CursorLifetime, errNotPositive},
+		{"refresh_interval", c.RefreshInterval, errNotPositive},
+		{"read_header_timeout", c.Server.ReadHeaderTimeout, errTimeout},
+		{"read_timeout", c.Server.ReadTimeout, errTimeout},
+		{"write_timeout", c.Server.WriteTimeout, errTimeout},
+	} {
+		if d.value <= 0 {
+			errs = append(errs, fmt.Errorf("`%s` %w, found %s", d.name, d.err, d.value))
+		}
+	}
+	for _, n := range []struct {
+		name      string
+		value     int
+		allowZero bool
+	}{
+		{"max_tracked_keys", c.MaxTrackedKeys, true},
+		{"max_items", c.MaxItems, false},
+		{"max_query_terms", c.MaxQueryTerms, false},
+		{"max_query_length", c.MaxQueryLength, false},
+		{"max_concurrent_queries", c.MaxConcurrentQueries, false},
+		{"max_cached_answers", c.MaxCachedAnswers, true},
+		{"max_subscribers", c.MaxSubscribers, true},
+	} {
+		switch {
+		case n.value < 0 && n.allowZero:
+			errs = append(errs, fmt.Errorf("`%s` %w, found %d", n.name, errNegative, n.value))
+		case n.value <= 0 && !n.allowZero:
+			errs = append(errs, fmt.Errorf("`%s` %w, found %d", n.name, errNotPositive, n.value))
+		}
+	}
+	for i, host := range c.AllowedHosts {
+		if _, _, err := net.SplitHostPort(host); err == nil || host == "" {
+			errs = append(errs, fmt.Errorf("`allowed_hosts::%d` %w, found %q", i, errHost, host))
+		}
+	}
+	return errors.Join(errs...)
+}

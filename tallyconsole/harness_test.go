@@ -1,0 +1,180 @@
+package tallyconsole
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadatatest"
+)
+
+const (
+	patience = 30 * time.Second // for whatever must happen at all
+	tick     = 20 * time.Millisecond
+)
+
+var storeID = component.MustNewID("tally_memory")
+
+// storeExtension offers a store.
+type storeExtension struct {
+	component.StartFunc
+	component.ShutdownFunc
+	store tallyprocessor.MetricStore
+}
+
+func (e storeExtension) MetricStore() tallyprocessor.MetricStore { return e.store }
+
+// host has extensions.
+type host map[component.ID]component.Component
+
+func (h host) GetExtensions() map[component.ID]component.Component { return h }
+
+// running is a console that runs.
+type running struct {
+	*console
+	url       string
+	telemetry *componenttest.Telemetry
+}
+
+// testConfig samples and refreshes fast, at a port that is free.
+func testConfig(change ...func(*Config)) *Config {
+	cfg := createDefaultConfig().(*Config)
+	cfg.Store = storeID
+	cfg.Server.NetAddr.Endpoint = "127.0.0.1:0"
+	cfg.SampleInterval = 20 * time.Millisecond
+	cfg.RefreshInterval = 20 * time.Millisecond
+	cfg.MaxSampleLoad = 1
+	for _, f := range change {
+		f(cfg)
+	}
+	return cfg
+}
+
+// start returns a console that has taken a first sample, and ends with the test.
+func start(t testing.TB, store tallyprocessor.MetricStore, change ...func(*Config)) *running {
+	t.Helper()
+	cfg := testConfig(change...)
+	require.NoError(t, cfg.Validate())
+	telemetry := componenttest.NewTelemetry()
+	c := newConsole(metadatatest.NewSettings(telemetry), cfg)
+	require.NoError(t, c.Start(t.Context(), host{storeID: storeExtension{store: store}}))
+	t.Cleanup(func() {
+		assert.NoError(t, c.Shutdown(context.Background()))
+		http.DefaultClient.CloseIdleConnections()
+	})
+	r := &running{console: c, url: "http://" + c.address, telemetry: telemetry}
+	r.settled(t)
+	return r
+}
+
+// settled waits for a sample that was begun after the call.
+func (r *running) settled(t testing.TB) {
+	t.Helper()
+	before := r.hub.answerer.sampler.newest.Load()
+	seen := 0
+	require.Eventually(t, func() bool {
+		if now := r.hub.answerer.sampler.newest.Load(); now != before {
+			before = now
+			seen++
+		}
+		return seen >= 2
+	}, patience, time.Millisecond)
+}
+
+// get returns the answer to a GET.
+func (r *running) get(t testing.TB, path string) (int, http.Header, []byte) {
+	t.Helper()
+	return r.do(t, http.MethodGet, path, nil)
+}
+
+func (r *running) do(t testing.TB, method, path string, header http.Header) (int, http.Header, []byte) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, r.url+path, http.NoBody)
+	require.NoError(t, err)
+	for name, values := range header {
+		request.Header[name] = values
+		if name == "Host" {
+			request.Host = values[0]
+		}
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, response.Header, body
+}
+
+// ask returns the body of an answer that must be 200.
+func ask[T any](t testing.TB, r *running, path string) (body T) {
+	t.Helper()
+	code, _, text := r.get(t, path)
+	require.Equal(t, http.StatusOK, code, "%s: %s", path, text)
+	require.NoError(t, json.Unmarshal(text, &body))
+	return body
+}
+
+// refused returns the error of an answer that must be one.
+func refused(t testing.TB, r *running, path string, code int) problem {
+	t.Helper()
+	got, header, text := r.get(t, path)
+	require.Equal(t, code, got, "%s: %s", path, text)
+	require.Equal(t, "application/json", header.Get("Content-Type"))
+	var p problem
+	require.NoError(t, json.Unmarshal(text, &p))
+	require.NotEmpty(t, p.Error)
+	require.NotNil(t, p.Allowed)
+	return p
+}
+
+var errAway = errors.New(`dial tcp: refused, key ["secret",{},{}]`)
+
+// fragile is a store that fails as it is told: after how many totals, negative = never.
+type fragile struct {
+	*tallyprocessor.MemoryStore
+
+	// mu guards the field below.
+	mu    sync.Mutex
+	after int
+}
+
+func newFragile() *fragile { return &fragile{MemoryStore: tallyprocessor.NewMemoryStore(), after: -1} }
+
+func (f *fragile) failAfter(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.after = n
+}
+
+func (f *fragile) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
+	return func(yield func(tallyprocessor.Total, error) bool) {
+		f.mu.Lock()
+		after := f.after
+		f.mu.Unlock()
+		n := 0
+		for total, err := range f.MemoryStore.Totals(ctx) {
+			if n == after {
+				break
+			}
+			n++
+			if !yield(total, err) {
+				return
+			}
+		}
+		if after >= 0 {
+			yield(tallyprocessor.Total{}, errAway)
+		}
+	}
+}

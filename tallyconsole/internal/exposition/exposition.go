@@ -1,0 +1,165 @@
+// Package exposition writes totals as Prometheus and OpenMetrics text. It goes from row to row: however many series there are,
+// a few hundred are in memory as such at a time.
+package exposition
+
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"strconv"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/otlptranslator"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
+)
+
+// defaultHelp describes a metric that has no description.
+const defaultHelp = "Log records counted by tally."
+
+// chunk is how many series are written at a time.
+const chunk = 256
+
+// Accepted are the formats that there are, the preferred one last.
+func Accepted() []expfmt.Format {
+	return []expfmt.Format{expfmt.NewFormat(expfmt.TypeOpenMetrics), expfmt.NewFormat(expfmt.TypeTextPlain)}
+}
+
+// Family is a metric and what it is.
+type Family struct {
+	Metric     *table.Metric
+	Help, Unit string // empty = none
+}
+
+// Gauge is a number about the console itself.
+type Gauge struct {
+	Name, Help string
+	Value      float64
+}
+
+// Writer writes one page. Its first error is the last thing it does.
+type Writer struct {
+	out     io.Writer
+	format  expfmt.Format
+	created bool
+	scheme  model.EscapingScheme
+	taken   map[string]bool // names of families, escaped
+	buffer  bytes.Buffer
+	err     error
+}
+
+// NewWriter returns a Writer. created adds to each series in OpenMetrics when it began.
+func NewWriter(out io.Writer, format expfmt.Format, created bool) *Writer {
+	return &Writer{out: out, format: format, created: created, scheme: format.ToEscapingScheme(), taken: map[string]bool{}}
+}
+
+// Gauge writes a number of the console's own. These come first, so that no metric takes their names.
+func (w *Writer) Gauge(g Gauge) {
+	w.taken[g.Name] = true
+	w.encode(&dto.MetricFamily{
+		Name: proto.String(g.Name), Help: proto.String(g.Help), Type: dto.MetricType_GAUGE.Enum(),
+		Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: proto.Float64(g.Value)}}},
+	}, false)
+}
+
+// Family writes all series of a metric.
+func (w *Writer) Family(f Family) {
+	name, ok := w.name(f)
+	if !ok || f.Metric.Live == 0 {
+		return
+	}
+	family := &dto.MetricFamily{
+		Name: proto.String(name), Help: proto.String(cmp.Or(f.Help, defaultHelp)), Type: dto.MetricType_COUNTER.Enum(),
+		Metric: make([]*dto.Metric, 0, chunk),
+	}
+	s := newSeries(f.Metric, w.scheme)
+	again := false
+	flush := func() {
+		if len(family.Metric) > 0 {
+			w.encode(family, again)
+			again = true
+		}
+		family.Metric = family.Metric[:0]
+	}
+	for row, value := range f.Metric.Values {
+		if value == table.Gone || s.merged[row] {
+			continue
+		}
+		if w.err != nil {
+			return
+		}
+		family.Metric = append(family.Metric, w.metric(s, row, value))
+		if len(family.Metric) == chunk {
+			flush()
+		}
+	}
+	flush()
+}
+
+// metric makes one of a chunk.
+func (w *Writer) metric(s *series, row, value int) *dto.Metric {
+	counter := &dto.Counter{Value: proto.Float64(float64(value) + s.added[row])}
+	if w.created {
+		counter.CreatedTimestamp = timestamppb.New(time.Unix(0, s.metric.Starts[row]))
+	}
+	m := &dto.Metric{Counter: counter}
+	s.each(row, func(name *string, value string) {
+		m.Label = append(m.Label, &dto.LabelPair{Name: name, Value: &value})
+	})
+	return m
+}
+
+// encode writes a family. Its header is left out where an earlier chunk has it.
+func (w *Writer) encode(family *dto.MetricFamily, again bool) {
+	if w.err != nil {
+		return
+	}
+	w.buffer.Reset()
+	var options []expfmt.EncoderOption
+	if w.created {
+		options = append(options, expfmt.WithCreatedLines())
+	}
+	if w.err = expfmt.NewEncoder(&w.buffer, w.format, options...).Encode(family); w.err != nil {
+		return
+	}
+	text := w.buffer.Bytes()
+	for again && bytes.HasPrefix(text, []byte("#")) {
+		_, text, _ = bytes.Cut(text, []byte("\n"))
+	}
+	_, w.err = w.out.Write(text)
+}
+
+// Close ends the page.
+func (w *Writer) Close() error {
+	if w.err == nil && w.format.FormatType() == expfmt.TypeOpenMetrics {
+		_, w.err = expfmt.FinalizeOpenMetrics(w.out)
+	}
+	return w.err
+}
+
+// name returns what a metric is called: with the suffixes that Prometheus wants, and a number where two metrics would be called
+// the same. ok is false for a name that nothing can be made of.
+func (w *Writer) name(f Family) (string, bool) {
+	namer := otlptranslator.NewMetricNamer("", otlptranslator.NoUTF8EscapingWithSuffixes)
+	escaping := otlptranslator.NewMetricNamer("", otlptranslator.UnderscoreEscapingWithSuffixes)
+	for i := 1; ; i++ {
+		m := otlptranslator.Metric{Name: f.Metric.Name, Unit: f.Unit, Type: otlptranslator.MetricTypeMonotonicCounter}
+		if i > 1 {
+			m.Name += "_" + strconv.Itoa(i)
+		}
+		name, err := namer.Build(m)
+		escaped, escapedErr := escaping.Build(m)
+		if err != nil || escapedErr != nil {
+			return "", false
+		}
+		if !w.taken[escaped] {
+			w.taken[escaped] = true
+			return model.EscapeName(name, w.scheme), true
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package exposition
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/labels"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
+)
+
+// series are the rows of a metric as Prometheus has them: labels are text, and their names have underscores, so rows whose labels
+// are the same then are one, their sum. That holds for clients that take any name too: what they see does not depend on it.
+type series struct {
+	metric *table.Metric
+	shapes [][]labelOf
+	merged map[int]bool    // rows that are shown with another
+	added  map[int]float64 // what those add to the other
+}
+
+// labelOf is a label of a shape.
+type labelOf struct {
+	name     string // with underscores
+	escaped  *string
+	position int // of the cell
+	column   uint32
+}
+
+func newSeries(m *table.Metric, scheme model.EscapingScheme) *series {
+	s := &series{metric: m, merged: map[int]bool{}, added: map[int]float64{}}
+	for _, shape := range m.Shapes {
+		s.shapes = append(s.shapes, shapeLabels(m, shape, scheme))
+	}
+	s.merge()
+	return s
+}
+
+// shapeLabels names the labels of a shape: the attributes', then the resource's. They come in the order of their names.
+func shapeLabels(m *table.Metric, shape table.Shape, scheme model.EscapingScheme) []labelOf {
+	namer := labels.NewNamer()
+	var list []labelOf
+	for _, resource := range []bool{false, true} {
+		prefix := labels.AttributePrefix
+		if resource {
+			prefix = labels.ResourcePrefix
+		}
+		for position, c := range shape.Columns {
+			if m.Columns[c].Resource == resource {
+				name := namer.Name(prefix, m.Columns[c].Name)
+				underscored, _ := labels.Prometheus(name) // a name that it does not take is none of the Namer's
+				escaped := escapedLabel(name, underscored, scheme)
+				list = append(list, labelOf{underscored, &escaped, position, c})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b labelOf) int { return cmp.Compare(a.name, b.name) })
+	return list
+}
+
+// escapedLabel returns the name of a label as the client wants it. EscapeName is made for names of metrics: a colon, which labels
+// must not have, it lets pass.
+func escapedLabel(name, underscored string, scheme model.EscapingScheme) string {
+	if scheme == model.UnderscoreEscaping || scheme != model.NoEscaping && strings.Contains(name, ":") {
+		return underscored
+	}
+	return model.EscapeName(name, scheme)
+}
+
+// each yields the labels of a row. A label without a value is none.
+func (s *series) each(row int, yield func(name *string, value string)) {
+	for _, l := range s.shapes[s.metric.ShapeOf(row)] {
+		if value := s.value(row, l); value != "" {
+			yield(l.escaped, value)
+		}
+	}
+}
+
+func (s *series) value(row int, l labelOf) string {
+	return identity.Shown(s.metric.Columns[l.column].Texts[s.metric.Cell(row, l.position)])
+}
+
+// hashed is a row and a hash of its labels.
+type hashed struct {
+	hash uint64
+	row  int
+}
+
+// merge finds the rows whose labels are the same. It takes 16 bytes a row for as long as it runs.
+func (s *series) merge() {
+	list := make([]hashed, 0, s.metric.Live)
+	seed := maphash.MakeSeed()
+	for row, value := range s.metric.Values {
+		if value != table.Gone {
+			list = append(list, hashed{s.hash(seed, row), row})
+		}
+	}
+	slices.SortFunc(list, func(a, b hashed) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.row, b.row)) })
+	for i := range list {
+		for j := i - 1; j >= 0 && list[j].hash == list[i].hash; j-- {
+			if first := list[j].row; !s.merged[first] && s.same(first, list[i].row) {
+				s.merged[list[i].row] = true
+				s.added[first] += float64(s.metric.Values[list[i].row])
+				break
+			}
+		}
+	}
+}
+
+func (s *series) hash(seed maphash.Seed, row int) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, l := range s.shapes[s.metric.ShapeOf(row)] {
+		if value := s.value(row, l); value != "" {
+			_, _ = h.WriteString(l.name) // it never fails, as those below
+			_ = h.WriteByte(0)
+			_, _ = h.WriteString(value)
+			_ = h.WriteByte(0)
+		}
+	}
+	return h.Sum64()
+}
+
+// same compares the labels themselves.
+func (s *series) same(a, b int) bool { return slices.Equal(s.list(a), s.list(b)) }
+
+func (s *series) list(row int) []string {
+	var list []string
+	for _, l := range s.shapes[s.metric.ShapeOf(row)] {
+		if value := s.value(row, l); value != "" {
+			list = append(list, l.name, value)
+		}
+	}
+	return list
+}

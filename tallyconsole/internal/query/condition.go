@@ -1,0 +1,259 @@
+package query
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
+)
+
+// Scope says where an attribute is looked for.
+type Scope int
+
+// The scopes. A name without a scope is that of an attribute if any key of the metric has it, and else of a resource attribute.
+const (
+	AnyScope Scope = iota
+	Attributes
+	Resource
+)
+
+// The prefixes that name a scope.
+const (
+	attributePrefix = "attribute."
+	resourcePrefix  = "resource."
+)
+
+// Reference names an attribute.
+type Reference struct {
+	Scope Scope
+	Name  string
+}
+
+// ParseReference reads NAME, attribute.NAME or resource.NAME.
+func ParseReference(text string) Reference {
+	if name, ok := strings.CutPrefix(text, resourcePrefix); ok {
+		return Reference{Resource, name}
+	}
+	if name, ok := strings.CutPrefix(text, attributePrefix); ok {
+		return Reference{Attributes, name}
+	}
+	return Reference{AnyScope, text}
+}
+
+func (r Reference) String() string {
+	switch r.Scope {
+	case Resource:
+		return resourcePrefix + r.Name
+	case Attributes:
+		return attributePrefix + r.Name
+	default:
+		return r.Name
+	}
+}
+
+// ReferenceTo returns the shortest reference to a column of m that means that column.
+func ReferenceTo(m *table.Metric, column int) Reference {
+	field := m.Columns[column].Field
+	if field.Resource {
+		return Reference{Resource, field.Name}
+	}
+	if r := ParseReference(field.Name); r.Scope == AnyScope {
+		return r
+	}
+	return Reference{Attributes, field.Name}
+}
+
+// Operator is what a Condition wants of a value.
+type Operator int
+
+// The operators.
+const (
+	Equals Operator = iota
+	Differs
+	Contains
+	Present
+	Absent
+)
+
+// Condition is one that a key meets or not.
+type Condition struct {
+	Reference
+	Operator
+	Text  string
+	Exact bool // Text is the JSON text of a string: a number does not equal it
+}
+
+// conditionForms are those that ParseCondition reads.
+const conditionForms = `NAME=VALUE, NAME!=VALUE, NAME~PART (contains), NAME (is there), !NAME (is not there); ` +
+	`NAME is an attribute, attribute.NAME or resource.NAME; a NAME or VALUE may be in double quotes, as in JSON: a VALUE is then a string and no number`
+
+// ConditionForms says what ParseCondition reads.
+func ConditionForms() string { return conditionForms }
+
+// ParseCondition reads a condition.
+func ParseCondition(text string) (Condition, error) {
+	wrong := func(why string) (Condition, error) {
+		return Condition{}, fmt.Errorf("%q %w: %s", text, ErrCondition, why)
+	}
+	rest, absent := strings.CutPrefix(text, "!")
+	name, rest, err := cutName(rest)
+	if err != nil {
+		return wrong(err.Error())
+	}
+	if name == "" {
+		return wrong("it has no name")
+	}
+	c := Condition{Reference: ParseReference(name)}
+	switch {
+	case rest == "" && absent:
+		c.Operator = Absent
+		return c, nil
+	case absent:
+		return wrong("behind `!` there is a name alone")
+	case rest == "":
+		c.Operator = Present
+		return c, nil
+	case strings.HasPrefix(rest, "!="):
+		c.Operator, c.Text = Differs, rest[2:]
+	case rest[0] == '~':
+		c.Operator, c.Text = Contains, rest[1:]
+	default:
+		c.Operator, c.Text = Equals, rest[1:]
+	}
+	if strings.HasPrefix(c.Text, `"`) && c.Operator != Contains {
+		var s string
+		if err := json.Unmarshal([]byte(c.Text), &s); err != nil {
+			return wrong("what is in quotes is no JSON string")
+		}
+		c.Text, c.Exact = string(identity.AppendString(nil, s)), true
+	}
+	return c, nil
+}
+
+// cutName splits text behind the name that it begins with.
+func cutName(text string) (name, rest string, err error) {
+	if !strings.HasPrefix(text, `"`) {
+		end := strings.IndexAny(text, "=~")
+		if end < 0 {
+			return text, "", nil
+		}
+		if text[end] == '=' && end > 0 && text[end-1] == '!' {
+			end--
+		}
+		return text[:end], text[end:], nil
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	if err := d.Decode(&name); err != nil {
+		return "", "", errors.New("the name in quotes is no JSON string")
+	}
+	rest = text[d.InputOffset():]
+	if rest != "" && !strings.HasPrefix(rest, "=") && !strings.HasPrefix(rest, "!=") && !strings.HasPrefix(rest, "~") {
+		return "", "", errors.New("behind the name in quotes there is none of = != ~")
+	}
+	return name, rest, nil
+}
+
+// binding is a Reference that has found its column.
+type binding struct {
+	column    int
+	positions []int // of its cell, by shape; -1 = keys of that shape have none
+}
+
+// bind finds the column of a reference.
+func bind(m *table.Metric, ref Reference) (binding, error) {
+	column := -1
+	for i, c := range m.Columns {
+		if c.Name != ref.Name || ref.Scope == Resource && !c.Resource || ref.Scope == Attributes && c.Resource {
+			continue
+		}
+		if column < 0 || !c.Resource { // an attribute goes before the one of the resource
+			column = i
+		}
+	}
+	if column < 0 {
+		return binding{}, fmt.Errorf("%q: %w", ref, ErrField)
+	}
+	b := binding{column: column, positions: make([]int, len(m.Shapes))}
+	for i, shape := range m.Shapes {
+		b.positions[i] = -1
+		for position, c := range shape.Columns {
+			if int(c) == column {
+				b.positions[i] = position
+			}
+		}
+	}
+	return b, nil
+}
+
+// cell returns the number of the value of a row; 0 where it has none.
+func (b binding) cell(m *table.Metric, row int) uint32 {
+	if position := b.positions[m.ShapeOf(row)]; position >= 0 {
+		return m.Cell(row, position)
+	}
+	return 0
+}
+
+// text returns the value of a row.
+func (b binding) text(m *table.Metric, row int) string {
+	return m.Columns[b.column].Texts[b.cell(m, row)]
+}
+
+// compiled is a Condition that has found its column, and the values that meet it.
+type compiled struct {
+	binding
+	meets []bool // by number of the value
+}
+
+type compiledList []compiled
+
+func (l compiledList) meet(m *table.Metric, row int) bool {
+	for i := range l {
+		if !l[i].meets[l[i].cell(m, row)] {
+			return false
+		}
+	}
+	return true
+}
+
+func compile(m *table.Metric, where []Condition) (compiledList, error) {
+	var list compiledList
+	for _, c := range where {
+		b, err := bind(m, c.Reference)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, compiled{b, c.values(m.Columns[b.column].Texts)})
+	}
+	return list, nil
+}
+
+// values says which values meet the condition; the first stands for none.
+func (c Condition) values(texts []string) []bool {
+	meets := make([]bool, len(texts))
+	asString, part := string(identity.AppendString(nil, c.Text)), strings.ToLower(c.Text)
+	for i, text := range texts {
+		equal := i > 0 && (text == c.Text || !c.Exact && text == asString)
+		switch c.Operator {
+		case Equals:
+			meets[i] = equal
+		case Differs:
+			meets[i] = !equal
+		case Contains:
+			meets[i] = i > 0 && strings.Contains(strings.ToLower(identity.Shown(text)), part)
+		case Present:
+			meets[i] = i > 0
+		case Absent:
+			meets[i] = i == 0
+		}
+	}
+	return meets
+}
+
+// IsResource says whether a reference that Run has taken is to an attribute of the resource.
+func IsResource(m *table.Metric, ref Reference) bool {
+	b, err := bind(m, ref)
+	return err == nil && m.Columns[b.column].Resource
+}

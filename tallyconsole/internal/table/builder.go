@@ -1,0 +1,178 @@
+package table
+
+import (
+	"strings"
+	"time"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
+)
+
+// overflowFlag is the attribute that marks an overflow key.
+const overflowFlag = `"otel.metric.overflow"`
+
+// minCompacted is how many rows a metric has at least before those that are gone are swept out.
+const minCompacted = 1024
+
+// Builder makes Snapshots. It is not safe for concurrent use.
+type Builder struct {
+	metrics map[string]*builder
+	tracker *rates.Tracker
+	number  int
+	foreign int
+	before  time.Time // of the sample before; zero = there is none
+	now     time.Time
+}
+
+// builder is what a Builder knows of one metric. Its columns are those of the Snapshots, and only grow.
+type builder struct {
+	index   map[string]uint32 // rows by key
+	columns []*columnBuilder
+	numbers map[Field]uint32 // of columns
+	shapes  []Shape
+	known   map[string]uint32 // shapes by what they are made of
+
+	keys    []string
+	starts  []int64
+	shapeOf []uint32
+	offsets []uint32
+	cells   []uint32
+	slots   []int32 // this one changes, and is copied
+
+	values []int   // of the sample before
+	lasts  []int64 // of the sample before
+
+	nextValues []int // of this one; unseen where there is none yet
+	nextLasts  []int64
+}
+
+// columnBuilder is a Column that grows.
+type columnBuilder struct {
+	field   Field
+	texts   []string
+	numbers map[string]uint32 // of texts
+}
+
+// unseen is the value of a row that this sample has not met yet.
+const unseen = -2
+
+// NewBuilder returns a Builder that keeps the rates of at most maxTracked keys.
+func NewBuilder(maxTracked int) *Builder {
+	return &Builder{metrics: map[string]*builder{}, tracker: rates.New(maxTracked)}
+}
+
+// Begin begins a sample.
+func (b *Builder) Begin() {
+	b.number++
+	b.foreign = 0
+	for _, m := range b.metrics {
+		m.begin()
+	}
+}
+
+// Add adds what the store has of a key. The key is kept.
+func (b *Builder) Add(key string, value int, start, last time.Time) {
+	name, ok := identity.MetricOf(key)
+	if !ok {
+		b.foreign++
+		return
+	}
+	m, known := b.metrics[name]
+	if !known {
+		m = newBuilder()
+	}
+	row, ok := m.index[key]
+	if !ok {
+		if row, ok = m.append(key, start.UnixNano()); !ok {
+			b.foreign++
+			return
+		}
+		if !known {
+			b.metrics[strings.Clone(name)] = m
+		}
+	}
+	grown := b.grown(m, row, value, start)
+	m.starts[row] = start.UnixNano()
+	m.nextValues[row] = value
+	m.nextLasts[row] = last.UnixNano()
+	if grown > 0 {
+		b.count(m, row, grown)
+	}
+}
+
+// grown returns by how much a total has grown since the sample before. A key that began since then has grown from nothing; so
+// has one whose total has fallen, which began anew. Of a key that is older and was not there the growth is not known.
+func (b *Builder) grown(m *builder, row uint32, value int, start time.Time) int {
+	switch before := m.values[row]; {
+	case before >= 0 && value >= before:
+		return value - before
+	case before >= 0, !b.before.IsZero() && start.After(b.before):
+		return value
+	default:
+		return 0
+	}
+}
+
+// count counts how much a key has grown, if there is a slot for it.
+func (b *Builder) count(m *builder, row uint32, grown int) {
+	if m.slots[row] < 0 {
+		m.slots[row] = b.tracker.Take()
+	}
+	if m.slots[row] >= 0 {
+		b.tracker.Add(m.slots[row], grown)
+	}
+}
+
+// End ends a sample at now. complete says that the store has listed everything: a key that was not in the listing is gone then,
+// and else it is as it was.
+func (b *Builder) End(now time.Time, complete bool) *Snapshot {
+	s := &Snapshot{
+		Number: b.number, Taken: now, Metrics: make(map[string]*Metric, len(b.metrics)), Rates: b.tracker.Sample(now), Foreign: b.foreign,
+	}
+	b.before, b.now = now, now
+	for name, m := range b.metrics {
+		m.settle(complete)
+		view := b.finish(name, m)
+		if view.Live == 0 && complete {
+			delete(b.metrics, name)
+			continue
+		}
+		s.Metrics[name] = view
+		s.Keys += view.Live
+		for _, slot := range view.Slots {
+			if slot == rates.Untracked {
+				s.Untracked++
+			}
+		}
+	}
+	s.Tracked = b.tracker.Used()
+	return s
+}
+
+// finish frees the slots that are not needed, and returns the Metric of the Snapshot.
+func (b *Builder) finish(name string, m *builder) *Metric {
+	view := &Metric{Name: name}
+	forgotten := b.now.Add(-rates.Durations[rates.FiveMinutes]).UnixNano()
+	for row, value := range m.values {
+		slot := m.slots[row]
+		switch {
+		case slot >= 0 && (value == Gone || b.tracker.Idle(slot)):
+			b.tracker.Release(slot)
+			m.slots[row] = rates.None
+		case slot == rates.Untracked && (value == Gone || m.lasts[row] < forgotten):
+			m.slots[row] = rates.None
+		}
+		if value != Gone {
+			view.Live++
+			if m.shapes[m.shapeOf[row]].Overflow {
+				view.OverflowKeys++
+			}
+		}
+	}
+	if gone := len(m.values) - view.Live; len(m.values) >= minCompacted && gone > len(m.values)/2 {
+		m = m.compacted()
+		b.metrics[name] = m
+	}
+	m.show(view)
+	return view
+}

@@ -1,0 +1,145 @@
+package table
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
+)
+
+func newBuilder() *builder {
+	return &builder{index: map[string]uint32{}, numbers: map[Field]uint32{}, known: map[string]uint32{}}
+}
+
+// begin makes new columns for what every sample finds anew: those before are in a Snapshot.
+func (m *builder) begin() {
+	m.nextValues = make([]int, len(m.keys), len(m.keys)+len(m.keys)/16+16)
+	for row := range m.nextValues {
+		m.nextValues[row] = unseen
+	}
+	m.nextLasts = make([]int64, len(m.keys), cap(m.nextValues))
+}
+
+// settle decides on the rows that the sample has not met.
+func (m *builder) settle(complete bool) {
+	for row, value := range m.nextValues {
+		switch {
+		case value != unseen:
+		case complete:
+			m.nextValues[row] = Gone
+		default:
+			m.nextValues[row], m.nextLasts[row] = m.values[row], m.lasts[row]
+		}
+	}
+	m.values, m.lasts = m.nextValues, m.nextLasts
+	m.nextValues, m.nextLasts = nil, nil
+}
+
+// show fills in a Metric. Starts is copied as slots is: a key that was gone and came back has another.
+func (m *builder) show(view *Metric) {
+	view.Shapes, view.Keys, view.Values, view.Lasts = m.shapes, m.keys, m.values, m.lasts
+	view.Starts, view.Slots = slices.Clone(m.starts), slices.Clone(m.slots)
+	view.shapes, view.offsets, view.cells = m.shapeOf, m.offsets, m.cells
+	for _, c := range m.columns {
+		view.Columns = append(view.Columns, Column{c.field, c.texts})
+	}
+}
+
+// append makes a row; ok is false when the text is no key.
+func (m *builder) append(key string, start int64) (row uint32, ok bool) {
+	offset := len(m.cells)
+	var columns []uint32
+	overflow, valid := false, true
+	ok = identity.Members(key, func(resource bool, name, value string) {
+		number, nameOK := m.column(resource, name)
+		cell, valueOK := uint32(0), false
+		if nameOK {
+			cell, valueOK = m.columns[number].cell(value)
+		}
+		valid = valid && nameOK && valueOK
+		columns = append(columns, number)
+		m.cells = append(m.cells, cell)
+		overflow = overflow || !resource && name == overflowFlag && value == "true"
+	})
+	if !ok || !valid {
+		m.cells = m.cells[:offset]
+		return 0, false
+	}
+	row = uint32(len(m.keys))
+	m.index[key] = row
+	m.keys = append(m.keys, key)
+	m.starts = append(m.starts, start)
+	m.shapeOf = append(m.shapeOf, m.shape(columns, overflow))
+	m.offsets = append(m.offsets, uint32(offset))
+	m.slots = append(m.slots, rates.None)
+	m.values = append(m.values, unseen)
+	m.lasts = append(m.lasts, 0)
+	m.nextValues = append(m.nextValues, unseen)
+	m.nextLasts = append(m.nextLasts, 0)
+	return row, true
+}
+
+// column returns the number of a column, given the JSON text of its name.
+func (m *builder) column(resource bool, nameText string) (uint32, bool) {
+	name, err := identity.ParseString(nameText)
+	if err != nil {
+		return 0, false
+	}
+	field := Field{resource, name}
+	number, ok := m.numbers[field]
+	if !ok {
+		field.Name = strings.Clone(name) // else it would keep the key
+		number = uint32(len(m.columns))
+		m.columns = append(m.columns, &columnBuilder{field: field, texts: []string{""}, numbers: map[string]uint32{}})
+		m.numbers[field] = number
+	}
+	return number, true
+}
+
+// cell returns the number of a value.
+func (c *columnBuilder) cell(text string) (uint32, bool) {
+	if number, ok := c.numbers[text]; ok {
+		return number, true
+	}
+	if _, err := identity.ParseValue(text); err != nil {
+		return 0, false
+	}
+	number := uint32(len(c.texts))
+	c.texts = append(c.texts, text)
+	c.numbers[text] = number
+	return number, true
+}
+
+// shape returns the number of a shape.
+func (m *builder) shape(columns []uint32, overflow bool) uint32 {
+	id := make([]byte, 0, 64)
+	for _, c := range columns {
+		id = binary.LittleEndian.AppendUint32(id, c)
+	}
+	if overflow {
+		id = append(id, 'o')
+	}
+	if number, ok := m.known[string(id)]; ok {
+		return number
+	}
+	number := uint32(len(m.shapes))
+	m.shapes = append(m.shapes, Shape{columns, overflow})
+	m.known[string(id)] = number
+	return number
+}
+
+// compacted returns the metric without the rows that are gone.
+func (m *builder) compacted() *builder {
+	c := newBuilder()
+	for row, value := range m.values {
+		if value == Gone {
+			continue
+		}
+		to, _ := c.append(m.keys[row], m.starts[row]) // it was taken before
+		c.values[to], c.lasts[to], c.slots[to] = value, m.lasts[row], m.slots[row]
+	}
+	c.nextValues, c.nextLasts = nil, nil
+	return c
+}

@@ -1,0 +1,46 @@
+package tallyconsole
+
+import (
+	"bufio"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/exposition"
+)
+
+// scrapeBuffer is how many bytes are gathered before they are sent.
+const scrapeBuffer = 64 << 10
+
+// scrape answers /metrics.
+func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
+	s := h.answerer.sampler.newest.Load()
+	format := expfmt.NegotiateAccept(r.Header, exposition.Accepted()...)
+	w.Header().Set("Content-Type", string(format))
+	if r.Method == http.MethodHead {
+		return
+	}
+	buffered := bufio.NewWriterSize(w, scrapeBuffer)
+	page := exposition.NewWriter(buffered, format, h.cfg.CreatedTimestamps)
+	up := 1.
+	if s.err != nil || s.Number == 0 {
+		up = 0
+	}
+	page.Gauge(exposition.Gauge{
+		Name: "tally_console_store_up", Help: "Whether the last listing of the store was complete: 1, else 0.", Value: up,
+	})
+	page.Gauge(exposition.Gauge{
+		Name: "tally_console_snapshot_age_seconds", Help: "Time since the totals on this page were listed.",
+		Value: rounded(time.Since(s.Taken).Seconds()),
+	})
+	for _, name := range s.names() {
+		if m, ok := s.Metrics[name]; ok {
+			d := s.descriptions[name]
+			page.Family(exposition.Family{Metric: m, Help: d.Description, Unit: d.Unit})
+		}
+	}
+	if page.Close() != nil || buffered.Flush() != nil {
+		panic(http.ErrAbortHandler) // the server ends the connection, so that nobody takes half of a page for a page
+	}
+}

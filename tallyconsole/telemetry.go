@@ -1,0 +1,60 @@
+package tallyconsole
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadata"
+)
+
+// numbers are the extension's own metrics.
+type numbers struct {
+	builder *metadata.TelemetryBuilder
+	id      attribute.KeyValue
+}
+
+func newNumbers(set extension.Settings, s *sampler, h *hub) (*numbers, error) {
+	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	n := &numbers{builder: b, id: attribute.String("extension", set.ID.String())}
+	id := metric.WithAttributeSet(attribute.NewSet(n.id))
+	one := func(load func() int) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(load()), id)
+			return nil
+		}
+	}
+	err = errors.Join(
+		b.RegisterExtensionTallyConsoleKeysCallback(one(func() int { return s.newest.Load().Keys })),
+		b.RegisterExtensionTallyConsoleKeysNotTrackedCallback(one(func() int { return s.newest.Load().Untracked })),
+		b.RegisterExtensionTallyConsoleSampleErrorsCallback(one(func() int { return int(s.errors.Load()) })),
+		b.RegisterExtensionTallyConsoleSubscribersCallback(one(h.subscribed)),
+		b.RegisterExtensionTallyConsoleSubscribersDroppedCallback(one(func() int { return int(h.dropped.Load()) })),
+		b.RegisterExtensionTallyConsoleSubscribersRefusedCallback(one(func() int { return int(h.refused.Load()) })),
+		b.RegisterExtensionTallyConsoleSnapshotAgeCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(time.Since(s.newest.Load().Taken).Seconds(), id)
+			return nil
+		}),
+	)
+	if err != nil {
+		b.Shutdown()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *numbers) took(d time.Duration) {
+	n.builder.ExtensionTallyConsoleSampleDuration.Record(context.Background(), d.Seconds(), metric.WithAttributes(n.id))
+}
+
+func (n *numbers) answered(ctx context.Context, route string, code int) {
+	n.builder.ExtensionTallyConsoleRequests.Add(ctx, 1, metric.WithAttributes(
+		n.id, attribute.String("route", route), attribute.Int("code", code)))
+}
