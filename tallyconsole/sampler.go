@@ -117,7 +117,7 @@ func (s *sampler) take(ctx context.Context) (next *table.Snapshot, listed int, e
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
-			s.logger.Error("The store has panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			s.logger.Error("The store has panicked", zap.String("panic", fmt.Sprintf("%T", r)), zap.ByteString("stack", debug.Stack()))
 			s.builder = table.NewBuilder(s.cfg.MaxTrackedKeys) // the one before may have stopped half way
 			next, listed, err = nil, 0, errPanic
 		}
