@@ -81,7 +81,8 @@ func testAnyOrder(t *testing.T, server *redistest.Server) {
 		})
 		f.settle()
 	}
-	for range 5 { // each is so many times as -rapid.checks says, 100 without it
+	repeats := evidence.Rounds(5, 50)
+	for range repeats { // each is so many times as -rapid.checks says, 100 without it
 		rapid.Check(t, once)
 	}
 	t.Logf("what happened: %v", fired)
@@ -89,11 +90,11 @@ func testAnyOrder(t *testing.T, server *redistest.Server) {
 	for _, event := range []event{eventWiped, eventBehind, eventExpired, eventFenced} {
 		least = min(least, fired[string(event)])
 	}
-	rounds := 5 * 100
+	rounds := repeats * 100
 	if f := flag.Lookup("rapid.checks"); f != nil {
 		n, err := strconv.Atoi(f.Value.String())
 		require.NoError(t, err)
-		rounds = 5 * n
+		rounds = repeats * n
 	}
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{48, 52, 55, 57, 58}, Claim: "whatever is lost, repeated, late, wiped, evicted, failed over, restarted or copied, in random order: each total exact",
