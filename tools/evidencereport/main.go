@@ -39,12 +39,18 @@ func run(in, tests, out, root string) error {
 	if err != nil {
 		return err
 	}
+	besides, err := readChecks()
+	if err != nil {
+		return err
+	}
 	host, err := machine.Describe(root)
 	if err != nil {
 		return err
 	}
 	var text bytes.Buffer
-	if err := newReport(host, measured.UTC().Format(time.DateOnly), figures, outcomes, rows).render(&text); err != nil {
+	r := newReport(host, measured.UTC().Format(time.DateOnly), figures, outcomes, rows)
+	r.Checks = besides
+	if err := r.render(&text); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {

@@ -117,15 +117,12 @@ type row struct {
 }
 
 func readRows() ([]row, error) {
-	reader := csv.NewReader(strings.NewReader(faults))
-	reader.Comma = '\t'
-	reader.LazyQuotes = true
-	records, err := reader.ReadAll()
+	records, err := readTable(faults)
 	if err != nil {
 		return nil, fmt.Errorf("read the fault table: %w", err)
 	}
 	var rows []row
-	for _, r := range records[1:] {
+	for _, r := range records {
 		n, err := strconv.Atoi(r[0])
 		if err != nil {
 			return nil, fmt.Errorf("read the fault table: %w", err)
@@ -133,4 +130,34 @@ func readRows() ([]row, error) {
 		rows = append(rows, row{n, r[1], r[2], r[3]})
 	}
 	return rows, nil
+}
+
+//go:embed checks.tsv
+var checks string
+
+// check is what was measured besides the faults, by hand: it takes longer than all of them.
+type check struct{ What, Figure, Command, Date string }
+
+func readChecks() ([]check, error) {
+	records, err := readTable(checks)
+	if err != nil {
+		return nil, fmt.Errorf("read the checks: %w", err)
+	}
+	var list []check
+	for _, r := range records {
+		list = append(list, check{r[0], r[1], r[2], r[3]})
+	}
+	return list, nil
+}
+
+// readTable reads a table of columns that are separated by tabs, but for its first line.
+func readTable(text string) ([][]string, error) {
+	reader := csv.NewReader(strings.NewReader(text))
+	reader.Comma = '\t'
+	reader.LazyQuotes = true
+	records, err := reader.ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	return records[1:], nil
 }

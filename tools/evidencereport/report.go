@@ -26,6 +26,7 @@ type report struct {
 	Rows      []rowLine
 	Automated int // rows
 
+	Checks []check   // besides the faults
 	Others []outcome // tests that have failed, were skipped, or have no figure
 }
 

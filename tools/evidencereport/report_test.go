@@ -51,12 +51,15 @@ func TestReport(t *testing.T) {
 	if r.Held != 3 || len(r.Figures) != 4 || r.Automated != 3 {
 		t.Errorf("%d of %d held, %d rows automated", r.Held, len(r.Figures), r.Automated)
 	}
+	if r.Checks, err = readChecks(); err != nil {
+		t.Fatal(err)
+	}
 	var text bytes.Buffer
 	if err := r.render(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"3 of 4 figures held. 3 of 6 rows", "some CPU", "2026-01-02",
+		"| data races and leaks |", "3 of 4 figures held. 3 of 6 rows", "some CPU", "2026-01-02",
 		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | – |",
 		"| kills | held | 3,000 kills | 3,000 | 0 / 0 of 1,234,567 | 0.1 % |",
 		"TALLY_TEST_LONG=1 TALLY_TEST_SEED=7 go test -count=1 -timeout 0 -run '^TestFault_kill_load$' ./e2e",
