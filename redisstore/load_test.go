@@ -140,9 +140,16 @@ func memory(b *testing.B, servers []*redistest.Server, pattern string) (sum int6
 // more, then one of 50, then is only heard of. docs/scaling.md is made of what this prints.
 func BenchmarkFleet(b *testing.B) {
 	for _, c := range []struct{ writers, keys, shards int }{
-		{1, 2000, 16}, {10, 2000, 16}, {100, 2000, 16}, {1000, 2000, 16},
-		{100, 200, 16}, {100, 20_000, 16}, {20, 100_000, 16},
-		{100, 2000, 3}, {100, 2000, 64}, {100, 20_000, 64},
+		{1, 2000, 16},
+		{10, 2000, 16},
+		{100, 2000, 16},
+		{1000, 2000, 16},
+		{100, 200, 16},
+		{100, 20_000, 16},
+		{20, 100_000, 16},
+		{100, 2000, 3},
+		{100, 2000, 64},
+		{100, 20_000, 64},
 	} {
 		b.Run(fmt.Sprintf("writers=%d/keys=%d/shards=%d", c.writers, c.keys, c.shards), func(b *testing.B) {
 			benchmarkFleet(b, c.writers, c.keys, c.shards)
