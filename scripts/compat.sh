@@ -14,9 +14,11 @@ mkdir -p "$work"
 echo "--- tests with core $core_stable and $core_beta, pkg/ottl $ottl"
 cp go.mod "$work/go.mod"
 cp go.sum "$work/go.sum"
+# confighttp has become stable in between.
 sed -i -E \
   -e "s#^(\s+go.opentelemetry.io/collector/\S+) v1\.[0-9.]+#\1 $core_stable#" \
   -e "s#^(\s+go.opentelemetry.io/collector/\S+) v0\.[0-9.]+#\1 $core_beta#" \
+  -e "s#^(\s+go.opentelemetry.io/collector/config/confighttp) v\S+#\1 $core_stable#" \
   -e "s#^(\s+github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl) v\S+#\1 $ottl#" \
   -e '/\/\/ indirect$/d' "$work/go.mod"
 go mod tidy -modfile="$work/go.mod"
