@@ -245,3 +245,15 @@ func TestShardsAreEven(t *testing.T) {
 	}
 	assert.Less(t, float64(largest), 1.5*keys/shardCount)
 }
+
+// What is nothing leaves no key behind: neither an addition of nothing nor a total that was kept as nothing.
+func TestNothingIsNoKey(t *testing.T) {
+	s := NewMemoryStore()
+	s.Add("zero", 0)
+	s.Add("negative", -1)
+	assert.Zero(t, len(s.shard("zero").totals)+len(s.shard("negative").totals))
+	s.Restore(Total{Key: "restored"})
+	for total := range s.Totals(t.Context()) {
+		assert.Fail(t, "listed", total.Key)
+	}
+}
