@@ -253,7 +253,8 @@ func TestNothingIsNoKey(t *testing.T) {
 	s.Add("negative", -1)
 	assert.Zero(t, len(s.shard("zero").totals)+len(s.shard("negative").totals))
 	s.Restore(Total{Key: "restored"})
-	for total := range s.Totals(t.Context()) {
+	for total, err := range s.Totals(t.Context()) {
+		require.NoError(t, err)
 		assert.Fail(t, "listed", total.Key)
 	}
 }

@@ -54,8 +54,8 @@ func TestTextForm(t *testing.T) {
 		},
 		{
 			"escapes",
-			Key{Metric: "\"\\/<>&", Attributes: []Attribute{{"a\x00\x1b\x7f", StringValue("\b\t\n\f\r\u009b\u2028\u2029é€😀")}}},
-			`["\"\\/<>&",{},{"a\u0000\u001b\u007f":"\b\t\n\f\r\u009b\u2028\u2029é€😀"}]`,
+			Key{Metric: "\"\\/<>&", Attributes: []Attribute{{"a\x00\x1b\x7f", StringValue("\b\t\n\f\r\u009b\u00a0\u2028\u2029é€😀")}}},
+			`["\"\\/<>&",{},{"a\u0000\u001b\u007f":"\b\t\n\f\r\u009b \u2028\u2029é€😀"}]`,
 		},
 		{
 			"invalid UTF-8 becomes U+FFFD, byte by byte",
