@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -256,5 +257,18 @@ func TestNothingIsNoKey(t *testing.T) {
 	for total, err := range s.Totals(t.Context()) {
 		require.NoError(t, err)
 		assert.Fail(t, "listed", total.Key)
+	}
+}
+
+// A key was counted last at the time of its last addition, to the millisecond, even where that is earlier than the one before.
+func TestTimeOfTheLastAddition(t *testing.T) {
+	s := NewMemoryStore()
+	c, now := s.Bind("k"), s.Opened()
+	for _, after := range []time.Duration{time.Hour, 2 * time.Hour, time.Minute, time.Minute + time.Millisecond} {
+		require.True(t, c.Add(1, now.Add(after)))
+		for total, err := range s.Totals(t.Context()) {
+			require.NoError(t, err)
+			assert.Equal(t, after, total.Last.Sub(now.Truncate(0)))
+		}
 	}
 }

@@ -146,3 +146,20 @@ func TestRoomForKeys(t *testing.T) {
 	assert.EqualValues(t, 2, l.overflowed.Load())
 	assert.EqualValues(t, 3, l.keys.Load())
 }
+
+// A key that is counted again and again waits once.
+func TestChangedKeysWaitOnce(t *testing.T) {
+	l := newLocal(1, 10)
+	for range 5 {
+		l.add("a", 1)
+		l.add("b", 1)
+	}
+	assert.Len(t, l.shards[0].changed, 2)
+	s := newSlot(&l.shards[0])
+	s.collect()
+	assert.Empty(t, l.shards[0].changed)
+	l.add("a", 1)
+	assert.Len(t, l.shards[0].changed, 1)
+	s.collect()
+	assert.Equal(t, 2, s.waiting())
+}
