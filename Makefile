@@ -64,6 +64,10 @@ evidence: setup build .tools/telemetrygen ## Run all fault tests with their long
 fleet: setup build .tools/telemetrygen ## Count with three Collectors in one Redis, read with a fourth, check the totals
 	go test -v -count=1 -timeout 5m -run 'TestFleet$$' ./e2e
 
+.PHONY: mutation
+mutation: setup ## Change the code of the counting core and see whether its tests notice, in an hour or more
+	@scripts/mutation.sh
+
 .PHONY: bench
 bench: .tools/builder ## Run the benchmarks once, beside the peers
 	scripts/bench.sh 1

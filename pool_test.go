@@ -568,3 +568,12 @@ func TestLedgerIsOfAllWorkers(t *testing.T) {
 	counted, failed, _ = p.ledger(1)
 	assert.Equal(t, []int64{33, 303}, []int64{counted, failed})
 }
+
+// The time that batches waited is of those that did.
+func TestWhoDoesNotWaitIsNotInTheHistogram(t *testing.T) {
+	h := start(t, testConfig(t, `{}`), NewMemoryStore(), consumertest.NewNop())
+	require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
+	require.NoError(t, h.Shutdown(t.Context()))
+	_, err := h.telemetry.GetMetric("otelcol_processor_tally_queue_wait_duration")
+	require.Error(t, err)
+}

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/logtally/tallyprocessor/internal/cardinality"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
@@ -271,4 +272,12 @@ func TestTimeOfTheLastAddition(t *testing.T) {
 			assert.Equal(t, after, total.Last.Sub(now.Truncate(0)))
 		}
 	}
+}
+
+func TestAdmittedIsOfAllMetrics(t *testing.T) {
+	a, b := cardinality.NewLimiter(10, "last"), cardinality.NewLimiter(10, "last")
+	a.Restore("a", false)
+	b.Restore("b", false)
+	b.Restore("c", false)
+	assert.Equal(t, 3, (&tally{limiters: []*cardinality.Limiter{a, b}}).admitted())
 }

@@ -163,3 +163,26 @@ func TestChangedKeysWaitOnce(t *testing.T) {
 	s.collect()
 	assert.Equal(t, 2, s.waiting())
 }
+
+// A run writes over what has not changed in between: by what the slot has of it, which is not what the process has counted.
+func TestRunsKeepWhatIsBetween(t *testing.T) {
+	l := newLocal(1, 100)
+	s := newSlot(&l.shards[0])
+	for i := range 12 {
+		l.add(string(rune('a'+i)), 1)
+	}
+	list := s.shard.list()
+	for i, e := range list {
+		e.base, e.acked, e.sent = int64(10*i), int64(10*i+3), int64(10*i+5) // contributed 3, of which a flush makes 5
+	}
+	run := func(amounts ...int64) (text []byte) {
+		for _, n := range amounts {
+			text = appendContribution(text, n)
+		}
+		return text
+	}
+	f := &flush{entries: []*entry{list[1], list[3], list[11]}}
+	assert.Equal(t, []any{1 * contributionLength, run(5, 3, 5, 3, 3, 3, 3, 3, 3, 3, 5)}, s.appendRuns(nil, f), "a gap of seven")
+	f = &flush{entries: []*entry{list[2], list[11]}}
+	assert.Equal(t, []any{2 * contributionLength, run(5), 11 * contributionLength, run(5)}, s.appendRuns(nil, f), "a gap of eight")
+}
