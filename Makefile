@@ -28,6 +28,7 @@ test: setup build .tools/telemetrygen .tools/browser/node_modules/axe-core/axe.m
 	@echo "--- beside the peers"
 	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./... && go test ./...
+	@$(MAKE) --no-print-directory licences
 
 .PHONY: setup
 setup:
@@ -71,6 +72,10 @@ fleet: setup build .tools/telemetrygen ## Count with three Collectors in one Red
 screenshots: setup ## Draw the console's page for the docs, docs/console/*.png
 	TALLY_SCREENSHOTS=$(CURDIR)/docs/console go test -count=1 -run 'TestScreenshots$$' ./tallyconsole
 
+.PHONY: mutation
+mutation: setup ## Change the code of the counting core and see whether its tests notice, in an hour or more
+	@scripts/mutation.sh
+
 .PHONY: bench
 bench: .tools/builder ## Run the benchmarks once, beside the peers
 	scripts/bench.sh 1
@@ -88,6 +93,14 @@ compat: setup ## Build and test against the newest Collector set
 lint: ## Run golangci-lint
 	@command -v golangci-lint > /dev/null || { echo "golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0" >&2; exit 1; }
 	golangci-lint run ./...
+
+.PHONY: licences
+licences: build ## Fail when the distribution holds a licence that is not on the list, in seconds and without network
+	@cd tools && go run ./licences
+
+.PHONY: vulnerabilities
+vulnerabilities: build ## Look for known vulnerabilities with govulncheck, where its database can be reached
+	@scripts/vulnerabilities.sh
 
 .PHONY: generate
 generate: ## Write the generated files

@@ -551,3 +551,29 @@ func (s *panicsOnce) Inc(string) {
 }
 
 func (*panicsOnce) Get(string) int { return 0 }
+
+// What several workers have counted and failed on is the sum over them.
+func TestLedgerIsOfAllWorkers(t *testing.T) {
+	p := &pool{committed: make([]atomic.Int64, 2)}
+	for i := range 3 {
+		w := &worker{counted: make([]int64, 2), failed: make([]int64, 2)}
+		require.True(t, w.settle(1, int64(10+i), int64(100+i)))
+		p.workers = append(p.workers, w)
+	}
+	p.committed[1].Add(1000)
+	counted, failed, pending := p.ledger(1)
+	assert.Equal(t, []int64{33, 303, 1000 - 33 - 303}, []int64{counted, failed, pending})
+	p.workers[0].close()
+	assert.False(t, p.workers[0].settle(1, 1, 1), "after the deadline nothing is entered")
+	counted, failed, _ = p.ledger(1)
+	assert.Equal(t, []int64{33, 303}, []int64{counted, failed})
+}
+
+// The time that batches waited is of those that did.
+func TestWhoDoesNotWaitIsNotInTheHistogram(t *testing.T) {
+	h := start(t, testConfig(t, `{}`), NewMemoryStore(), consumertest.NewNop())
+	require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
+	require.NoError(t, h.Shutdown(t.Context()))
+	_, err := h.telemetry.GetMetric("otelcol_processor_tally_queue_wait_duration")
+	require.Error(t, err)
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/logtally/tallyprocessor/internal/cardinality"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
@@ -244,4 +246,38 @@ func TestShardsAreEven(t *testing.T) {
 		largest = max(largest, len(s.shards[i].totals))
 	}
 	assert.Less(t, float64(largest), 1.5*keys/shardCount)
+}
+
+// What is nothing leaves no key behind: neither an addition of nothing nor a total that was kept as nothing.
+func TestNothingIsNoKey(t *testing.T) {
+	s := NewMemoryStore()
+	s.Add("zero", 0)
+	s.Add("negative", -1)
+	assert.Zero(t, len(s.shard("zero").totals)+len(s.shard("negative").totals))
+	s.Restore(Total{Key: "restored"})
+	for total, err := range s.Totals(t.Context()) {
+		require.NoError(t, err)
+		assert.Fail(t, "listed", total.Key)
+	}
+}
+
+// A key was counted last at the time of its last addition, to the millisecond, even where that is earlier than the one before.
+func TestTimeOfTheLastAddition(t *testing.T) {
+	s := NewMemoryStore()
+	c, now := s.Bind("k"), s.Opened()
+	for _, after := range []time.Duration{time.Hour, 2 * time.Hour, time.Minute, time.Minute + time.Millisecond} {
+		require.True(t, c.Add(1, now.Add(after)))
+		for total, err := range s.Totals(t.Context()) {
+			require.NoError(t, err)
+			assert.Equal(t, after, total.Last.Sub(now.Truncate(0)))
+		}
+	}
+}
+
+func TestAdmittedIsOfAllMetrics(t *testing.T) {
+	a, b := cardinality.NewLimiter(10, "last"), cardinality.NewLimiter(10, "last")
+	a.Restore("a", false)
+	b.Restore("b", false)
+	b.Restore("c", false)
+	assert.Equal(t, 3, (&tally{limiters: []*cardinality.Limiter{a, b}}).admitted())
 }

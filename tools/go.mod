@@ -14,6 +14,7 @@ require go.opentelemetry.io/collector/cmd/mdatagen v0.155.0 // indirect
 require go.opentelemetry.io/collector/cmd/builder v0.161.0 // indirect
 
 require (
+	github.com/google/licensecheck v0.3.1
 	github.com/prometheus/client_model v0.6.2
 	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
 	gonum.org/v1/plot v0.17.0

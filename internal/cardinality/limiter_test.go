@@ -62,6 +62,38 @@ func TestTooLongKeys(t *testing.T) {
 	assert.Equal(t, Verdict{Key: "last", Overflowed: true}, l.Overflow([]byte("last")))
 }
 
+// Without a limit what is too long has an overflow key for each resource.
+func TestTooLongKeysWithoutALimit(t *testing.T) {
+	l := NewLimiter(0, "last")
+	for i := range 10 {
+		over := fmt.Sprint("over", i)
+		assert.Equal(t, Verdict{Key: over, New: true, Overflowed: true}, l.Overflow([]byte(over)))
+	}
+}
+
+// What is restored is known, each in its place; what is forgotten is new again, and has left its place to another.
+func TestRestoreAndForget(t *testing.T) {
+	l := NewLimiter(1, "last")
+	l.Restore("a", false)
+	l.Restore("over", true)
+	l.Restore("last", true)
+	keys, overflow := l.Len()
+	assert.Equal(t, 1, keys)
+	assert.Equal(t, 2, overflow)
+	assert.Equal(t, Verdict{Key: "a"}, l.Admit([]byte("a"), []byte("over")))
+	assert.Equal(t, Verdict{Key: "over", Overflowed: true}, l.Admit([]byte("b"), []byte("over")))
+	assert.Equal(t, Verdict{Key: "last", Overflowed: true}, l.Admit([]byte("b"), []byte("over2")))
+
+	l.Forget("last")
+	_, overflow = l.Len()
+	assert.Equal(t, 1, overflow)
+	assert.Equal(t, Verdict{Key: "last", New: true, Overflowed: true}, l.Admit([]byte("b"), []byte("over2")))
+	l.Forget("over")
+	assert.Equal(t, Verdict{Key: "over2", New: true, Overflowed: true}, l.Admit([]byte("b"), []byte("over2")))
+	l.Forget("a")
+	assert.Equal(t, Verdict{Key: "b", New: true}, l.Admit([]byte("b"), []byte("over")))
+}
+
 // Whoever comes first, each key is new exactly once and the limit holds.
 func TestConcurrentAdmit(t *testing.T) {
 	const limit, distinct = 50, 200

@@ -328,3 +328,23 @@ func TestHashOfATextDependsOnItsLength(t *testing.T) {
 		}
 	}
 }
+
+// A hash put behind others spreads over the slots, of which the upper bits choose.
+func TestMixedHashesSpread(t *testing.T) {
+	slots := map[uint64]bool{}
+	for i := range uint64(1024) {
+		slots[mix(7, i)>>54] = true
+	}
+	assert.Greater(t, len(slots), 512)
+}
+
+// However often they are empty, tables keep their least slots.
+func TestResetKeepsTheLeastSlots(t *testing.T) {
+	r, table := NewRows(), NewTable()
+	for range 3 {
+		r.Reset()
+		table.Reset()
+	}
+	assert.Len(t, r.slots, minSlots)
+	assert.Len(t, table.slots, minSlots)
+}

@@ -54,13 +54,18 @@ func TestTextForm(t *testing.T) {
 		},
 		{
 			"escapes",
-			Key{Metric: "\"\\/<>&", Attributes: []Attribute{{"a\x00\x1b\x7f", StringValue("\b\t\n\f\r\u009b\u2028\u2029é€😀")}}},
-			`["\"\\/<>&",{},{"a\u0000\u001b\u007f":"\b\t\n\f\r\u009b\u2028\u2029é€😀"}]`,
+			Key{Metric: "\"\\/<>&", Attributes: []Attribute{{"a\x00\x1b\x7f", StringValue("\b\t\n\f\r\u009b\u00a0\u2028\u2029é€😀")}}},
+			`["\"\\/<>&",{},{"a\u0000\u001b\u007f":"\b\t\n\f\r\u009b \u2028\u2029é€😀"}]`,
 		},
 		{
 			"invalid UTF-8 becomes U+FFFD, byte by byte",
 			Key{Metric: "m", Attributes: []Attribute{{"a", StringValue("x\xff\xfey\xc3")}}},
 			"[\"m\",{},{\"a\":\"x\ufffd\ufffdy\ufffd\"}]",
+		},
+		{
+			"the first byte beyond ASCII, and the first printable one",
+			Key{Metric: "m", Attributes: []Attribute{{"a b", StringValue(" \x80~")}}},
+			"[\"m\",{},{\"a b\":\" \ufffd~\"}]",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -143,6 +148,75 @@ func TestCompactForm(t *testing.T) {
 			assert.Equal(t, "after", string(rest))
 			assert.Equal(t, tt.cut, cut)
 		})
+	}
+}
+
+// A cut looks back for the start of a character as far as one is long, and no further; a text that is not UTF-8 is cut where the limit is.
+func TestCutOfWhatIsNotUTF8(t *testing.T) {
+	for _, tt := range []struct {
+		text  string
+		limit int
+		want  string
+	}{
+		{strings.Repeat("\x80", 9), 2, "\x80\x80"},
+		{"a" + strings.Repeat("\x80", 20), 8, "a" + strings.Repeat("\x80", 7)},
+		{"abcd" + strings.Repeat("\x80", 9), 7, "abcd\x80\x80\x80"},
+		{"abc😀", 4, "abc"},
+		{"abc😀", 6, "abc"},
+		{"abc😀", 7, "abc😀"},
+	} {
+		got, wasCut := Cut(tt.text, tt.limit)
+		assert.Equal(t, tt.want, got, "%q at %d", tt.text, tt.limit)
+		assert.Equal(t, len(got) < len(tt.text), wasCut)
+	}
+}
+
+// Invalid bytes grow to three each: up to the limit they are whole, and without one always.
+func TestInvalidBytesAtTheLimit(t *testing.T) {
+	for limit, want := range map[int]string{0: "\"\ufffd\ufffd\"", 5: "\"\ufffd\"", 6: "\"\ufffd\ufffd\"", 7: "\"\ufffd\ufffd\""} {
+		text, _, cut := AppendNextText(nil, AppendCompactString(nil, "\xff\xff", limit), limit)
+		assert.Equal(t, want, string(text), "%d", limit)
+		assert.Equal(t, limit == 5, cut, "%d", limit)
+	}
+}
+
+// The values of a compact form can be taken off one by one.
+func TestSplitNext(t *testing.T) {
+	values := [][]byte{
+		AppendCompactString(nil, strings.Repeat("x", 300), 0), AppendCompactString(nil, "cut", 2), AppendCompactString(nil, "", 0),
+		AppendCompactValue(nil, IntValue(-1), 0), AppendCompactValue(nil, DoubleValue(0.5), 0), AppendCompactValue(nil, BoolValue(true), 0), AppendAbsent(nil),
+	}
+	var all []byte
+	for _, v := range values {
+		all = append(all, v...)
+	}
+	for i, want := range values {
+		assert.Equal(t, i == len(values)-1, NextIsAbsent(all))
+		var first []byte
+		first, all = SplitNext(all)
+		assert.Equal(t, want, first)
+	}
+	assert.Empty(t, all)
+	assert.Equal(t, strings.Repeat("x", 300), string(CompactText(append(values[0], "behind"...))))
+	assert.Equal(t, "cu", string(CompactText(values[1])))
+}
+
+func TestCleanName(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		limit int
+		want  string
+	}{
+		{"name", 4, "name"},
+		{"names", 4, "name"},
+		{"names", 0, "names"},
+		{"\xff", 0, "\ufffd"},
+		{"\xff\xff", 6, "\ufffd\ufffd"},
+		{"\xff\xff", 5, "\ufffd"},
+		{"a\xffb", 5, "a\ufffdb"},
+		{"abé", 3, "ab"},
+	} {
+		assert.Equal(t, tt.want, CleanName(tt.name, tt.limit), "%q at %d", tt.name, tt.limit)
 	}
 }
 

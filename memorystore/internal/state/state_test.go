@@ -160,6 +160,9 @@ func TestRefusals(t *testing.T) {
 		"text":            {[]byte("hello, world; this is not a state"), ErrDamaged},
 		"empty":           {[]byte{}, ErrDamaged},
 		"header alone":    {appendChecksum([]byte(magic + "\x00\x01")), ErrDamaged},
+		"no list":         {appendChecksum(header(17)), ErrDamaged},
+		"text too long":   {appendChecksum([]byte(magic + "\x00\x01\x05ta")), ErrDamaged},
+		"text far beyond": {appendChecksum([]byte(magic + "\x00\x01\xff\xff\xff\xff\x7ftally")), ErrDamaged},
 		"long uvarint":    {appendChecksum(append(header(17), 0x80, 0)), ErrDamaged},
 		"huge count":      {appendChecksum(append(header(17), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)), ErrDamaged},
 		"overlong number": {appendChecksum(append(header(17), bytes.Repeat([]byte{0xff}, 11)...)), ErrDamaged},
@@ -184,6 +187,21 @@ func TestDescriptionsOutOfOrder(t *testing.T) {
 	slices.Reverse(b.Descriptions)
 	_, err := Decode(Encode(b), owner, Meta)
 	require.ErrorIs(t, err, ErrDamaged)
+	b.Descriptions[0] = b.Descriptions[1]
+	_, err = Decode(Encode(b), owner, Meta)
+	require.ErrorIs(t, err, ErrDamaged, "twice")
+}
+
+// What bounds the memory that a count can ask for is what an element takes at the least.
+func TestCountsAreBoundedByTheInput(t *testing.T) {
+	assert.Len(t, appendEntries(nil, make([]Entry, 1)), 1+minEntrySize)
+	none, one := Blob{}, Blob{Descriptions: make([]Description, 1), Forgotten: make([]Forgotten, 1)}
+	assert.Equal(t, minDescriptionSize+minForgottenSize, len(one.appendMeta(nil))-len(none.appendMeta(nil)))
+	for n, want := range map[byte]int{0: 0, 4: 4, 5: 5, 6: 0, 100: 0} {
+		r := reader{rest: append([]byte{n}, make([]byte, 5*minEntrySize+1)...)}
+		assert.Equal(t, want, r.count(minEntrySize), "%d", n)
+		assert.Equal(t, n > 5, r.bad, "%d", n)
+	}
 }
 
 func TestAllocDecodeIsBoundedByTheInput(t *testing.T) {
