@@ -10,32 +10,31 @@ import (
 )
 
 // recordText writes a record as the script does.
-func recordText(id, high, low, start, last uint64) string {
-	text := appendNumber(nil, id, 4)
-	text = appendNumber(appendNumber(text, high, 5), low, 4)
+func recordText(high, low, start, last uint64) string {
+	text := appendNumber(appendNumber(nil, high, 5), low, 4)
 	return string(appendNumber(appendNumber(text, start, 6), last, 6))
 }
 
 func TestRecords(t *testing.T) {
-	got, err := parseRecord(recordText(math.MaxUint32, 3, 14, 1<<40+5, 1<<47+6))
+	got, err := parseRecord(recordText(3, 14, 1<<40+5, 1<<47+6))
 	require.NoError(t, err)
-	assert.Equal(t, record{id: math.MaxUint32, total: 3_000_000_014, start: 1<<40 + 5, last: 1<<47 + 6}, got)
+	assert.Equal(t, record{total: 3_000_000_014, start: 1<<40 + 5, last: 1<<47 + 6}, got)
 
 	const high, low = math.MaxInt64 / billion, math.MaxInt64 % billion
-	got, err = parseRecord(recordText(1, high, low, 0, 0))
+	got, err = parseRecord(recordText(high, low, 0, 0))
 	require.NoError(t, err)
 	assert.Equal(t, int64(math.MaxInt64), got.total)
-	got, err = parseRecord(recordText(1, high-1, billion-1, 0, 0))
+	got, err = parseRecord(recordText(high-1, billion-1, 0, 0))
 	require.NoError(t, err)
 	assert.Equal(t, int64(high*billion-1), got.total)
 
 	for name, text := range map[string]string{
-		"one too many":     recordText(1, high, low+1, 0, 0),
-		"far too many":     recordText(1, high+1, 0, 0, 0),
-		"a whole billion":  recordText(1, 1, billion, 0, 0),
+		"one too many":     recordText(high, low+1, 0, 0),
+		"far too many":     recordText(high+1, 0, 0, 0),
+		"a whole billion":  recordText(1, billion, 0, 0),
 		"nothing":          "",
-		"a byte too few":   recordText(1, 1, 1, 1, 1)[1:],
-		"a byte too many":  recordText(1, 1, 1, 1, 1) + "x",
+		"a byte too few":   recordText(1, 1, 1, 1)[1:],
+		"a byte too many":  recordText(1, 1, 1, 1) + "x",
 		"an older version": "1 2 3 4",
 	} {
 		_, err := parseRecord(text)
@@ -44,10 +43,10 @@ func TestRecords(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	good := []any{"ok", "generation", "1700000000000", int64(2), "token", int64(3)}
+	good := []any{"ok", "generation", "1700000000000", int64(2), "token", int64(3), "\x00\x00\x00\x01\x00\x00\x00\x02"}
 	got, err := parseAnswer(good)
 	require.NoError(t, err)
-	assert.Equal(t, answer{status: "ok", generation: "generation", now: 1_700_000_000_000, full: 2, token: "token", epoch: 3}, got)
+	assert.Equal(t, answer{status: "ok", generation: "generation", now: 1_700_000_000_000, full: 2, token: "token", epoch: 3, ids: "\x00\x00\x00\x01\x00\x00\x00\x02"}, got)
 
 	for i := range good {
 		bad := slices.Clone(good)
@@ -56,12 +55,50 @@ func TestAnswers(t *testing.T) {
 		assert.ErrorIs(t, err, errWrongAnswer, "part %d", i)
 	}
 	for name, reply := range map[string]any{
-		"no time": []any{"ok", "generation", "noon", int64(2), "token", int64(3)}, "too few": good[:5], "too many": append(slices.Clone(good), ""),
+		"no time": []any{"ok", "generation", "noon", int64(2), "token", int64(3), ""}, "half an id": []any{"ok", "generation", "1", int64(2), "token", int64(3), "xyz"}, "too few": good[:5], "too many": append(slices.Clone(good), ""),
 		"no list": "ok", "nothing": nil,
 	} {
 		_, err := parseAnswer(reply)
 		assert.ErrorIs(t, err, errWrongAnswer, name)
 	}
+}
+
+// The numbers of keys are known from the answer on, and forgotten when the server is in another state than the writer thought.
+func TestIDs(t *testing.T) {
+	for status, kept := range map[string]bool{
+		statusOK: true, statusWiped: false, statusBehind: false, statusGone: false, statusGoneAfter: false, statusFenced: false,
+	} {
+		l := newLocal(1, 10)
+		s := newSlot(&l.shards[0])
+		l.add("a", 1)
+		l.add("b", 1)
+		s.collect()
+		f := s.next()
+		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 15+2+2, "two names, and a run")
+		_, err := s.settle(f, answer{status: statusOK, ids: "\x00\x00\x00\x05\x00\x00\x00\x06"})
+		require.NoError(t, err)
+		a, _ := l.find("a")
+		b, _ := l.find("b")
+		assert.Equal(t, []uint32{5, 6}, []uint32{a.id, b.id})
+		l.add("b", 1)
+		l.add("c", 1)
+		s.collect()
+		f = s.next()
+		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 15+1+2, "only the new one has its name in it")
+		_, err = s.settle(f, answer{status: status})
+		require.NoError(t, err)
+		if kept {
+			assert.Equal(t, []uint32{5, 6}, []uint32{a.id, b.id}, status)
+		} else {
+			assert.Equal(t, []uint32{0, 0}, []uint32{a.id, b.id}, status)
+		}
+	}
+	l := newLocal(1, 10)
+	s := newSlot(&l.shards[0])
+	l.add("a", 1)
+	s.collect()
+	_, err := s.settle(s.next(), answer{status: statusOK, ids: "\x00\x00\x00\x05\x00\x00\x00\x06"})
+	require.ErrorIs(t, err, errWrongAnswer, "more ids than keys")
 }
 
 // What settle does not know it does not take for an acknowledgement.
