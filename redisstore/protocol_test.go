@@ -144,7 +144,7 @@ func TestChunks(t *testing.T) {
 		require.Len(t, f.entries, n)
 		require.True(t, f.whole)
 		assert.Equal(t, 2*chunk+1-s.resent+n, s.waiting())
-		s.accepted(f, answer{})
+		require.NoError(t, s.accepted(f, answer{}))
 	}
 	assert.Nil(t, s.next())
 	assert.Zero(t, s.waiting())
