@@ -165,6 +165,33 @@ func TestFault_redis_cluster_down(t *testing.T) {
 	})
 }
 
+// TestFault_redis_wrong_type_of_slot: somebody has put something else in the place of a slot. Nothing of a flush is taken then.
+func TestFault_redis_wrong_type_of_slot(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	cfg.Shards = 1
+	s := open(t, cfg).store
+	s.Add("a", 1)
+	require.NoError(t, s.Flush(t.Context()))
+	slot := s.writer.names.slot(0, s.writer.slots[0].name, s.writer.slots[0].generation)
+	value, err := s.writer.client.Dump(t.Context(), slot).Result()
+	require.NoError(t, err)
+	server.CLI("DEL", slot)
+	server.CLI("RPUSH", slot, "x")
+	s.Add("a", 10)
+	for range 3 {
+		require.ErrorContains(t, s.Flush(t.Context()), "WRONGTYPE")
+	}
+	server.CLI("DEL", slot)
+	require.NoError(t, s.writer.client.Restore(t.Context(), slot, time.Hour, value).Err())
+	require.NoError(t, s.Flush(t.Context()))
+	assert.Equal(t, 11, s.Get("a"))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{56}, Claim: "a wrong type in the place of a slot: told, nothing is added meanwhile, exact afterwards", Rounds: 3,
+		Fired: int(s.writer.numbers.copy(s.writer.numbers.failures)["wrong_type"]), Counts: 11,
+	})
+}
+
 // TestFault_redis_never_answers: a server that takes connections and says nothing holds up neither counting nor the shutdown.
 func TestFault_redis_never_answers(t *testing.T) {
 	server := redistest.Start(t)

@@ -189,11 +189,12 @@ for i = 1, n do
     k = k + 2
   end
 end
-if k > 0 then
-  redis.call('HSET', totals, unpack(changed))
-end
+-- The slot first: of all that is written, it alone has not been read, and may be of a wrong type.
 for i = toWrite, #ARGV, 2 do
   redis.call('SETRANGE', slot, ARGV[i], ARGV[i + 1])
+end
+if k > 0 then
+  redis.call('HSET', totals, unpack(changed))
 end
 if lastId > firstId then
   redis.call('HSET', totals, 'i', string.format('%.0f', lastId))

@@ -31,7 +31,7 @@ func BenchmarkLoad(b *testing.B) {
 	for i := range 1_000_000 {
 		store.Add(fmt.Sprintf(`["http.requests",{"service.name":"service-%d"},{"code":%d,"route":"/r/%d","user":"user-%d"}]`, i%20, 200+i%5, i%500, i), 1+i%7919)
 	}
-	const phase = 4 * time.Second
+	const phase = 10 * time.Second
 	var alone, together, latencies, cpu []float64
 	for range 3 {
 		alone = append(alone, counted(b, store, phase))
