@@ -235,6 +235,31 @@ func TestFault_redis_flushall(t *testing.T) {
 	}, a, b)
 }
 
+// TestFault_redis_away_at_shutdown: the server is away when a Collector ends, and back before its deadline. Nothing is lost.
+func TestFault_redis_away_at_shutdown(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	e := open(t, testConfig(server.Addr()))
+	e.cfg.ShutdownTimeout = 10 * time.Second
+	e.store.Add("a", 1)
+	require.NoError(t, e.store.Flush(t.Context()))
+	server.Kill()
+	e.store.Add("a", 10)
+	ended := make(chan error)
+	go func() { ended <- e.Shutdown(context.Background()) }()
+	select {
+	case err := <-ended:
+		require.Fail(t, "has given up", "%v", err)
+	case <-time.After(2 * time.Second): // longer than a few attempts take
+	}
+	server.Restart()
+	require.NoError(t, <-ended)
+	assert.Equal(t, map[string]int{"a": 11}, read(t, open(t, testConfig(server.Addr())).store))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{49}, Claim: "the server is away at shutdown, and back before its deadline: exact", Rounds: 1,
+		Fired: int(sum(e.store.writer.numbers.copy(e.store.writer.numbers.failures))), Counts: 11,
+	})
+}
+
 // TestFault_redis_script_flush: the server forgets the script.
 func TestFault_redis_script_flush(t *testing.T) {
 	server := redistest.Start(t)

@@ -80,9 +80,9 @@ func (s *store) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, erro
 // LocalTotals yields what this process has counted.
 func (s *store) LocalTotals() iter.Seq[tallyprocessor.Total] { return s.local.totals() }
 
-// Flush returns when everything that was added before is on the server, or with the error of the last of a few attempts.
-// What could not be sent is tried again.
-func (s *store) Flush(ctx context.Context) error { return s.writer.flushNow(ctx) }
+// Flush returns when everything that was added before is on the server, or with the error of the last attempt: at the deadline of
+// ctx, after a few attempts if it has none, or at once if only somebody's help will do. What could not be sent is tried again.
+func (s *store) Flush(ctx context.Context) error { return s.writer.flushBy(ctx) }
 
 // Durable returns nil: what was flushed is on the server, and outlives this process.
 func (s *store) Durable() error { return nil }

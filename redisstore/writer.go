@@ -327,10 +327,21 @@ func (w *writer) flushNow(ctx context.Context) error {
 	}
 }
 
+// flushBy has the goroutine flush until the server has taken everything, when ctx has a deadline: a server that fails over, or is
+// started again, may be back before. Without a deadline it gives up after a few attempts.
+func (w *writer) flushBy(ctx context.Context) error {
+	for {
+		err := w.flushNow(ctx)
+		if _, bounded := ctx.Deadline(); !bounded || err == nil || ctx.Err() != nil || errors.Is(err, errStopped) || !classify(err).passes {
+			return err
+		}
+	}
+}
+
 // stop flushes for the last time until ctx ends, and ends the goroutine. A call that the server does not answer ends when its
 // connection is closed.
 func (w *writer) stop(ctx context.Context) error {
-	err := w.flushNow(ctx)
+	err := w.flushBy(ctx)
 	w.cancel()
 	err = errors.Join(err, w.client.Close())
 	<-w.done
