@@ -59,7 +59,7 @@ service:
 // is missing then is at most what they had not sent yet.
 func TestFault_redis_swarm(t *testing.T) {
 	const size = 30
-	kills, seed := evidence.Rounds(6, 200), evidence.Seed(t)
+	kills, seed := evidence.Rounds(6, 100), evidence.Seed(t)
 	random := evidence.Random(seed)
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	fleet := make([]*member, size)
