@@ -93,7 +93,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		Server:               server,
 		SampleInterval:       2 * time.Second,
-		MaxSampleLoad:        0.05,
+		MaxSampleLoad:        0.03,
 		SampleTimeout:        30 * time.Second,
 		MaxTrackedKeys:       100_000,
 		MaxItems:             1000,
