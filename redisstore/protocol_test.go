@@ -74,6 +74,7 @@ func TestIDs(t *testing.T) {
 		l.add("b", 1)
 		s.collect()
 		f := s.next()
+		assert.EqualValues(t, 2, s.unsent())
 		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 15+2+2, "two names, and a run")
 		_, err := s.settle(f, answer{status: statusOK, ids: "\x00\x00\x00\x05\x00\x00\x00\x06"})
 		require.NoError(t, err)
