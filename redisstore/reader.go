@@ -83,11 +83,11 @@ func (r *reader) shard(ctx context.Context, i int, yield func(tallyprocessor.Tot
 		if err != nil {
 			return true, err
 		}
-		keys, ids, err := newKeys(listed, fields)
+		keys, recordFields, err := newKeys(listed, fields)
 		if err != nil {
 			return true, err
 		}
-		goOn, err := r.records(ctx, i, keys, ids, yield)
+		goOn, err := r.records(ctx, i, keys, recordFields, yield)
 		if !goOn || err != nil {
 			return goOn, err
 		}
@@ -98,7 +98,7 @@ func (r *reader) shard(ctx context.Context, i int, yield func(tallyprocessor.Tot
 }
 
 // newKeys returns the keys among fields of the totals that were not listed yet, and the fields of their records.
-func newKeys(listed *idSet, fields []string) (keys, records []string, err error) {
+func newKeys(listed *idSet, fields []string) (keys, recordFields []string, err error) {
 	for j := 0; j+1 < len(fields); j += 2 {
 		if fields[j] == "" || fields[j][0] != ':' {
 			continue
@@ -108,10 +108,10 @@ func newKeys(listed *idSet, fields []string) (keys, records []string, err error)
 			return nil, nil, err
 		}
 		if listed.add(id) {
-			keys, records = append(keys, fields[j][1:]), append(records, recordField(fields[j+1]))
+			keys, recordFields = append(keys, fields[j][1:]), append(recordFields, recordField(fields[j+1]))
 		}
 	}
-	return keys, records, nil
+	return keys, recordFields, nil
 }
 
 // records yields the totals of keys. goOn is false when the caller wants no more.

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// chunk is how many keys one flush of a shard brings: the server does nothing else for about two milliseconds then. A
-// script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which there are two for each key.
+// chunk is how many keys one flush of a shard brings: the server does nothing else for a millisecond or two then, and up to five
+// where they are new. A script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which there are at most four
+// for each key.
 const chunk = 1000
 
 var (
