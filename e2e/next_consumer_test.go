@@ -18,17 +18,14 @@ import (
 // TestFault_next_storm: seven of ten batches are refused, half of those for good. Clients send again what was refused.
 func TestFault_next_storm(t *testing.T) {
 	const share = 0.7
-	seed := evidence.Seed(t)
+	t.Parallel() // with the soak: each takes an hour when the long rounds are asked for
+	lasts, seed := endurance(t, 3*time.Second), evidence.Seed(t)
 	r := newRig(t)
 	r.next.failing(share, evidence.Random(seed))
 	c := startCollector(t, "", r.config())
 	ledgers := newLedgers(4)
 	began := time.Now()
 	stop := clients(t, r.in, ledgers, 0)
-	lasts := 3 * time.Second
-	if evidence.Long() {
-		lasts = 5 * time.Minute
-	}
 	time.Sleep(lasts)
 	stop()
 	took := time.Since(began).Round(time.Second)

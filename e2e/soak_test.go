@@ -21,20 +21,27 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
-// TestFault_resource_soak runs a Collector for a while (TALLY_TEST_SOAK says for how long) under load and mixed faults: a next
-// consumer that fails at times, reloads, stops, connections that hang, keys without end. In the end the totals are exact, and goroutines,
-// descriptors and heap are where they were.
+// endurance returns for how long a test of endurance lasts: for an hour when the long rounds are asked for, else for a short time;
+// the variable TALLY_TEST_SOAK sets another one.
+func endurance(t *testing.T, short time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv("TALLY_TEST_SOAK")
+	if text == "" && evidence.Long() {
+		return time.Hour
+	}
+	if text == "" {
+		return short
+	}
+	d, err := time.ParseDuration(text)
+	require.NoError(t, err)
+	return d
+}
+
+// TestFault_resource_soak runs a Collector under load and mixed faults: a next consumer that fails at times, reloads, stops, keys
+// without end. In the end the totals are exact, and goroutines, descriptors and heap are where they were.
 func TestFault_resource_soak(t *testing.T) {
-	lasts := 10 * time.Second
-	if evidence.Long() {
-		lasts = 5 * time.Minute
-	}
-	if text := os.Getenv("TALLY_TEST_SOAK"); text != "" {
-		var err error
-		lasts, err = time.ParseDuration(text)
-		require.NoError(t, err)
-	}
-	seed := evidence.Seed(t)
+	t.Parallel()
+	lasts, seed := endurance(t, 10*time.Second), evidence.Seed(t)
 	random := evidence.Random(seed)
 	r := newRig(t)
 	r.durable = true
