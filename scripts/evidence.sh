@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Runs the fault tests and writes docs/reliability.md from what they report; what fails is in it too. With TALLY_TEST_LONG= (empty)
-# the rounds are those of every day.
+# evidence.sh [REGEXP]: runs the fault tests (those of the expression; then the figures of the others stay what they were) and writes
+# docs/reliability.md from what they report; what fails is in it too. With TALLY_TEST_LONG= (empty) the rounds are those of every day.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export TALLY_TEST_LONG=${TALLY_TEST_LONG-1} TALLY_EVIDENCE=$PWD/.tools/evidence.jsonl
-rm -f "$TALLY_EVIDENCE"
+commit=$(git rev-parse --short HEAD)
+git diff --quiet HEAD -- . ':!docs' || commit+=+
+export TALLY_TEST_LONG=${TALLY_TEST_LONG-1} TALLY_EVIDENCE=$PWD/.tools/evidence.jsonl TALLY_COMMIT=$commit
+if [ $# -eq 0 ]; then
+  rm -f "$TALLY_EVIDENCE" .tools/evidence-tests.json
+fi
 failed=0
-go test -json -count=1 -p 1 -timeout 0 -run TestFault_ ./... > .tools/evidence-tests.json || failed=$?
+go test -json -count=1 -p 1 -timeout 0 -run "${1:-TestFault_}" ./... >> .tools/evidence-tests.json || failed=$?
 (cd tools && go run ./evidencereport -in "$TALLY_EVIDENCE" -tests ../.tools/evidence-tests.json -out ../docs/reliability.md -root ..)
 exit "$failed"

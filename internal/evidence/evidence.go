@@ -18,9 +18,10 @@ import (
 
 // The environment variables that the fault tests heed.
 const (
-	FileVariable = "TALLY_EVIDENCE"  // path of the file that figures are appended to, as lines of JSON; empty = none
-	LongVariable = "TALLY_TEST_LONG" // anything but empty asks for the long rounds
-	SeedVariable = "TALLY_TEST_SEED" // the seed of the tests that use chance; empty = a new one for each
+	FileVariable   = "TALLY_EVIDENCE"  // path of the file that figures are appended to, as lines of JSON; empty = none
+	CommitVariable = "TALLY_COMMIT"    // what is tested, for the file; empty = unknown
+	LongVariable   = "TALLY_TEST_LONG" // anything but empty asks for the long rounds
+	SeedVariable   = "TALLY_TEST_SEED" // the seed of the tests that use chance; empty = a new one for each
 )
 
 // Figure is what a fault test has shown.
@@ -43,18 +44,19 @@ type Entry struct {
 	Test    string `json:"test"`
 	Package string `json:"package"` // import path
 	Figure
-	Failed bool          `json:"failed,omitempty"` // the test has failed, with this figure or later
-	Long   bool          `json:"long,omitempty"`   // the long rounds were asked for
-	Took   time.Duration `json:"took"`             // from the start of the test's process, in nanoseconds
+	Failed bool      `json:"failed,omitempty"` // the test has failed, with this figure or later
+	Long   bool      `json:"long,omitempty"`   // the long rounds were asked for
+	Commit string    `json:"commit,omitempty"` // what CommitVariable says
+	Began  time.Time `json:"began"`            // when the test's process did
 }
 
-var began = time.Now()
+var began = time.Now().UTC()
 
 // Report logs a figure, and appends it to the file when the test has ended. A fault that has not happened, and a loss or a
 // surplus, fail the test. A test may report several figures.
 func Report(t testing.TB, f Figure) {
 	t.Helper()
-	e := Entry{Test: t.Name(), Package: callersPackage(), Figure: f, Long: Long()}
+	e := Entry{Test: t.Name(), Package: callersPackage(), Figure: f, Long: Long(), Commit: os.Getenv(CommitVariable), Began: began}
 	line, err := json.Marshal(f)
 	if err != nil {
 		t.Fatalf("report a figure: %v", err)
@@ -68,7 +70,6 @@ func Report(t testing.TB, f Figure) {
 	}
 	t.Cleanup(func() {
 		e.Failed = t.Failed()
-		e.Took = time.Since(began)
 		if path := os.Getenv(FileVariable); path != "" {
 			if err := write(path, e); err != nil {
 				t.Errorf("report a figure: %v", err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,7 @@ func (w *witness) end() {
 func TestReport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "evidence")
 	t.Setenv(FileVariable, path)
+	t.Setenv(CommitVariable, "1234567")
 	for _, tt := range []struct {
 		figure Figure
 		failed bool
@@ -62,7 +64,8 @@ func TestReport(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(line), &e))
 		assert.Equal(t, "TestReport", e.Test)
 		assert.Equal(t, "github.com/logtally/tallyprocessor/internal/evidence", e.Package)
-		assert.Positive(t, e.Took)
+		assert.Equal(t, "1234567", e.Commit)
+		assert.WithinDuration(t, time.Now(), e.Began, time.Hour)
 		if e.Failed {
 			failed = append(failed, e.Claim)
 		}

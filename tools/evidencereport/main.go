@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/logtally/tallyprocessor/tools/internal/machine"
 )
@@ -25,7 +24,7 @@ func main() {
 }
 
 func run(in, tests, out, root string) error {
-	figures, measured, err := readFigures(in)
+	figures, err := readFigures(in)
 	if err != nil {
 		return err
 	}
@@ -43,12 +42,16 @@ func run(in, tests, out, root string) error {
 	if err != nil {
 		return err
 	}
+	summary, err := readHeadlines()
+	if err != nil {
+		return err
+	}
 	host, err := machine.Describe(root)
 	if err != nil {
 		return err
 	}
 	var text bytes.Buffer
-	r := newReport(host, measured.UTC().Format(time.DateOnly), figures, outcomes, rows)
+	r := newReport(host, figures, outcomes, rows, summary)
 	r.Checks = besides
 	if err := r.render(&text); err != nil {
 		return err

@@ -31,30 +31,29 @@ type figure struct {
 	Note    string `json:"note"`
 	Failed  bool   `json:"failed"`
 	Long    bool   `json:"long"`
+	Commit  string `json:"commit"`
+
+	Began time.Time `json:"began"` // its process
 }
 
-// readFigures returns the figures of a file, the last of each where a test was run again, and when the file was written.
-func readFigures(path string) ([]figure, time.Time, error) {
+// readFigures returns the figures of a file, those of the last run of a test where it was run again.
+func readFigures(path string) ([]figure, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read the figures: %w", err)
+		return nil, fmt.Errorf("read the figures: %w", err)
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read the figures: %w", err)
-	}
 	var all []figure
 	for decoder := json.NewDecoder(file); ; {
 		var f figure
 		switch err := decoder.Decode(&f); {
 		case errors.Is(err, io.EOF):
-			return all, info.ModTime(), nil
+			return all, nil
 		case err != nil:
-			return nil, time.Time{}, fmt.Errorf("read the figures: %w", err)
+			return nil, fmt.Errorf("read the figures: %w", err)
 		}
 		all = slices.DeleteFunc(all, func(old figure) bool {
-			return old.Package == f.Package && old.Test == f.Test && old.Claim == f.Claim
+			return old.Package == f.Package && top(old.Test) == top(f.Test) && old.Began.Before(f.Began)
 		})
 		all = append(all, f)
 	}
@@ -130,6 +129,27 @@ func readRows() ([]row, error) {
 		rows = append(rows, row{n, r[1], r[2], r[3]})
 	}
 	return rows, nil
+}
+
+//go:embed headlines.tsv
+var headlines string
+
+// headline is a line of the summary: what it is about, and the tests that have shown it.
+type headline struct {
+	What  string
+	Tests []string
+}
+
+func readHeadlines() ([]headline, error) {
+	records, err := readTable(headlines)
+	if err != nil {
+		return nil, fmt.Errorf("read the headlines: %w", err)
+	}
+	var list []headline
+	for _, r := range records {
+		list = append(list, headline{r[0], strings.Fields(r[1])})
+	}
+	return list, nil
 }
 
 //go:embed checks.tsv

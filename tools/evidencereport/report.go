@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/logtally/tallyprocessor/tools/internal/machine"
 )
@@ -18,8 +19,9 @@ var reportText string
 // report is what the template shows.
 type report struct {
 	Machine machine.Facts
-	Date    string // of the tests
+	Dates   string // of the tests
 
+	Summary []summaryLine
 	Figures []figureLine
 	Held    int // figures
 
@@ -30,8 +32,14 @@ type report struct {
 	Others []outcome // tests that have failed, were skipped, or have no figure
 }
 
+// summaryLine is a line of the summary: a headline, and what its figures come to.
+type summaryLine struct{ What, Result, Rounds, Fired, Difference, Notes string }
+
 // figureLine is a line of the table of figures.
-type figureLine struct{ Claim, Rounds, Fired, Difference, Bound, Seed, Result, Command, Note string }
+type figureLine struct {
+	Claim, Rounds, Fired, Difference, Bound, Seed, Result, Command, Note string
+	Measured                                                             string // commit and date
+}
 
 // rowLine is a line of the fault table.
 type rowLine struct {
@@ -39,11 +47,14 @@ type rowLine struct {
 	Area, Fault, Shown string
 }
 
-func newReport(host machine.Facts, date string, figures []figure, outcomes []outcome, rows []row) *report {
+func newReport(host machine.Facts, figures []figure, outcomes []outcome, rows []row, headlines []headline) *report {
 	slices.SortStableFunc(figures, func(a, b figure) int {
 		return cmp.Or(cmp.Compare(area(a.Test), area(b.Test)), cmp.Compare(a.Test, b.Test))
 	})
-	r := &report{Machine: host, Date: date}
+	r := &report{Machine: host, Dates: dates(figures)}
+	for _, h := range headlines {
+		r.Summary = append(r.Summary, summarize(h, figures))
+	}
 	for _, f := range figures {
 		if !f.Failed {
 			r.Held++
@@ -64,6 +75,61 @@ func newReport(host machine.Facts, date string, figures []figure, outcomes []out
 		}
 	}
 	return r
+}
+
+// dates returns the first and the last day of the figures.
+func dates(figures []figure) string {
+	if len(figures) == 0 {
+		return "no day"
+	}
+	byTime := func(a, b figure) int { return a.Began.Compare(b.Began) }
+	first := slices.MinFunc(figures, byTime).Began.Format(time.DateOnly)
+	last := slices.MaxFunc(figures, byTime).Began.Format(time.DateOnly)
+	if first == last {
+		return first
+	}
+	return first + " to " + last
+}
+
+// summarize adds up the figures of a headline: rounds by their unit, the rest over all.
+func summarize(h headline, figures []figure) summaryLine {
+	var units []string
+	rounds := map[string]int{}
+	var sum figure
+	var notes []string
+	found := map[string]bool{}
+	for _, f := range figures {
+		test := f.Test
+		if !slices.Contains(h.Tests, test) {
+			test = top(test)
+		}
+		if !slices.Contains(h.Tests, test) {
+			continue
+		}
+		found[test] = true
+		unit := cmp.Or(f.Unit, "rounds")
+		if !slices.Contains(units, unit) {
+			units = append(units, unit)
+		}
+		rounds[unit] += f.Rounds
+		sum.Fired += f.Fired
+		sum.Counts += f.Counts
+		sum.Lost += f.Lost
+		sum.Extra += f.Extra
+		sum.Failed = sum.Failed || f.Failed
+		if f.Note != "" && !slices.Contains(notes, f.Note) {
+			notes = append(notes, f.Note)
+		}
+	}
+	l := summaryLine{What: h.What, Result: result(sum), Fired: thousands(int64(sum.Fired)), Difference: difference(sum), Notes: strings.Join(notes, "; ")}
+	for i, unit := range units {
+		units[i] = count(rounds[unit], unit)
+	}
+	l.Rounds = strings.Join(units, ", ")
+	if len(found) < len(h.Tests) {
+		l.Result = "**not all of it was run**"
+	}
+	return l
 }
 
 // cover says what has shown a row of the fault table, or why nothing has.
@@ -107,41 +173,56 @@ func top(test string) string {
 func line(f figure) figureLine {
 	l := figureLine{
 		Claim:      f.Claim,
-		Rounds:     rounds(f),
+		Rounds:     count(f.Rounds, cmp.Or(f.Unit, "rounds")),
 		Fired:      thousands(int64(f.Fired)),
-		Difference: thousands(f.Lost) + " / " + thousands(f.Extra),
+		Difference: difference(f),
 		Bound:      "–",
 		Seed:       "–",
-		Result:     "held",
+		Result:     result(f),
 		Command:    command(f),
 		Note:       f.Note,
-	}
-	if f.Counts > 0 {
-		l.Difference += " of " + thousands(f.Counts)
+		Measured:   fmt.Sprintf("`%s` %s", cmp.Or(f.Commit, "unknown"), f.Began.Format(time.DateOnly)),
 	}
 	if f.Seed != 0 {
 		l.Seed = fmt.Sprint(f.Seed)
 	}
-	switch {
-	case f.Failed:
-		l.Result = "**failed**"
-	case f.Lost != 0:
-		l.Result = "loses, as documented"
-	case f.Rounds >= leastForBound:
+	if l.Result == held && f.Rounds >= leastForBound {
 		l.Bound = fmt.Sprintf("%.2g %%", 300/float64(f.Rounds))
 	}
 	return l
 }
 
+const held = "held"
+
+func result(f figure) string {
+	switch {
+	case f.Failed:
+		return "**failed**"
+	case f.Lost != 0:
+		return "loses, as documented"
+	default:
+		return held
+	}
+}
+
+// difference returns what was lost and what was extra, in records.
+func difference(f figure) string {
+	text := thousands(f.Lost) + " / " + thousands(f.Extra)
+	if f.Counts > 0 {
+		text += " of " + thousands(f.Counts)
+	}
+	return text
+}
+
 // leastForBound is how many rounds a bound takes. With fewer it would say nothing.
 const leastForBound = 20
 
-func rounds(f figure) string {
-	unit := cmp.Or(f.Unit, "rounds")
-	if f.Rounds == 1 {
+// count returns a number of something, whose name is given in the plural.
+func count(n int, unit string) string {
+	if n == 1 {
 		unit = strings.TrimSuffix(unit, "s")
 	}
-	return thousands(int64(f.Rounds)) + " " + unit
+	return thousands(int64(n)) + " " + unit
 }
 
 const module = "github.com/logtally/tallyprocessor"
