@@ -12,7 +12,9 @@ package boundstest
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 var (
@@ -27,6 +29,11 @@ var (
 type Checker struct {
 	attempted, acknowledged     atomic.Int64
 	reads, failed, behind, over atomic.Int64
+
+	mu       sync.Mutex // guards the fields below
+	dipSince time.Time  // when the first read that was behind began, of those behind in a row; zero = the last one was not
+	deepest  int64
+	longest  time.Duration
 }
 
 // Attempt says that n is about to be added. It must come before the attempt.
@@ -39,7 +46,7 @@ func (c *Checker) Acknowledge(n int64) { c.acknowledged.Add(n) }
 // Read calls read, which returns the counter's value, and checks the bounds: ErrBehind or ErrAhead, with the numbers. An error
 // of read is returned as it is, and checks nothing: a counter that cannot be read is not wrong.
 func (c *Checker) Read(read func() (int64, error)) (int64, error) {
-	low := c.acknowledged.Load()
+	low, began := c.acknowledged.Load(), time.Now()
 	value, err := read()
 	high := c.attempted.Load()
 	if err != nil {
@@ -47,6 +54,7 @@ func (c *Checker) Read(read func() (int64, error)) (int64, error) {
 		return value, err
 	}
 	c.reads.Add(1)
+	c.dip(low-value, began)
 	switch {
 	case value < low:
 		c.behind.Add(1)
@@ -57,6 +65,21 @@ func (c *Checker) Read(read func() (int64, error)) (int64, error) {
 	default:
 		return value, nil
 	}
+}
+
+// dip notes by how much a read was behind, if it was.
+func (c *Checker) dip(depth int64, began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if depth <= 0 {
+		c.dipSince = time.Time{}
+		return
+	}
+	if c.dipSince.IsZero() {
+		c.dipSince = began
+	}
+	c.deepest = max(c.deepest, depth)
+	c.longest = max(c.longest, time.Since(c.dipSince))
 }
 
 // Check is Read for a value that was read while nothing was attempted.
@@ -71,14 +94,20 @@ type Summary struct {
 	Reads                   int64 // that returned a value
 	Failed                  int64 // reads that returned an error
 	Behind, Ahead           int64 // reads that were out of bounds
+
+	Deepest int64         // the most that a read was behind
+	Longest time.Duration // the longest time that all reads were behind, from the beginning of the first to the end of the last
 }
 
 // Summary returns what was seen up to now.
 func (c *Checker) Summary() Summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return Summary{
 		// The lower bound first, so that it is not above the other.
 		Acknowledged: c.acknowledged.Load(), Attempted: c.attempted.Load(),
 		Reads: c.reads.Load(), Failed: c.failed.Load(), Behind: c.behind.Load(), Ahead: c.over.Load(),
+		Deepest: c.deepest, Longest: c.longest,
 	}
 }
 
@@ -87,6 +116,19 @@ func (s Summary) Unknown() int64 { return s.Attempted - s.Acknowledged }
 
 // String returns the summary as a sentence for a test's log.
 func (s Summary) String() string {
-	return fmt.Sprintf("%d acknowledged of %d attempted; %d reads, %d behind, %d ahead, %d failed",
+	text := fmt.Sprintf("%d acknowledged of %d attempted; %d reads, %d behind, %d ahead, %d failed",
 		s.Acknowledged, s.Attempted, s.Reads, s.Behind, s.Ahead, s.Failed)
+	if s.Behind > 0 {
+		text += fmt.Sprintf("; behind by %d at most, and for %s", s.Deepest, s.Longest.Round(time.Millisecond))
+	}
+	return text
+}
+
+// And returns what this and another Checker have seen.
+func (s Summary) And(o Summary) Summary {
+	return Summary{
+		Acknowledged: s.Acknowledged + o.Acknowledged, Attempted: s.Attempted + o.Attempted,
+		Reads: s.Reads + o.Reads, Failed: s.Failed + o.Failed, Behind: s.Behind + o.Behind, Ahead: s.Ahead + o.Ahead,
+		Deepest: max(s.Deepest, o.Deepest), Longest: max(s.Longest, o.Longest),
+	}
 }

@@ -71,7 +71,7 @@ func killCycles(t *testing.T, r *rig, cycles int, seed uint64, longer time.Durat
 func TestFault_kill_durable(t *testing.T) {
 	for _, fsync := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fsync=%t", fsync), func(t *testing.T) {
-			cycles, seed := kills(t, 5, 500), evidence.Seed(t)
+			cycles, seed := kills(t, 5, 2000), evidence.Seed(t)
 			r := newRig(t)
 			r.durable, r.fsync, r.flush = true, fsync, time.Hour
 			var lost, extra, open int64
@@ -107,7 +107,7 @@ func TestFault_kill_durable(t *testing.T) {
 // flush.
 func TestFault_kill_flush_interval(t *testing.T) {
 	const slack = 1500 * time.Millisecond // for a write on a busy machine
-	cycles, seed := kills(t, 5, 500), evidence.Seed(t)
+	cycles, seed := kills(t, 5, 2000), evidence.Seed(t)
 	r := newRig(t)
 	var counts, missing, safe int64
 	killed := 0
@@ -139,7 +139,7 @@ func TestFault_kill_flush_interval(t *testing.T) {
 // TestFault_kill_recovery kills a Collector while it starts over a state, at random moments, until the state has survived:
 // nothing is ever missing.
 func TestFault_kill_recovery(t *testing.T) {
-	cycles, seed := kills(t, 8, 500), evidence.Seed(t)
+	cycles, seed := kills(t, 8, 2000), evidence.Seed(t)
 	random := evidence.Random(seed)
 	r := newRig(t)
 	r.durable = true

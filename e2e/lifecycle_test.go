@@ -32,7 +32,7 @@ func requireExact(t *testing.T, r *rig, ledgers []*ledger) (counts int64) {
 
 // TestFault_lifecycle_sigterm ends a Collector under load, again and again: received and forwarded is counted.
 func TestFault_lifecycle_sigterm(t *testing.T) {
-	rounds, seed := evidence.Rounds(5, 300), evidence.Seed(t)
+	rounds, seed := evidence.Rounds(5, 1000), evidence.Seed(t)
 	random := evidence.Random(seed)
 	r := newRig(t)
 	ledgers := newLedgers(4)
@@ -54,7 +54,7 @@ func TestFault_lifecycle_sigterm(t *testing.T) {
 // TestFault_lifecycle_second_signal sends a second signal while the first is dealt with. The Collector may then end at once; with
 // `durable` nothing is lost by that.
 func TestFault_lifecycle_second_signal(t *testing.T) {
-	rounds := evidence.Rounds(4, 100)
+	rounds := evidence.Rounds(4, 300)
 	r := newRig(t)
 	r.durable, r.flush = true, time.Hour
 	ledgers := newLedgers(4)
@@ -91,7 +91,7 @@ func TestFault_lifecycle_reload(t *testing.T) {
 			name = "whole"
 		}
 		t.Run(name, func(t *testing.T) {
-			rounds := evidence.Rounds(6, 100)
+			rounds := evidence.Rounds(6, 500)
 			pause := time.Second
 			if !evidence.Long() {
 				pause = 300 * time.Millisecond

@@ -229,11 +229,18 @@ func TestFault_redis_shards_changed(t *testing.T) {
 		b.Inc(key)
 	}
 	require.ErrorIs(t, b.Flush(t.Context()), errShards)
+	refused := 0
 	for _, err := range b.Totals(t.Context()) {
 		if err != nil {
 			assert.ErrorIs(t, err, errShards)
+			refused++
 		}
 	}
+	assert.Len(t, read(t, a), 10)
+	evidence.Report(t, evidence.Figure{
+		Claim: "a Collector with another number of shards: refused in writing and in reading, and the others' totals stay as they are", Rounds: 1,
+		Fired: refused, Counts: 10,
+	})
 }
 
 // aclRule is what docs give to the user of tally; see README.md.

@@ -91,7 +91,8 @@ func TestFault_redis_killed_with_storage(t *testing.T) {
 	proxy := faultproxy.Start(t, server.Addr(), 31)
 	proxy.DropReplies(0.2)
 	d, want := newDisk(), 0
-	for i := range 40 {
+	kills := evidence.Rounds(40, 1000)
+	for i := range kills {
 		e := openOn(t, keptConfig(proxy.Addr()), d)
 		for j := range 5 {
 			e.store.Add("a", i+j)
@@ -115,10 +116,10 @@ func TestFault_redis_killed_with_storage(t *testing.T) {
 	last := openOn(t, keptConfig(proxy.Addr()), d)
 	require.NoError(t, last.store.Flush(t.Context()))
 	assert.Equal(t, want, last.store.Get("a"))
-	assert.Equal(t, 200, last.store.Get("b"))
+	assert.Equal(t, 5*kills, last.store.Get("b"))
 	evidence.Report(t, evidence.Figure{
-		Rows: []int{58}, Claim: "with `storage`, processes are killed while replies get lost: exact", Unit: "kills", Rounds: 40,
-		Fired: int(proxy.Dropped()), Counts: int64(want + 200),
+		Rows: []int{58}, Claim: "with `storage`, processes are killed while replies get lost: exact", Unit: "kills", Rounds: kills,
+		Fired: int(proxy.Dropped()), Counts: int64(want + 5*kills),
 	})
 }
 
