@@ -42,11 +42,7 @@ cover: setup ## Print the statement coverage
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
-	@for package in $$(go list ./...); do \
-	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-30s} $$package; \
-	  done; \
-	done
+	@scripts/fuzz.sh
 
 .PHONY: kills
 kills: build ## Kill the Collector KILLS (200) times under load and check its totals each time
