@@ -44,6 +44,10 @@ cover: setup ## Print the statement coverage
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@scripts/fuzz.sh
 
+.PHONY: clock
+clock: setup ## Run the tests under a wall clock that steps by days
+	@scripts/clock.sh
+
 .PHONY: kills
 kills: build ## Kill the Collector KILLS (200) times under load and check its totals each time
 	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -count=1 -timeout 0 -run TestFault_kill ./e2e

@@ -40,7 +40,8 @@ var advice = [reasons]struct {
 // configuration asks for. It is safe for concurrent use.
 type explainer struct {
 	logger  *zap.Logger
-	silent  bool // says nothing of conditions and expressions that fail
+	began   time.Time // all times are since then: the wall clock may step
+	silent  bool      // says nothing of conditions and expressions that fail
 	metrics []metricLines
 }
 
@@ -53,22 +54,22 @@ type metricLines struct {
 }
 
 // sampler lets a line pass from time to time.
-type sampler struct{ last atomic.Int64 } // Unix time in nanoseconds
+type sampler struct{ next atomic.Int64 } // when one may pass again, in nanoseconds
 
-func (s *sampler) pass(now time.Time) bool {
-	last := s.last.Load()
-	return now.UnixNano()-last >= int64(logInterval) && s.last.CompareAndSwap(last, now.UnixNano())
+func (s *sampler) pass(now time.Duration) bool {
+	next := s.next.Load()
+	return int64(now) >= next && s.next.CompareAndSwap(next, int64(now+logInterval))
 }
 
 // presence is what is known of one attribute that a metric counts by.
 type presence struct {
 	name  string
 	done  atomic.Bool  // it was there once, or the warning is out
-	since atomic.Int64 // Unix time in nanoseconds of the first record without it
+	since atomic.Int64 // when the first record without it came, in nanoseconds; 0 = none did
 }
 
 func newExplainer(logger *zap.Logger, silent bool, metrics []namedMetric, x *extract.Extractor) *explainer {
-	e := &explainer{logger: logger, silent: silent, metrics: make([]metricLines, len(metrics))}
+	e := &explainer{logger: logger, began: time.Now(), silent: silent, metrics: make([]metricLines, len(metrics))}
 	for i, m := range metrics {
 		names := x.AttributeNames(i)
 		e.metrics[i].name = m.name
@@ -80,13 +81,16 @@ func newExplainer(logger *zap.Logger, silent bool, metrics []namedMetric, x *ext
 	return e
 }
 
+// now returns the time since the explainer began. It is positive.
+func (e *explainer) now() time.Duration { return time.Since(e.began) + 1 }
+
 // notCounted logs, sampled, that metric i does not count some records.
 func (e *explainer) notCounted(i int, r reason, records int64) {
 	if e.silent && (r == conditionError || r == valueError) {
 		return
 	}
 	m, a := &e.metrics[i], &advice[r]
-	if !e.logger.Core().Enabled(a.level) || !m.byReason[r].pass(time.Now()) {
+	if !e.logger.Core().Enabled(a.level) || !m.byReason[r].pass(e.now()) {
 		return
 	}
 	e.logger.Log(a.level, "Records are not counted. This line is sampled; records_not_counted has them all",
@@ -109,7 +113,7 @@ func (e *explainer) batch(b *extract.Batch) {
 				if !p.done.Load() {
 					p.done.Store(true)
 				}
-			} else if !p.done.Load() && p.isOverdue(time.Now()) {
+			} else if !p.done.Load() && p.isOverdue(e.now()) {
 				e.logger.Warn("No record so far has had an attribute to count by. Is its name right?",
 					zap.String("metric", e.metrics[i].name), zap.String("attribute", p.name), zap.String("change", "`attributes`"))
 			}
@@ -118,16 +122,16 @@ func (e *explainer) batch(b *extract.Batch) {
 }
 
 // isOverdue says, once, that no record has had the attribute for long enough.
-func (p *presence) isOverdue(now time.Time) bool {
-	p.since.CompareAndSwap(0, now.UnixNano())
-	return now.UnixNano()-p.since.Load() >= int64(absentFor) && p.done.CompareAndSwap(false, true)
+func (p *presence) isOverdue(now time.Duration) bool {
+	p.since.CompareAndSwap(0, int64(now))
+	return now-time.Duration(p.since.Load()) >= absentFor && p.done.CompareAndSwap(false, true)
 }
 
 // overflowed logs, sampled, that metric i has counted under an overflow key. worst, where it is not nil, gives the keys
 // that were so counted most.
 func (e *explainer) overflowed(i int, worst func() []Overflow) {
 	m := &e.metrics[i]
-	if !m.overflow.pass(time.Now()) {
+	if !m.overflow.pass(e.now()) {
 		return
 	}
 	fields := []zap.Field{zap.String("metric", m.name), zap.String("change",

@@ -112,12 +112,13 @@ func (h *health) note(err error) {
 	}
 	h.failing = err != nil
 	if h.failing {
-		h.numbers.failingSince.Store(time.Now().UnixNano())
+		now := time.Now()
+		h.numbers.failingSince.Store(&now)
 		h.logger.Error("The storage does not take the totals. Counting goes on in memory; writing is tried again.", zap.Error(err))
 		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
 		return
 	}
-	h.numbers.failingSince.Store(0)
+	h.numbers.failingSince.Store(nil)
 	h.logger.Info("The storage takes the totals again.")
 	componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 }

@@ -21,7 +21,7 @@ type numbers struct {
 	flushes      atomic.Int64
 	flushErrors  atomic.Int64
 	damaged      atomic.Int64
-	failingSince atomic.Int64 // Unix time in nanoseconds; 0 = the storage works
+	failingSince atomic.Pointer[time.Time] // with a monotonic reading; nil = the storage works
 }
 
 func newNumbers(set extension.Settings, store *tallyprocessor.MemoryStore) (*numbers, error) {
@@ -77,10 +77,10 @@ func byMetric(
 
 func (n *numbers) unsavedSeconds() float64 {
 	since := n.failingSince.Load()
-	if since == 0 {
+	if since == nil {
 		return 0
 	}
-	return time.Since(time.Unix(0, since)).Seconds()
+	return time.Since(*since).Seconds()
 }
 
 func count(ctx context.Context, totals tallyprocessor.Lister) (keys int64, err error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"maps"
 	"os"
@@ -339,4 +340,17 @@ func TestStateFormat(t *testing.T) {
 	again, err := json.Marshal(s.state("tally", 1))
 	require.NoError(t, err)
 	assert.JSONEq(t, string(golden), string(again), "and writes")
+}
+
+// A reader whose clock differs from the server's, by any step, waits no longer for a disturbed shard than others do.
+func TestSettlingWithAnotherClock(t *testing.T) {
+	now := time.Now()
+	for _, ahead := range []time.Duration{0, time.Hour, 365 * 24 * time.Hour} { // of the server
+		var s sight
+		until := s.update("g", fmt.Sprint(now.Add(ahead).UnixMilli()), now, 30*time.Second)
+		assert.WithinDuration(t, now.Add(30*time.Second), until, time.Millisecond, "%v", ahead)
+	}
+	var s sight
+	until := s.update("g", fmt.Sprint(now.Add(-time.Hour).UnixMilli()), now, 30*time.Second)
+	assert.True(t, until.Before(now), "it was disturbed long ago")
 }

@@ -25,7 +25,7 @@ func (h *health) note(err error) {
 		h.numbers.flushes.Add(1)
 		if h.failing != "" {
 			h.failing = ""
-			h.numbers.failingSince.Store(0)
+			h.numbers.failingSince.Store(nil)
 			h.logger.Info("The server takes the counts again.")
 			componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 		}
@@ -37,7 +37,8 @@ func (h *health) note(err error) {
 		return
 	}
 	if h.failing == "" {
-		h.numbers.failingSince.Store(time.Now().UnixNano())
+		now := time.Now()
+		h.numbers.failingSince.Store(&now)
 	}
 	h.failing = c.name
 	message := "The server does not take the counts. Counting goes on in memory; sending is tried again."

@@ -168,13 +168,20 @@ func (s *sight) update(generation, disturbed string, now time.Time, settle time.
 	switch {
 	case !s.seen:
 		if millis, err := strconv.ParseInt(disturbed, 10, 64); err == nil { // else it never was
-			s.until = time.UnixMilli(millis).Add(settle)
+			s.until = earlier(time.UnixMilli(millis), now).Add(settle) // the clocks may differ, and step
 		}
 	case s.generation != generation && s.generation != "", s.disturbed != disturbed && disturbed != "":
 		s.until = now.Add(settle)
 	}
 	s.seen, s.generation, s.disturbed = true, generation, disturbed
 	return s.until
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // total returns what a record says. A key that is older than the store in this process was read before by somebody, for all

@@ -22,8 +22,8 @@ type numbers struct {
 	flushes       atomic.Int64
 	keysFlushed   atomic.Int64
 	storageErrors atomic.Int64
-	full          atomic.Int64 // additions that a total on the server could not take in full
-	failingSince  atomic.Int64 // Unix time in nanoseconds; 0 = the server works
+	full          atomic.Int64              // additions that a total on the server could not take in full
+	failingSince  atomic.Pointer[time.Time] // with a monotonic reading; nil = the server works
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -112,8 +112,8 @@ func (n *numbers) happened(what event) {
 
 func (n *numbers) unsentSeconds() float64 {
 	since := n.failingSince.Load()
-	if since == 0 {
+	if since == nil {
 		return 0
 	}
-	return time.Since(time.Unix(0, since)).Seconds()
+	return time.Since(*since).Seconds()
 }

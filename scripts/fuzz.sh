@@ -10,7 +10,8 @@ for package in $(go list "${@:-./...}"); do
   for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
     go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-30s}" "$package" 2>&1 | tee "$out"
     targets=$((targets + 1))
-    executions=$((executions + $(sed -n 's/.*execs: \([0-9]*\) .*/\1/p' "$out" | tail -n 1)))
+    found=$(sed -n 's/.*execs: \([0-9]*\) .*/\1/p' "$out" | tail -n 1)
+    executions=$((executions + ${found:-0}))
   done
 done
 echo "$targets targets, $executions executions, $(((SECONDS - began) / 60)) minutes on $(nproc) cores, no failure"
