@@ -13,6 +13,7 @@ import (
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/confmap"
 	"go.uber.org/zap"
 
@@ -59,6 +60,9 @@ type Config struct {
 	KeyLengthLimit int `mapstructure:"key_length_limit"`
 
 	Queue QueueConfig `mapstructure:"queue"`
+
+	// HMACKey is the secret of the attributes that have a HashFunction, at least 32 bytes long. Empty = there are none.
+	HMACKey configopaque.String `mapstructure:"hmac_key"`
 
 	// ForgetAfter is how long a key of the private store is idle before it is dropped, and its slot free. 0 = it never is.
 	// With a Store that is for the store to say.
@@ -126,6 +130,10 @@ type AttributeConfig struct {
 	// Optional counts records that have no such attribute under a key without it.
 	Optional bool `mapstructure:"optional"`
 
+	// HashFunction makes the hash of the value's text stand for the value, as 64 hexadecimal digits; a DefaultValue stays as it
+	// is. Empty = the value itself.
+	HashFunction HashFunction `mapstructure:"hash_function"`
+
 	// KeepOnOverflow makes the attribute a part of the overflow key.
 	KeepOnOverflow bool `mapstructure:"keep_on_overflow"`
 
@@ -173,6 +181,28 @@ func (p *OverflowPolicy) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown policy %q: it must be `block`, `reject` or `skip`", text)
 }
 
+// HashFunction is what replaces the values of an attribute. The names are those of the Collector's redaction processor.
+type HashFunction string
+
+const (
+	// HashNone leaves values as they are.
+	HashNone HashFunction = ""
+	// HashHMACSHA256 is HMAC-SHA256 under the HMACKey of the Config.
+	HashHMACSHA256 HashFunction = "hmac-sha256"
+)
+
+var _ encoding.TextUnmarshaler = (*HashFunction)(nil)
+
+// UnmarshalText accepts the function in any case.
+func (f *HashFunction) UnmarshalText(text []byte) error {
+	switch function := HashFunction(strings.ToLower(string(text))); function {
+	case HashNone, HashHMACSHA256:
+		*f = function
+		return nil
+	}
+	return fmt.Errorf("unknown function %q: it must be `hmac-sha256`", text)
+}
+
 func createDefaultConfig() component.Config {
 	return &Config{
 		ErrorMode:                 ottl.IgnoreError,
@@ -210,6 +240,8 @@ var (
 	errScalar      = errors.New("must be a string, an integer, a finite number or a bool")
 
 	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
+	errNeedsKey        = errors.New("it needs `hmac_key`")
+	errKeyUnused       = errors.New("is set, and no attribute has a `hash_function`: what was to be hashed is not")
 	errGlobDefault     = errors.New("a `key` with `*` has none: a record without such attributes is counted without them")
 	errNotOurStore     = errors.New("it is for the private store; set it at the extension that `store` names")
 )
@@ -239,6 +271,7 @@ func (c *Config) Validate() error {
 	if err := new(OverflowPolicy).UnmarshalText([]byte(c.Queue.OnOverflow)); err != nil {
 		errs = append(errs, fmt.Errorf("`queue::on_overflow`: %w", err))
 	}
+	errs = append(errs, c.validateHashes())
 	switch {
 	case c.ForgetAfter < 0:
 		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNegative))
@@ -247,6 +280,32 @@ func (c *Config) Validate() error {
 	}
 	if c.ShutdownTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("`shutdown_timeout` is %v: %w", c.ShutdownTimeout, errNotPositive))
+	}
+	return errors.Join(errs...)
+}
+
+// leastHMACKey is how long a key has to be, in bytes: as long as the hash, since shorter ones weaken it (RFC 2104, section 3).
+const leastHMACKey = 32
+
+// validateHashes wants a key where there are hashes, and there only. No message shows the key.
+func (c *Config) validateHashes() error {
+	var errs []error
+	used := false
+	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
+		for i, a := range c.Logs[name].Attributes {
+			if err := new(HashFunction).UnmarshalText([]byte(a.HashFunction)); err != nil {
+				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function`: %w", name, i, err))
+			} else if a.HashFunction != HashNone && c.HMACKey == "" {
+				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function` is %q: %w", name, i, a.HashFunction, errNeedsKey))
+			}
+			used = used || a.HashFunction != HashNone
+		}
+	}
+	switch n := len(c.HMACKey); {
+	case n > 0 && !used:
+		errs = append(errs, fmt.Errorf("`hmac_key` %w", errKeyUnused))
+	case n > 0 && n < leastHMACKey:
+		errs = append(errs, fmt.Errorf("`hmac_key` has %d bytes: it must have at least %d", n, leastHMACKey))
 	}
 	return errors.Join(errs...)
 }
@@ -400,7 +459,9 @@ func (m MetricConfig) amount(parser *extract.Parser) (extract.Amount, error) {
 
 // compile compiles all but the default.
 func (a AttributeConfig) compile(parser *extract.Parser) (extract.Attribute, error) {
-	made := extract.Attribute{Key: a.Key, Optional: a.Optional, KeepOnOverflow: a.KeepOnOverflow}
+	made := extract.Attribute{
+		Key: a.Key, Optional: a.Optional, KeepOnOverflow: a.KeepOnOverflow, Hash: a.HashFunction != HashNone,
+	}
 	var err error
 	if a.Value != "" {
 		made.Expression, err = parser.Expression(a.Value)
@@ -435,6 +496,9 @@ func (c *Config) extractor() (*extract.Extractor, error) {
 		ValueLengthLimit:   c.AttributeValueLengthLimit,
 		KeyLengthLimit:     c.KeyLengthLimit,
 		StopOnError:        c.ErrorMode == ottl.PropagateError,
+	}
+	if c.HMACKey != "" {
+		settings.HashKey = []byte(c.HMACKey)
 	}
 	for _, m := range c.metrics() {
 		made, err := m.compile(parser)

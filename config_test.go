@@ -109,6 +109,10 @@ func TestMistakes(t *testing.T) {
 		{"optional with a default", `logs: {m: {attributes: [{key: a, optional: true, default_value: 1}]}}`, []string{"`logs::m::attributes::0::default_value` is 1", "`optional`"}},
 		{"glob with a default", `logs: {m: {attributes: [{key: "a*", default_value: 1}]}}`, []string{"`logs::m::attributes::0::default_value` is 1", "`*`"}},
 		{"glob twice", `logs: {m: {attributes: [{key: "a*"}, {key: "a*"}]}}`, []string{"`logs::m::attributes::1`: attribute \"a*\" is named twice"}},
+		{"hash without a key", `logs: {m: {attributes: [{key: a}, {key: b, hash_function: hmac-sha256}]}}`, []string{"`logs::m::attributes::1::hash_function` is \"hmac-sha256\": it needs `hmac_key`"}},
+		{"unknown hash", `logs: {m: {attributes: [{key: b, hash_function: md5}]}}`, []string{"hash_function", `unknown function "md5"`}},
+		{"key without a hash", `{hmac_key: 0123456789abcdef0123456789abcdef, logs: {m: {attributes: [{key: b}]}}}`, []string{"`hmac_key` is set, and no attribute has a `hash_function`"}},
+		{"short key", `{hmac_key: 0123456789abcdef0123456789abcde, logs: {m: {attributes: [{key: b, hash_function: hmac-sha256}]}}}`, []string{"`hmac_key` has 31 bytes: it must have at least 32"}},
 		{"forget_after -1", `forget_after: -1s`, []string{"`forget_after` is -1s: must not be negative"}},
 		{"forget_after with a store", `{forget_after: 1h, store: tally_memory}`, []string{"`forget_after` is 1h0m0s", "private store"}},
 		{
@@ -140,9 +144,11 @@ func TestMistakesFromGo(t *testing.T) {
 	cfg := createDefaultConfig().(*Config)
 	cfg.ErrorMode = "loud"
 	cfg.Queue.OnOverflow = ""
-	cfg.Logs = map[string]MetricConfig{"m": {Attributes: []AttributeConfig{{Key: "a", DefaultValue: math.Inf(1)}, {Key: "b", DefaultValue: struct{}{}}}}}
+	cfg.Logs = map[string]MetricConfig{"m": {Attributes: []AttributeConfig{
+		{Key: "a", DefaultValue: math.Inf(1)}, {Key: "b", DefaultValue: struct{}{}, HashFunction: "rot13"},
+	}}}
 	err := cfg.Validate()
-	for _, want := range []string{"`error_mode`", "`queue::on_overflow`", "attributes::0::default_value` is +Inf", "attributes::1::default_value"} {
+	for _, want := range []string{"`error_mode`", "`queue::on_overflow`", "attributes::0::default_value` is +Inf", "attributes::1::default_value", `unknown function "rot13"`} {
 		assert.ErrorContains(t, err, want)
 	}
 }

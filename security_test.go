@@ -2,6 +2,9 @@ package tallyprocessor
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -145,5 +149,75 @@ func TestValuesCanBeHashed(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, total.Key, `"user":"2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90"`)
 		assert.NotContains(t, total.Key, "alice")
+	}
+}
+
+const hmacKey = "0123456789abcdef0123456789abcdef"
+
+// hmacOf is what `printf %s TEXT | openssl dgst -sha256 -hmac KEY` prints.
+func hmacOf(text string) string {
+	mac := hmac.New(sha256.New, []byte(hmacKey))
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// With a `hash_function` the store never sees a value, wherever it comes from, and values are told apart in full, by their text.
+func TestHashesWithAKey(t *testing.T) {
+	const yaml = `
+logs:
+  plain: {attributes: [{key: user, hash_function: HMAC-SHA256, default_value: nobody}]}
+  outer: {attributes: [{key: host, hash_function: hmac-sha256}]}
+  expression: {attributes: [{key: u, value: 'Concat([attributes["user"], "!"], "")', hash_function: hmac-sha256, optional: true}]}
+  glob: {attributes: [{key: us*, hash_function: hmac-sha256}]}
+  list: {attributes: [{key: u, value: 'Split("a,b", ",")', hash_function: hmac-sha256}]}
+resource_attributes: []
+hmac_key: ` + hmacKey
+	long := strings.Repeat("x", 2000)
+	store := NewMemoryStore()
+	h := start(t, testConfig(t, yaml), store, consumertest.NewNop())
+	ld := logs(5, func(i int, r plog.LogRecord) {
+		switch i {
+		case 0:
+			r.Attributes().PutStr("user", "alice")
+		case 1:
+			r.Attributes().PutStr("user", long+"a")
+		case 2:
+			r.Attributes().PutStr("user", long+"b")
+		case 3:
+			r.Attributes().PutInt("user", 7)
+		}
+	})
+	resource := plog.NewLogs()
+	ld.CopyTo(resource)
+	resource.ResourceLogs().At(0).Resource().Attributes().PutStr("host", "secret-host")
+	require.NoError(t, h.ConsumeLogs(t.Context(), resource))
+	require.NoError(t, h.Shutdown(t.Context()))
+	key := func(metric, name, value string) string { return fmt.Sprintf(`[%q,{},{%q:%q}]`, metric, name, value) }
+	want := map[string]int{
+		key("plain", "user", hmacOf("alice")): 1, key("plain", "user", hmacOf(long+"a")): 1, key("plain", "user", hmacOf(long+"b")): 1,
+		key("plain", "user", hmacOf("7")): 1, key("plain", "user", "nobody"): 1,
+		key("outer", "host", hmacOf("secret-host")): 5,
+		key("expression", "u", hmacOf("alice!")):    1, key("expression", "u", hmacOf(long+"a!")): 1, key("expression", "u", hmacOf(long+"b!")): 1,
+		key("expression", "u", hmacOf("7!")): 1, key("expression", "u", hmacOf("<nil>!")): 1,
+		key("glob", "user", hmacOf("alice")): 1, key("glob", "user", hmacOf(long+"a")): 1, key("glob", "user", hmacOf(long+"b")): 1,
+		key("glob", "user", hmacOf("7")): 1, `["glob",{},{}]`: 1,
+		key("list", "u", hmacOf(`["a","b"]`)): 5,
+	}
+	got := map[string]int{}
+	for total, err := range store.Totals(t.Context()) {
+		require.NoError(t, err)
+		got[total.Key] = total.Value
+	}
+	assert.Equal(t, want, got)
+}
+
+// The key of the hashes is in no printed configuration.
+func TestHashKeyIsNeverShown(t *testing.T) {
+	cfg := testConfig(t, `{hmac_key: `+hmacKey+`, logs: {m: {attributes: [{key: a, hash_function: hmac-sha256}]}}}`)
+	printed := confmap.New()
+	require.NoError(t, printed.Marshal(cfg))
+	assert.Equal(t, "[REDACTED]", printed.Get("hmac_key"))
+	for _, text := range []string{fmt.Sprint(printed.ToStringMap()), fmt.Sprintf("%v %+v %#v", *cfg, *cfg, *cfg)} {
+		assert.NotContains(t, text, hmacKey)
 	}
 }

@@ -31,6 +31,9 @@ type Settings struct {
 	// overflow key needs, so that no record takes more than a few times as much memory. 0 = no limit.
 	KeyLengthLimit int
 
+	// HashKey is the key of the hashes of attributes with Hash; nil when there are none.
+	HashKey []byte
+
 	// StopOnError makes Extract return the first error of a condition or an expression instead of not counting the
 	// record.
 	StopOnError bool
@@ -64,6 +67,7 @@ type Attribute struct {
 	Default        *identity.Value
 	Optional       bool
 	KeepOnOverflow bool // it is part of the overflow key
+	Hash           bool // the HMAC-SHA256 of a value's text stands for it, but not for Default's
 }
 
 // Extractor counts the records of batches. It is immutable and safe for concurrent use.
@@ -109,6 +113,7 @@ type attribute struct {
 	expression Expression
 	fallback   []byte // what stands in an identity when there is no value; nil = the record is not counted
 	keep       bool
+	hash       bool
 	column     int    // its number in Extractor.columns, if its metric is plain
 	memberName []byte // `"key":` as it stands in the text of a key
 }
@@ -143,11 +148,11 @@ func newMetric(m Metric, limit int) metric {
 	}
 	for _, a := range m.Attributes {
 		if IsGlob(a) {
-			made.globs = append(made.globs, attribute{glob: newGlob(a.Key), keep: a.KeepOnOverflow})
+			made.globs = append(made.globs, attribute{glob: newGlob(a.Key), keep: a.KeepOnOverflow, hash: a.Hash})
 			continue
 		}
 		n := attribute{
-			key: a.Key, expression: a.Expression, keep: a.KeepOnOverflow,
+			key: a.Key, expression: a.Expression, keep: a.KeepOnOverflow, hash: a.Hash,
 			memberName: append(identity.AppendString(nil, a.Key), ':'),
 		}
 		switch {
@@ -340,12 +345,12 @@ func (x *Extractor) appendValue(
 			value, found = r.rl.Resource().Attributes().Get(a.key)
 		}
 		if found {
-			return identity.AppendCompact(dst, value, x.settings.ValueLengthLimit), true, nil
+			return x.appendFound(b, dst, value, a.hash), true, nil
 		}
 	} else {
 		result, evalErr := r.value(ctx, a.expression)
 		if evalErr == nil && result != nil {
-			dst, evalErr = appendResult(dst, result, x.settings.ValueLengthLimit)
+			dst, evalErr = x.appendYielded(b, dst, result, a.hash)
 			if evalErr == nil {
 				return dst, true, nil
 			}
@@ -357,6 +362,26 @@ func (x *Extractor) appendValue(
 		return dst, false, err
 	}
 	return append(dst, a.fallback...), true, nil
+}
+
+// appendFound appends a value that was looked up.
+func (x *Extractor) appendFound(b *Batch, dst []byte, value pcommon.Value, hashed bool) []byte {
+	if hashed {
+		return b.lanes.hasher.append(dst, value.AsString())
+	}
+	return identity.AppendCompact(dst, value, x.settings.ValueLengthLimit)
+}
+
+// appendYielded appends what an expression yielded.
+func (x *Extractor) appendYielded(b *Batch, dst []byte, result any, hashed bool) ([]byte, error) {
+	if !hashed {
+		return appendResult(dst, result, x.settings.ValueLengthLimit)
+	}
+	text, err := resultText(result)
+	if err != nil {
+		return dst, err
+	}
+	return b.lanes.hasher.append(dst, text), nil
 }
 
 // namedValue is an attribute of a metric with globs: its name and where its value is in Batch.values.
@@ -394,7 +419,7 @@ func (x *Extractor) appendNamed(
 			continue
 		}
 		start := len(b.values)
-		b.values = identity.AppendCompact(b.values, value, limit)
+		b.values = x.appendFound(b, b.values, value, m.globs[g].hash)
 		b.named = append(b.named, namedValue{name, start, len(b.values), m.globs[g].keep})
 	}
 	slices.SortStableFunc(b.named, func(a, b namedValue) int { return cmp.Compare(a.name, b.name) })

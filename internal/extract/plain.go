@@ -46,7 +46,7 @@ func (m *metric) isPlain() bool {
 		return false
 	}
 	for i := range m.attributes {
-		if m.attributes[i].expression != nil {
+		if m.attributes[i].expression != nil || m.attributes[i].hash {
 			return false
 		}
 	}
@@ -59,6 +59,7 @@ type lanes struct {
 	used    int    // how many were in use since reset
 	records [fold.Lanes]recordContext
 
+	hasher  *hasher
 	limit   int // of the length of a string, as in a key
 	rows    *fold.Rows
 	columns []column
@@ -80,7 +81,7 @@ type column struct {
 }
 
 func newLanes(x *Extractor) *lanes {
-	l := &lanes{limit: x.settings.ValueLengthLimit, rows: fold.NewRows(), columns: make([]column, len(x.columns))}
+	l := &lanes{limit: x.settings.ValueLengthLimit, rows: fold.NewRows(), columns: make([]column, len(x.columns)), hasher: newHasher(x.settings.HashKey)}
 	for i, key := range x.columns {
 		l.columns[i].key = key
 	}

@@ -23,12 +23,9 @@ var (
 )
 
 // appendResult appends what an expression yielded for an attribute in compact form; nil, which is no value, must not be
-// asked for. Types that keys have no kind for become text: times as RFC 3339, bytes as base64, lists and maps as JSON,
-// trace and span ids as hex.
+// asked for. Types that keys have no kind for become text.
 func appendResult(dst []byte, result any, limit int) ([]byte, error) {
 	switch v := result.(type) {
-	case string:
-		return identity.AppendCompactString(dst, v, limit), nil
 	case int64:
 		return identity.AppendCompactValue(dst, identity.IntValue(v), limit), nil
 	case float64:
@@ -37,27 +34,51 @@ func appendResult(dst []byte, result any, limit int) ([]byte, error) {
 		return identity.AppendCompactValue(dst, identity.BoolValue(v), limit), nil
 	case pcommon.Value:
 		return identity.AppendCompact(dst, v, limit), nil
+	}
+	text, err := resultText(result)
+	if err != nil {
+		return dst, err
+	}
+	return identity.AppendCompactString(dst, text, limit), nil
+}
+
+// resultText returns what an expression yielded as text: times as RFC 3339, bytes as base64, lists and maps as JSON, trace and
+// span ids as hex. nil, which is no value, must not be asked for.
+func resultText(result any) (string, error) {
+	value := pcommon.NewValueEmpty()
+	switch v := result.(type) {
+	case string:
+		return v, nil
+	case int64:
+		value.SetInt(v)
+		return value.AsString(), nil
+	case float64:
+		value.SetDouble(v)
+		return value.AsString(), nil
+	case bool:
+		value.SetBool(v)
+		return value.AsString(), nil
+	case pcommon.Value:
+		return v.AsString(), nil
 	case pcommon.Map:
-		value := pcommon.NewValueMap()
-		v.CopyTo(value.Map())
-		return identity.AppendCompact(dst, value, limit), nil
+		v.CopyTo(value.SetEmptyMap())
+		return value.AsString(), nil
 	case pcommon.Slice:
-		value := pcommon.NewValueSlice()
-		v.CopyTo(value.Slice())
-		return identity.AppendCompact(dst, value, limit), nil
+		v.CopyTo(value.SetEmptySlice())
+		return value.AsString(), nil
 	case time.Time:
-		return identity.AppendCompactString(dst, v.UTC().Format(time.RFC3339Nano), limit), nil
+		return v.UTC().Format(time.RFC3339Nano), nil
 	case fmt.Stringer: // pcommon.TraceID, pcommon.SpanID, time.Duration
-		return identity.AppendCompactString(dst, v.String(), limit), nil
+		return v.String(), nil
 	}
 	text, err := json.Marshal(result) // bytes become base64
 	if err != nil {
-		return dst, fmt.Errorf("%w: it is a %T", errNoText, result)
+		return "", fmt.Errorf("%w: it is a %T", errNoText, result)
 	}
 	if _, isBytes := result.([]byte); isBytes {
 		text = text[1 : len(text)-1]
 	}
-	return identity.AppendCompactString(dst, string(text), limit), nil
+	return string(text), nil
 }
 
 // amountOf returns what an expression yielded as an amount: an int, or a double without a fraction, that is not
