@@ -24,6 +24,10 @@ type Config struct {
 	// 0 = it never is.
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
+	// Erase names keys that the next start takes out of the Storage for good: those that have all attributes of one of its items,
+	// by name and value. It is for a few keys and for one start.
+	Erase []map[string]any `mapstructure:"erase"`
+
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
@@ -43,6 +47,12 @@ func (c *Config) Validate() error {
 	}
 	if c.ForgetAfter < 0 {
 		errs = append(errs, fmt.Errorf("`forget_after` %w, found %s", errNegative, c.ForgetAfter))
+	}
+	if _, err := newEraser(c.Erase); err != nil {
+		errs = append(errs, err)
+	}
+	if len(c.Erase) > 0 && c.Storage == nil {
+		errs = append(errs, fmt.Errorf("`erase`: %w", errNothingKept))
 	}
 	return errors.Join(errs...)
 }

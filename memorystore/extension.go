@@ -109,7 +109,11 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 		return nil, err
 	}
 	v := newSaver(client, e.settings.ID.String(), e.store)
-	damages, err := v.load(ctx)
+	erase, err := newEraser(e.cfg.Erase)
+	if err != nil {
+		return nil, errors.Join(err, v.close(ctx))
+	}
+	damages, erased, err := v.load(ctx, erase)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("`storage` is %q: %w", e.cfg.Storage, err), v.close(ctx))
 	}
@@ -121,6 +125,12 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 	l := startLoop(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, numbers: e.numbers})
 	if len(damages) > 0 {
 		_ = l.flushNow(ctx) // sets them aside; health reports the error, and the next flush tries again
+	}
+	if len(erase) > 0 {
+		if err := l.overwrite(ctx); err != nil {
+			return l, err
+		}
+		erased.tell(e.settings.Logger)
 	}
 	return l, nil
 }

@@ -1,0 +1,129 @@
+package memorystore
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+)
+
+// userKey is a key with a resource and two attributes.
+func userKey(user identity.Value, route string) string {
+	return identity.Key{
+		Metric: "m", Resource: []identity.Attribute{{Name: "service.name", Value: identity.StringValue("shop")}},
+		Attributes: []identity.Attribute{{Name: "route", Value: identity.StringValue(route)}, {Name: "user", Value: user}},
+	}.String()
+}
+
+func erasing(list ...map[string]any) func(*Config) {
+	return func(c *Config) { c.Erase = list }
+}
+
+// What is erased is in no slot of the storage afterwards, all else is as it was, and the sum of the metric is kept.
+func TestErase(t *testing.T) {
+	d := newDisk()
+	alice, bob := identity.StringValue(`al"ice`), identity.StringValue("bob")
+	i := start(t, d)
+	for range 2 { // so that both slots have her
+		i.store.Add(userKey(alice, "/a"), 3)
+		i.store.Add(userKey(alice, "/b"), 4)
+		i.store.Add(userKey(bob, "/a"), 5)
+		i.store.Add(userKey(identity.IntValue(7), "/a"), 6)
+		i.store.Add(userKey(identity.DoubleValue(2), "/a"), 1)
+		i.store.Add("no key of tally's: al\"ice", 1)
+		require.NoError(t, i.store.Flush(t.Context()))
+	}
+	require.NoError(t, i.Shutdown(t.Context()))
+
+	i = start(t, d, erasing(map[string]any{"user": `al"ice`}, map[string]any{"user": 7, "service.name": "shop"}, map[string]any{"user": "bob", "route": "/b"}, map[string]any{"user": 2.0}))
+	want := map[string]int{userKey(bob, "/a"): 10, "no key of tally's: al\"ice": 2}
+	assert.Equal(t, want, i.values(t))
+	assert.Equal(t, 28, i.memory.Forgotten()["m"].Total, "the balance of the metric")
+	for name, value := range d.copy().data {
+		assert.NotContains(t, string(value), `al\"ice`, name)
+	}
+	require.Equal(t, 1, i.logs.FilterMessageSnippet("Keys are erased").Len())
+	line := i.logs.FilterMessageSnippet("Keys are erased").All()[0].ContextMap()
+	assert.EqualValues(t, 4, line["keys"])
+	assert.NotContains(t, fmt.Sprint(line), "ice")
+	i.store.Add(userKey(alice, "/a"), 1)
+	require.NoError(t, i.Shutdown(t.Context()))
+
+	i = start(t, d)
+	want[userKey(alice, "/a")] = 1 // she has come back
+	assert.Equal(t, want, i.values(t))
+	assert.Equal(t, 28, i.memory.Forgotten()["m"].Total)
+	require.NoError(t, i.Shutdown(t.Context()))
+}
+
+// After an erasure and a compaction of file_storage, its file has nothing of what was erased.
+func TestEraseFromAFile(t *testing.T) {
+	directory := t.TempDir()
+	holds := func(text string) bool {
+		files, err := filepath.Glob(filepath.Join(directory, "*"))
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		data, err := os.ReadFile(files[0])
+		require.NoError(t, err)
+		return bytes.Contains(data, []byte(text))
+	}
+	i := start(t, fileStorage(t, directory))
+	for n := range 1000 {
+		i.store.Inc(userKey(identity.StringValue(fmt.Sprint("user-", n, ".")), "/a"))
+	}
+	require.NoError(t, i.Shutdown(t.Context()))
+	require.True(t, holds("user-500."))
+	i = start(t, fileStorage(t, directory), erasing(map[string]any{"user": "user-500."}))
+	require.NoError(t, i.Shutdown(t.Context()))
+
+	factory := filestorage.NewFactory()
+	cfg := factory.CreateDefaultConfig().(*filestorage.Config)
+	cfg.Directory, cfg.Compaction.OnStart, cfg.Compaction.Directory = directory, true, t.TempDir()
+	ext, err := factory.Create(t.Context(), extensiontest.NewNopSettings(factory.Type()), cfg)
+	require.NoError(t, err)
+	require.NoError(t, ext.Start(t.Context(), componenttest.NewNopHost()))
+	i = start(t, ext)
+	assert.Len(t, i.values(t), 999)
+	require.NoError(t, i.Shutdown(t.Context()))
+	assert.False(t, holds("user-500."))
+	assert.True(t, holds("user-501."))
+}
+
+// An erasure that cannot be written is an error at start, not a line that says it was done.
+func TestEraseOnABrokenDisk(t *testing.T) {
+	d := newDisk()
+	i := start(t, d)
+	i.store.Add(userKey(identity.StringValue("alice"), "/a"), 3)
+	require.NoError(t, i.Shutdown(t.Context()))
+	i = newInstance(t, d, erasing(map[string]any{"user": "alice"}))
+	d.with(func() { d.budget = 0 })
+	require.ErrorContains(t, i.Start(t.Context(), i.host), "`erase`")
+	assert.Zero(t, i.logs.FilterMessageSnippet("Keys are erased").Len())
+	d.with(func() { d.budget = -1 })
+	i = start(t, d)
+	assert.Equal(t, 3, i.memory.Get(userKey(identity.StringValue("alice"), "/a")), "it is still there")
+}
+
+func TestEraseMistakes(t *testing.T) {
+	for want, list := range map[string][]map[string]any{
+		"`erase::1` must name an attribute":                 {{"a": 1}, {}},
+		"`erase::0::a` must be a string":                    {{"a": []any{1}}},
+		"`erase::0::b` must be a string":                    {{"a": nil, "b": map[string]any{}}},
+		"`erase`: without `storage` nothing is kept that c": {{"a": 1}},
+	} {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Erase = list
+		assert.ErrorContains(t, cfg.Validate(), want)
+	}
+	assert.Equal(t, math.MaxInt, saturated(math.MaxInt-1, 2))
+}
