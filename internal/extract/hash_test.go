@@ -28,3 +28,12 @@ func TestHasher(t *testing.T) {
 	assert.Zero(t, h.chunk, "nothing of the logs is kept")
 	assert.Nil(t, newHasher(nil))
 }
+
+func BenchmarkHasher(b *testing.B) {
+	h := newHasher(bytes.Repeat([]byte{0xaa}, 32))
+	dst := make([]byte, 0, 128)
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = h.append(dst[:0], "alice@example.com")
+	}
+}
