@@ -1,0 +1,176 @@
+package tallyprocessor
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+	"go.opentelemetry.io/collector/component"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/identity"
+)
+
+// defaultValue returns the default as a value of a key; nil when there is none.
+func (a AttributeConfig) defaultValue() (*identity.Value, error) {
+	var v identity.Value
+	switch d := a.DefaultValue.(type) {
+	case nil:
+		return nil, nil //nolint:nilnil // no default is not a mistake
+	case string:
+		v = identity.StringValue(d)
+	case bool:
+		v = identity.BoolValue(d)
+	case int:
+		v = identity.IntValue(int64(d))
+	case int64:
+		v = identity.IntValue(d)
+	case uint64:
+		if d > math.MaxInt64 {
+			return nil, errScalar
+		}
+		v = identity.IntValue(int64(d))
+	case float64:
+		if math.IsNaN(d) || math.IsInf(d, 0) {
+			return nil, errScalar
+		}
+		v = identity.DoubleValue(d)
+	default:
+		return nil, errScalar
+	}
+	return &v, nil
+}
+
+// namedMetric is a metric of the configuration with its defaults filled in.
+type namedMetric struct {
+	name string
+	MetricConfig
+}
+
+// metrics returns the metrics sorted by name, so that their numbers are the same for every reader of the Config.
+func (c *Config) metrics() []namedMetric {
+	if len(c.Logs) == 0 {
+		return []namedMetric{{defaultMetricName, MetricConfig{Description: defaultMetricDescription, Unit: defaultUnit}}}
+	}
+	list := make([]namedMetric, 0, len(c.Logs))
+	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
+		m := namedMetric{name, c.Logs[name]}
+		m.Unit = cmp.Or(m.Unit, m.defaultUnit())
+		list = append(list, m)
+	}
+	return list
+}
+
+// valueBytes is the Value of a metric that adds up the sizes of records.
+const valueBytes = "bytes"
+
+// defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds.
+func (m MetricConfig) defaultUnit() string {
+	switch m.Value {
+	case "":
+		return defaultUnit
+	case valueBytes:
+		return "By"
+	}
+	return "1"
+}
+
+// amount compiles Value.
+func (m MetricConfig) amount(parser *extract.Parser) (extract.Amount, error) {
+	switch m.Value {
+	case "":
+		return extract.Amount{}, nil
+	case valueBytes:
+		return extract.Amount{Bytes: true}, nil
+	}
+	expression, err := parser.Expression(m.Value)
+	return extract.Amount{Expression: expression}, err
+}
+
+// compile compiles all but the default.
+func (a AttributeConfig) compile(parser *extract.Parser) (extract.Attribute, error) {
+	made := extract.Attribute{
+		Key: a.Key, Optional: a.Optional, KeepOnOverflow: a.KeepOnOverflow, Hash: a.HashFunction != HashNone,
+	}
+	var err error
+	if a.Value != "" {
+		made.Expression, err = parser.Expression(a.Value)
+	}
+	return made, err
+}
+
+func (m MetricConfig) cardinalityLimit() int {
+	if m.CardinalityLimit == nil {
+		return defaultCardinalityLimit
+	}
+	return *m.CardinalityLimit
+}
+
+// MetricNames returns the names of the metrics to count, sorted.
+func (c *Config) MetricNames() []string {
+	var names []string
+	for _, m := range c.metrics() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// extractor compiles the configuration.
+func (c *Config) extractor() (*extract.Extractor, error) {
+	parser, err := newParser()
+	if err != nil {
+		return nil, err
+	}
+	settings := extract.Settings{
+		ResourceAttributes: c.ResourceAttributes,
+		ValueLengthLimit:   c.AttributeValueLengthLimit,
+		KeyLengthLimit:     c.KeyLengthLimit,
+		StopOnError:        c.ErrorMode == ottl.PropagateError,
+	}
+	if c.HMACKey != "" {
+		settings.HashKey = []byte(c.HMACKey)
+	}
+	for _, m := range c.metrics() {
+		made, err := m.compile(parser)
+		if err != nil {
+			return nil, fmt.Errorf("`logs::%s`: %w", m.name, err)
+		}
+		settings.Metrics = append(settings.Metrics, made)
+	}
+	return extract.New(settings), nil
+}
+
+func (m namedMetric) compile(parser *extract.Parser) (made extract.Metric, err error) {
+	made.Name = m.name
+	if made.Amount, err = m.amount(parser); err != nil {
+		return made, err
+	}
+	for _, text := range m.Conditions {
+		condition, err := parser.Condition(text)
+		if err != nil {
+			return made, err
+		}
+		made.Conditions = append(made.Conditions, condition)
+	}
+	for _, a := range m.Attributes {
+		attribute, err := a.compile(parser)
+		if err != nil {
+			return made, err
+		}
+		if attribute.Default, err = a.defaultValue(); err != nil {
+			return made, err
+		}
+		made.Attributes = append(made.Attributes, attribute)
+	}
+	return made, nil
+}
+
+// newParser returns a parser that says nothing of its own: what is wrong with a condition or an expression is in its
+// error, and what fails on a record is for the processor to count and log.
+func newParser() (*extract.Parser, error) {
+	return extract.NewParser(component.TelemetrySettings{Logger: zap.NewNop()})
+}

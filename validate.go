@@ -1,0 +1,162 @@
+package tallyprocessor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
+)
+
+var (
+	errEmpty       = errors.New("must not be empty")
+	errNotPositive = errors.New("must be positive")
+	errNegative    = errors.New("must not be negative")
+	errTwice       = errors.New("is named twice")
+	errReserved    = errors.New("is reserved")
+	errScalar      = errors.New("must be a string, an integer, a finite number or a bool")
+
+	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
+	errNeedsKey        = errors.New("it needs `hmac_key`")
+	errKeyUnused       = errors.New("is set, and no attribute has a `hash_function`: what was to be hashed is not")
+	errGlobDefault     = errors.New("a `key` with `*` has none: a record without such attributes is counted without them")
+	errNotOurStore     = errors.New("it is for the private store; set it at the extension that `store` names")
+)
+
+// Validate returns all mistakes, each with its YAML key and the value found.
+func (c *Config) Validate() error {
+	parser, err := newParser()
+	if err != nil {
+		return err
+	}
+	errs := []error{
+		validateNames("resource_attributes", c.ResourceAttributes),
+		atLeast("attribute_value_length_limit", c.AttributeValueLengthLimit, 0),
+		atLeast("key_length_limit", c.KeyLengthLimit, 0),
+		atLeast("queue::num_consumers", c.Queue.NumConsumers, 1),
+		atLeast("queue::queue_size", c.Queue.QueueSize, 1),
+	}
+	if c.Store == nil {
+		errs = append(errs, validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
+		errs = append(errs, c.Logs[name].validate("logs::"+name, name, parser))
+	}
+	if err := new(ottl.ErrorMode).UnmarshalText([]byte(c.ErrorMode)); err != nil {
+		errs = append(errs, fmt.Errorf("`error_mode`: %w", err))
+	}
+	if err := new(OverflowPolicy).UnmarshalText([]byte(c.Queue.OnOverflow)); err != nil {
+		errs = append(errs, fmt.Errorf("`queue::on_overflow`: %w", err))
+	}
+	errs = append(errs, c.validateHashes())
+	switch {
+	case c.ForgetAfter < 0:
+		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNegative))
+	case c.ForgetAfter > 0 && c.Store != nil:
+		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNotOurStore))
+	}
+	if c.ShutdownTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("`shutdown_timeout` is %v: %w", c.ShutdownTimeout, errNotPositive))
+	}
+	return errors.Join(errs...)
+}
+
+// leastHMACKey is how long a key has to be, in bytes: as long as the hash, since shorter ones weaken it (RFC 2104, section 3).
+const leastHMACKey = 32
+
+// validateHashes wants a key where there are hashes, and there only. No message shows the key.
+func (c *Config) validateHashes() error {
+	var errs []error
+	used := false
+	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
+		for i, a := range c.Logs[name].Attributes {
+			if err := new(HashFunction).UnmarshalText([]byte(a.HashFunction)); err != nil {
+				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function`: %w", name, i, err))
+			} else if a.HashFunction != HashNone && c.HMACKey == "" {
+				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function` is %q: %w", name, i, a.HashFunction, errNeedsKey))
+			}
+			used = used || a.HashFunction != HashNone
+		}
+	}
+	switch n := len(c.HMACKey); {
+	case n > 0 && !used:
+		errs = append(errs, fmt.Errorf("`hmac_key` %w", errKeyUnused))
+	case n > 0 && n < leastHMACKey:
+		errs = append(errs, fmt.Errorf("`hmac_key` has %d bytes: it must have at least %d", n, leastHMACKey))
+	}
+	return errors.Join(errs...)
+}
+
+func (m MetricConfig) validate(path, name string, parser *extract.Parser) error {
+	var errs []error
+	if name == "" {
+		errs = append(errs, fmt.Errorf("`logs`: name of a metric: %w", errEmpty))
+	}
+	for i, condition := range m.Conditions {
+		if _, err := parser.Condition(condition); err != nil {
+			errs = append(errs, fmt.Errorf("`%s::conditions::%d` is %q: %w", path, i, condition, err))
+		}
+	}
+	if _, err := m.amount(parser); err != nil {
+		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, m.Value, err))
+	}
+	names := make([]string, len(m.Attributes))
+	for i, a := range m.Attributes {
+		names[i] = a.Key
+		errs = append(errs, a.validate(fmt.Sprintf("%s::attributes::%d", path, i), parser))
+	}
+	errs = append(errs, validateNames(path+"::attributes", names))
+	if m.CardinalityLimit != nil {
+		errs = append(errs, atLeast(path+"::cardinality_limit", *m.CardinalityLimit, 0))
+	}
+	return errors.Join(errs...)
+}
+
+func (a AttributeConfig) validate(path string, parser *extract.Parser) error {
+	var errs []error
+	compiled, err := a.compile(parser)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, a.Value, err))
+	}
+	_, err = a.defaultValue()
+	switch {
+	case err != nil:
+	case a.DefaultValue != nil && a.Optional:
+		err = errOptionalDefault
+	case a.DefaultValue != nil && a.Value == "" && extract.IsGlob(compiled):
+		err = errGlobDefault
+	}
+	if err != nil {
+		errs = append(errs, fmt.Errorf("`%s::default_value` is %v: %w", path, a.DefaultValue, err))
+	}
+	if a.Key == extract.OverflowAttribute {
+		errs = append(errs, fmt.Errorf("`%s::key` is %q: %w", path, a.Key, errReserved))
+	}
+	return errors.Join(errs...)
+}
+
+// validateNames wants every name once and none of them empty.
+func validateNames(path string, names []string) error {
+	var errs []error
+	for i, name := range names {
+		if name == "" {
+			errs = append(errs, fmt.Errorf("`%s::%d`: name of an attribute: %w", path, i, errEmpty))
+		} else if slices.Contains(names[:i], name) {
+			errs = append(errs, fmt.Errorf("`%s::%d`: attribute %q %w", path, i, name, errTwice))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func atLeast(path string, found, least int) error {
+	if found >= least {
+		return nil
+	}
+	if least == 0 {
+		return fmt.Errorf("`%s` is %d: %w", path, found, errNegative)
+	}
+	return fmt.Errorf("`%s` is %d: %w", path, found, errNotPositive)
+}
