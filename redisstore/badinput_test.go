@@ -176,14 +176,12 @@ func TestFault_redis_wrong_type_of_slot(t *testing.T) {
 	slot := s.writer.names.slot(0, s.writer.slots[0].name, s.writer.slots[0].generation)
 	value, err := s.writer.client.Dump(t.Context(), slot).Result()
 	require.NoError(t, err)
-	server.CLI("DEL", slot)
-	server.CLI("RPUSH", slot, "x")
+	server.CLI("EVAL", "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'x')", "1", slot) // at once: a heartbeat may come between
 	s.Add("a", 10)
 	for range 3 {
 		require.ErrorContains(t, s.Flush(t.Context()), "WRONGTYPE")
 	}
-	server.CLI("DEL", slot)
-	require.NoError(t, s.writer.client.Restore(t.Context(), slot, time.Hour, value).Err())
+	require.NoError(t, s.writer.client.RestoreReplace(t.Context(), slot, time.Hour, value).Err())
 	require.NoError(t, s.Flush(t.Context()))
 	assert.Equal(t, 11, s.Get("a"))
 	evidence.Report(t, evidence.Figure{

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
@@ -353,4 +354,56 @@ func TestSettlingWithAnotherClock(t *testing.T) {
 	var s sight
 	until := s.update("g", fmt.Sprint(now.Add(-time.Hour).UnixMilli()), now, 30*time.Second)
 	assert.True(t, until.Before(now), "it was disturbed long ago")
+}
+
+// afterBehind is a hook that does something to the server when a flush has been answered with "behind".
+type afterBehind struct {
+	redis.Hook
+	do    func()
+	fired int
+}
+
+func (h *afterBehind) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *afterBehind) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (h *afterBehind) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			c, ok := cmd.(*redis.Cmd)
+			if !ok {
+				continue
+			}
+			if answer, ok := c.Val().([]any); ok && len(answer) > 0 && answer[0] == statusBehind && h.fired == 0 {
+				h.fired++
+				h.do()
+			}
+		}
+		return err
+	}
+}
+
+// TestFault_redis_evicted_in_between: the server drops what it knows of the writers, a writer is told so, and before it sends again all
+// that it has contributed, the server drops its slot as well. Nothing may be counted twice: its slot had all of it.
+func TestFault_redis_evicted_in_between(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	cfg.Shards, cfg.FlushInterval, cfg.HeartbeatInterval = 1, time.Hour, time.Hour
+	s := open(t, cfg).store
+	s.Add("a", 100)
+	require.NoError(t, s.Flush(t.Context()))
+	evicting := &afterBehind{do: func() {
+		server.CLI("DEL", s.writer.names.slot(0, s.writer.slots[0].name, s.writer.slots[0].generation))
+	}}
+	s.writer.client.AddHook(evicting)
+	server.CLI("DEL", s.writer.names.writers(0))
+	s.Add("a", 7)
+	require.NoError(t, s.Flush(t.Context()))
+	other := open(t, cfg).store
+	assert.Equal(t, map[string]int{"a": 107}, read(t, other))
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{55}, Claim: "the server drops what it knows of a writer in two steps, and that asks in between: exact", Rounds: 1,
+		Fired: evicting.fired, Counts: 107,
+	})
 }

@@ -114,7 +114,8 @@ func (l *load) settle(stores ...*store) {
 		got, err := sumOf(context.Background(), l.reader)
 		return err == nil && got == want
 	}, 20*time.Second, 50*time.Millisecond, "exact after quiescence: %d attempted", want)
-	assert.Positive(l.t, l.bounds.Summary().Reads)
+	s := l.bounds.Summary()
+	assert.Positive(l.t, s.Reads+s.Failed, "somebody reads")
 }
 
 // repeat runs a fault so many times, each time on servers of its own, and reports what all rounds come to. A round returns its
@@ -530,6 +531,9 @@ func TestFault_redis_eviction(t *testing.T) {
 	}
 	server.CLI("CONFIG", "SET", "maxmemory", "0")
 	time.Sleep(300 * time.Millisecond)
+	for _, s := range []*store{a, b} {
+		t.Logf("events %v, failures %v", s.writer.numbers.copy(s.writer.numbers.events), s.writer.numbers.copy(s.writer.numbers.failures))
+	}
 	events := func(name string) int64 {
 		return a.writer.numbers.copy(a.writer.numbers.events)[name] + b.writer.numbers.copy(b.writer.numbers.events)[name]
 	}

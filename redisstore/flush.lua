@@ -73,7 +73,8 @@ local hasSlot = redis.call('EXISTS', slot) == 1
 if head then
   local sequence, token = string.match(head, '^(%d+) (%S*)')
   local lost = token ~= acked and token ~= current
-  if lost and tonumber(sequence) >= tonumber(ARGV[6]) and string.sub(token, 1, #ARGV[11]) ~= ARGV[11] then
+  local own = string.sub(token, 1, #ARGV[11]) == ARGV[11] or string.sub(token, 1, 1) == '?'
+  if lost and not own and tonumber(sequence) >= tonumber(ARGV[6]) then
     return answer('fenced')
   end
   if not hasSlot then
@@ -95,8 +96,12 @@ else
     if acked ~= '' then
       return disturbed('behind')
     end
-  elseif not whole then
-    return answer('behind') -- what the slot has is in the totals, and only that is known
+  elseif not whole then -- what the slot has is in the totals, and only that is known
+    -- From now on the writer is known again: should its slot be deleted before it sends all once more, it is not taken for one of whose
+    -- contributions the totals have none.
+    local token = '?' .. clock[1] .. '.' .. clock[2]
+    redis.call('HSET', writers, writer, ARGV[6] .. ' ' .. token .. ' ' .. nowText)
+    return answer('behind', token)
   end
   if n == 0 then
     return answer('ok')

@@ -187,10 +187,14 @@ func (f *fleet) evict(t *rapid.T) {
 
 // isBehind says whether the server has lost something of a writer, which that has not brought back.
 func (f *fleet) isBehind(w *modelWriter) bool {
+	head, err := f.client.HGet(f.t.Context(), f.names.writers(0), ":"+w.slot.name).Result()
+	if err == nil && w.slot.acked != "" && strings.Fields(head)[1] == w.slot.acked && w.slot.acked[0] == '?' {
+		f.fired["found again"]++
+		return false // it has lost what it knew of the writer, but not what that has contributed
+	}
 	if w.slot.resending || w.slot.pending != nil && w.slot.pending.whole {
 		return true
 	}
-	head, err := f.client.HGet(f.t.Context(), f.names.writers(0), ":"+w.slot.name).Result()
 	if err != nil {
 		return w.slot.sequence > 0 || w.slot.pending != nil
 	}
