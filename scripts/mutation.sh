@@ -15,7 +15,7 @@ internal/cardinality .* 5 ^$
 internal/identity .* 5 ^$
 internal/fold .* 5 ^$
 memorystore/internal/state .* 5 ^$
-. (pool|tally|apply|memory_store) 1 ^(TestMemory|TestSketch|TestDurableRace|TestFault_lifecycle_(longest|senders)|TestFault_input_(random|card|over))
+. (pool|tally|apply|memory_store) 1 ^(TestMemory|TestSketch|TestDurableRace|TestNamedTests|TestFault_lifecycle_(longest|senders)|TestFault_input_(random|card|over))
 redisstore (slot|protocol|local) 1 ^(TestContract|TestLeast|TestWarnings|TestSlots|TestFault_redis_[b-z]|TestDamaged|TestComponent|TestPassword)
 PARTS
 }
