@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/redistest"
 )
 
 // kills returns how many cycles a test of SIGKILL has; the variable TALLY_TEST_KILLS sets another number.
@@ -48,10 +49,10 @@ func killCycles(t *testing.T, r *rig, cycles int, seed uint64, longer time.Durat
 		killed := time.Now()
 		<-c.exited
 		stop()
-		check(readState(t, r.directory), ledgers, killed)
+		check(r.read(t), ledgers, killed)
 	}
 
-	before, accepted := readState(t, r.directory), map[string]int{}
+	before, accepted := r.read(t), map[string]int{}
 	for _, l := range ledgers {
 		accepted[l.who] = r.next.of(l.who)
 	}
@@ -60,7 +61,7 @@ func killCycles(t *testing.T, r *rig, cycles int, seed uint64, longer time.Durat
 	waitFor(t, "the last load", func() bool { return r.next.of(ledgers[0].who) > accepted[ledgers[0].who] })
 	require.Zero(t, c.terminate(t))
 	stop()
-	for who, total := range readState(t, r.directory) {
+	for who, total := range r.read(t) {
 		require.Equal(t, r.next.of(who)-accepted[who], total-before[who], "the last life of %s has ended with SIGTERM", who)
 	}
 }
@@ -71,36 +72,46 @@ func killCycles(t *testing.T, r *rig, cycles int, seed uint64, longer time.Durat
 func TestFault_kill_durable(t *testing.T) {
 	for _, fsync := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fsync=%t", fsync), func(t *testing.T) {
-			cycles, seed := kills(t, 5, 2000), evidence.Seed(t)
 			r := newRig(t)
-			r.durable, r.fsync, r.flush = true, fsync, time.Hour
-			var lost, extra, open int64
-			killed, unanswered := 0, 0
-			var counts int64
-			killCycles(t, r, cycles, seed, 0, func(totals map[string]int, ledgers []*ledger, _ time.Time) {
-				killed++
-				counts, open = 0, 0
-				for _, l := range ledgers {
-					total, accepted := int64(totals[l.who]), int64(r.next.of(l.who))
-					counts += l.acknowledged.Load()
-					open += accepted - total
-					lost += max(0, l.acknowledged.Load()-total)
-					extra += max(0, total-accepted)
-					require.GreaterOrEqual(t, total, l.acknowledged.Load(), "%s: acknowledged <= counted", l.who)
-					require.LessOrEqual(t, total, accepted, "%s: counted <= accepted by the next consumer", l.who)
-					require.LessOrEqual(t, accepted, l.attempted.Load(), "%s", l.who)
-					require.LessOrEqual(t, accepted-total, int64(killed*batchSize), "%s: one batch in flight at each kill", l.who)
-				}
-				unanswered = int(open / batchSize)
-			})
-			evidence.Report(t, evidence.Figure{
-				Rows:  []int{31},
-				Claim: fmt.Sprintf("`durable`, fsync %t: SIGKILL under load, acknowledged <= counted <= accepted by the next consumer", fsync),
-				Seed:  seed, Rounds: cycles, Unit: "kills", Fired: killed, Counts: counts, Lost: lost, Extra: extra,
-				Note: fmt.Sprintf("counted = accepted, but for %d batches in flight at a kill, which no client was told of", unanswered),
-			})
+			r.fsync = fsync
+			killDurable(t, r, kills(t, 5, 2000), fmt.Sprintf("`durable`, fsync %t: SIGKILL under load, acknowledged <= counted <= accepted by the next consumer", fsync))
 		})
 	}
+}
+
+// TestFault_kill_redis: the same for a Collector that counts in Redis, and has no storage of its own.
+func TestFault_kill_redis(t *testing.T) {
+	r := newRig(t)
+	r.redis = redistest.Start(t).Addr()
+	killDurable(t, r, kills(t, 5, 2000), "`durable` in Redis: SIGKILL under load, acknowledged <= counted <= accepted by the next consumer")
+}
+
+func killDurable(t *testing.T, r *rig, cycles int, claim string) {
+	t.Helper()
+	seed := evidence.Seed(t)
+	r.durable, r.flush = true, time.Hour
+	var lost, extra, open, counts int64
+	killed, unanswered := 0, 0
+	killCycles(t, r, cycles, seed, 0, func(totals map[string]int, ledgers []*ledger, _ time.Time) {
+		killed++
+		counts, open = 0, 0
+		for _, l := range ledgers {
+			total, accepted := int64(totals[l.who]), int64(r.next.of(l.who))
+			counts += l.acknowledged.Load()
+			open += accepted - total
+			lost += max(0, l.acknowledged.Load()-total)
+			extra += max(0, total-accepted)
+			require.GreaterOrEqual(t, total, l.acknowledged.Load(), "%s: acknowledged <= counted", l.who)
+			require.LessOrEqual(t, total, accepted, "%s: counted <= accepted by the next consumer", l.who)
+			require.LessOrEqual(t, accepted, l.attempted.Load(), "%s", l.who)
+			require.LessOrEqual(t, accepted-total, int64(killed*batchSize), "%s: one batch in flight at each kill", l.who)
+		}
+		unanswered = int(open / batchSize)
+	})
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{31}, Claim: claim, Seed: seed, Rounds: cycles, Unit: "kills", Fired: killed, Counts: counts, Lost: lost, Extra: extra,
+		Note: fmt.Sprintf("counted = accepted, but for %d batches in flight at a kill, which no client was told of", unanswered),
+	})
 }
 
 // TestFault_kill_flush_interval: without `durable` what is missing after a kill is at most what was counted since the last

@@ -24,6 +24,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/memorystore"
+	"github.com/logtally/tallyprocessor/redisstore"
 )
 
 // rig is a Collector that counts what it sends on to a server of the test, in a store that is kept in a folder.
@@ -35,6 +36,7 @@ type rig struct {
 	durable  bool
 	fsync    bool
 	flush    time.Duration
+	redis    string // address of the server whose totals it counts in, instead of a file; empty = a file
 	settings string // further ones of the processor, each on a line of its own, with four spaces before
 	storage  string // further ones of file_storage, as `, key: value`
 }
@@ -44,15 +46,19 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) config() string {
+	store, settings := "tally_memory", fmt.Sprintf("storage: file_storage, flush_interval: %s", r.flush)
+	if r.redis != "" {
+		store, settings = "tally_redis", fmt.Sprintf("endpoints: [%q], tls: {insecure: true}, flush_interval: %s, heartbeat_interval: %s", r.redis, r.flush, r.flush)
+	}
 	return fmt.Sprintf(`
 extensions:
   file_storage: {directory: %q, fsync: %t%s}
-  tally_memory: {storage: file_storage, flush_interval: %s}
+  %s: {%s}
 receivers:
   otlp: {protocols: {http: {endpoint: 127.0.0.1:%d}}}
 processors:
   tally:
-    store: tally_memory
+    store: %s
     durable: %t
     resource_attributes: []
     logs: {all: {attributes: [{key: %s}]}}
@@ -60,10 +66,32 @@ processors:
 exporters:
   otlp_http: {endpoint: %q, sending_queue: {enabled: false}, retry_on_failure: {enabled: false}, compression: none}
 service:
-  extensions: [file_storage, tally_memory]
+  extensions: [file_storage, %s]
   pipelines:
     logs: {receivers: [otlp], processors: [tally], exporters: [otlp_http]}
-`, r.directory, r.fsync, r.storage, r.flush, r.in, r.durable, sender, r.settings, r.next.URL)
+`, r.directory, r.fsync, r.storage, store, settings, r.in, store, r.durable, sender, r.settings, r.next.URL, store)
+}
+
+// read returns the totals that a Collector has left behind, by sender.
+func (r *rig) read(t *testing.T) map[string]int {
+	t.Helper()
+	if r.redis == "" {
+		return readState(t, r.directory)
+	}
+	ctx := context.Background()
+	factory := redisstore.NewFactory()
+	cfg := factory.CreateDefaultConfig().(*redisstore.Config)
+	cfg.Endpoints, cfg.TLS.Insecure = []string{r.redis}, true
+	ext, err := factory.Create(ctx, extensiontest.NewNopSettings(factory.Type()), cfg)
+	require.NoError(t, err)
+	require.NoError(t, ext.Start(ctx, componenttest.NewNopHost()))
+	defer func() { require.NoError(t, ext.Shutdown(ctx)) }()
+	totals := map[string]int{}
+	for total, err := range ext.(tallyprocessor.StoreExtension).MetricStore().(tallyprocessor.Lister).Totals(ctx) {
+		require.NoError(t, err)
+		totals[senderOf(t, total.Key)] = total.Value
+	}
+	return totals
 }
 
 // ledger is what a client knows of the records it has sent.
