@@ -98,10 +98,6 @@ func (r *rig) read(t *testing.T) map[string]int {
 type ledger struct {
 	who                     string
 	attempted, acknowledged atomic.Int64
-
-	// mu guards the field below.
-	mu sync.Mutex
-	at []time.Time // of each acknowledgement
 }
 
 const batchSize = 10
@@ -118,9 +114,6 @@ func clients(t *testing.T, port int, ledgers []*ledger, pause time.Duration) (st
 				l.attempted.Add(batchSize)
 				if post(port, body) {
 					l.acknowledged.Add(batchSize)
-					l.mu.Lock()
-					l.at = append(l.at, time.Now())
-					l.mu.Unlock()
 				}
 				if pause > 0 {
 					time.Sleep(pause)
@@ -158,19 +151,6 @@ func repeated(text string, n int) []string {
 		list[i] = text
 	}
 	return list
-}
-
-// before returns how many records were acknowledged before a moment.
-func (l *ledger) before(moment time.Time) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := int64(0)
-	for _, at := range l.at {
-		if at.Before(moment) {
-			n += batchSize
-		}
-	}
-	return n
 }
 
 // extensions is a host.

@@ -27,14 +27,24 @@ var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 // with sorted labels.
 type page map[string]float64
 
-func (c *collector) scrape(t *testing.T) page {
-	t.Helper()
+// page returns the text of the Collector's telemetry.
+func (c *collector) page() ([]byte, error) {
 	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", c.metricsPort))
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d: %s", response.StatusCode, body)
+	}
+	return body, err
+}
+
+func (c *collector) scrape(t *testing.T) page {
+	t.Helper()
+	body, err := c.page()
 	require.NoError(t, err)
-	require.Equalf(t, http.StatusOK, response.StatusCode, "%s", body)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
 	require.NoError(t, err)
