@@ -20,8 +20,12 @@ type Builder struct {
 	tracker *rates.Tracker
 	number  int
 	foreign int
-	before  time.Time // of the sample before; zero = there is none
 	now     time.Time
+
+	// The store's clock is not ours: it may be that of a server, or have been set since.
+	listed bool      // a sample has been complete
+	newest time.Time // what the store said last in such, of all times of keys
+	next   time.Time // newest, with this sample
 }
 
 // builder is what a Builder knows of one metric. Its columns are those of the Snapshots, and only grow.
@@ -65,6 +69,7 @@ func NewBuilder(maxTracked int) *Builder {
 func (b *Builder) Begin() {
 	b.number++
 	b.foreign = 0
+	b.next = b.newest
 	for _, m := range b.metrics {
 		m.begin()
 	}
@@ -95,9 +100,17 @@ func (b *Builder) Add(key string, value int, start, last time.Time) {
 	m.starts[row] = start.UnixNano()
 	m.nextValues[row] = value
 	m.nextLasts[row] = last.UnixNano()
+	b.next = later(b.next, later(start, last))
 	if grown > 0 {
 		b.count(m, row, grown)
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // grown returns by how much a total has grown since the sample before. A key that began since then has grown from nothing; so
@@ -106,7 +119,7 @@ func (b *Builder) grown(m *builder, row uint32, value int, start time.Time) int 
 	switch before := m.values[row]; {
 	case before >= 0 && value >= before:
 		return value - before
-	case before >= 0, !b.before.IsZero() && start.After(b.before):
+	case before >= 0, b.listed && start.After(b.newest):
 		return value
 	default:
 		return 0
@@ -129,7 +142,10 @@ func (b *Builder) End(now time.Time, complete bool) *Snapshot {
 	s := &Snapshot{
 		Number: b.number, Taken: now, Metrics: make(map[string]*Metric, len(b.metrics)), Rates: b.tracker.Sample(now), Foreign: b.foreign,
 	}
-	b.before, b.now = now, now
+	b.now = now
+	if complete {
+		b.listed, b.newest = true, b.next
+	}
 	for name, m := range b.metrics {
 		m.settle(complete)
 		view := b.finish(name, m)
@@ -152,7 +168,7 @@ func (b *Builder) End(now time.Time, complete bool) *Snapshot {
 // finish frees the slots that are not needed, and returns the Metric of the Snapshot.
 func (b *Builder) finish(name string, m *builder) *Metric {
 	view := &Metric{Name: name}
-	forgotten := b.now.Add(-rates.Durations[rates.FiveMinutes]).UnixNano()
+	forgotten := later(b.now, b.newest).Add(-rates.Durations[rates.FiveMinutes]).UnixNano()
 	for row, value := range m.values {
 		slot := m.slots[row]
 		switch {

@@ -108,6 +108,32 @@ func TestGrowth(t *testing.T) {
 	assert.Equal(t, 4., rate(s, "m", keyA), "a key that the store had dropped begins anew")
 }
 
+// The store's clock is a day behind, or ahead: what a key that is new has counted is growth all the same, and of an old one it is not.
+func TestGrowthByAnotherClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-24 * time.Hour, 0, 24 * time.Hour} {
+		b := NewBuilder(10)
+		add := func(key string, value, start, last int) {
+			at := epoch.Add(ahead)
+			b.Add(key, value, at.Add(time.Duration(start)*time.Second), at.Add(time.Duration(last)*time.Second))
+		}
+		b.Begin()
+		b.End(epoch, false)
+		b.Begin()
+		add(keyA, 1000, -50, 9)
+		s := b.End(epoch.Add(10*time.Second), true)
+		assert.Equal(t, float64(rates.None), rate(s, "m", keyA), "%v: it was there before the first whole listing", ahead)
+		b.Begin()
+		add(keyA, 1000, -50, 9)
+		add(keyB, 50, 15, 19)
+		s = b.End(epoch.Add(20*time.Second), true)
+		assert.Equal(t, 5., rate(s, "m", keyB), "%v", ahead)
+	}
+	b := NewBuilder(10)
+	sample(b, epoch, true)
+	s := sample(b, epoch.Add(10*time.Second), true, one{keyA, 20, epoch.Add(-time.Hour)})
+	assert.Equal(t, 2., rate(s, "m", keyA), "the store was listed, and had nothing")
+}
+
 func TestLimitOfRates(t *testing.T) {
 	b := NewBuilder(2)
 	key := func(i int) string { return fmt.Sprintf(`["m",{},{"a":%d}]`, i) }
