@@ -113,6 +113,8 @@ func TestMistakes(t *testing.T) {
 		{"unknown hash", `logs: {m: {attributes: [{key: b, hash_function: md5}]}}`, []string{"hash_function", `unknown function "md5"`}},
 		{"key without a hash", `{hmac_key: 0123456789abcdef0123456789abcdef, logs: {m: {attributes: [{key: b}]}}}`, []string{"`hmac_key` is set, and no attribute has a `hash_function`"}},
 		{"short key", `{hmac_key: 0123456789abcdef0123456789abcde, logs: {m: {attributes: [{key: b, hash_function: hmac-sha256}]}}}`, []string{"`hmac_key` has 31 bytes: it must have at least 32"}},
+		{"hash beside all of the resource", `{hmac_key: 0123456789abcdef0123456789abcdef, logs: {m: {attributes: [{key: b, hash_function: hmac-sha256}]}}}`, []string{"`resource_attributes` is absent"}},
+		{"hash beside its value", `{resource_attributes: [a, b], hmac_key: 0123456789abcdef0123456789abcdef, logs: {m: {attributes: [{key: b, hash_function: hmac-sha256}]}}}`, []string{"`logs::m::attributes::0::hash_function` of \"b\": `resource_attributes` keeps"}},
 		{"forget_after -1", `forget_after: -1s`, []string{"`forget_after` is -1s: must not be negative"}},
 		{"forget_after with a store", `{forget_after: 1h, store: tally_memory}`, []string{"`forget_after` is 1h0m0s", "private store"}},
 		{

@@ -213,7 +213,7 @@ hmac_key: ` + hmacKey
 
 // The key of the hashes is in no printed configuration.
 func TestHashKeyIsNeverShown(t *testing.T) {
-	cfg := testConfig(t, `{hmac_key: `+hmacKey+`, logs: {m: {attributes: [{key: a, hash_function: hmac-sha256}]}}}`)
+	cfg := testConfig(t, `{resource_attributes: [], hmac_key: `+hmacKey+`, logs: {m: {attributes: [{key: a, hash_function: hmac-sha256}]}}}`)
 	printed := confmap.New()
 	require.NoError(t, printed.Marshal(cfg))
 	assert.Equal(t, "[REDACTED]", printed.Get("hmac_key"))

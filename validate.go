@@ -21,6 +21,8 @@ var (
 
 	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
 	errNeedsKey        = errors.New("it needs `hmac_key`")
+	errPlainResource   = errors.New("that keeps all attributes of the resource as they are: where an attribute has a `hash_function`, name those to keep")
+	errAlsoPlain       = errors.New("`resource_attributes` keeps that attribute as it is")
 	errKeyUnused       = errors.New("is set, and no attribute has a `hash_function`: what was to be hashed is not")
 	errGlobDefault     = errors.New("a `key` with `*` has none: a record without such attributes is counted without them")
 	errNotOurStore     = errors.New("it is for the private store; set it at the extension that `store` names")
@@ -67,7 +69,8 @@ func (c *Config) Validate() error {
 // leastHMACKey is how long a key has to be, in bytes: as long as the hash, since shorter ones weaken it (RFC 2104, section 3).
 const leastHMACKey = 32
 
-// validateHashes wants a key where there are hashes, and there only. No message shows the key.
+// validateHashes wants a key where there are hashes, and there only, and nothing that keeps beside the hash what it shall hide. No message
+// shows the key.
 func (c *Config) validateHashes() error {
 	var errs []error
 	used := false
@@ -78,8 +81,14 @@ func (c *Config) validateHashes() error {
 			} else if a.HashFunction != HashNone && c.HMACKey == "" {
 				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function` is %q: %w", name, i, a.HashFunction, errNeedsKey))
 			}
+			if a.HashFunction != HashNone && a.Value == "" && slices.Contains(c.ResourceAttributes, a.Key) {
+				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function` of %q: %w", name, i, a.Key, errAlsoPlain))
+			}
 			used = used || a.HashFunction != HashNone
 		}
+	}
+	if used && c.ResourceAttributes == nil {
+		errs = append(errs, fmt.Errorf("`resource_attributes` is absent: %w", errPlainResource))
 	}
 	switch n := len(c.HMACKey); {
 	case n > 0 && !used:
