@@ -100,7 +100,8 @@ func TestFault_lifecycle_reload(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.yaml")
 			write := func(n int) {
 				r.settings = fmt.Sprintf("    queue: {queue_size: %d, num_consumers: %d}\n    key_length_limit: %d", 1+n%5, 1+n%3, 1000+n)
-				require.NoError(t, os.WriteFile(path, []byte(r.config()), 0o600))
+				require.NoError(t, os.WriteFile(path+".new", []byte(r.config()), 0o600))
+				require.NoError(t, os.Rename(path+".new", path)) // at once: a reload that takes long may read it meanwhile
 			}
 			write(0)
 			args := []string{path}
