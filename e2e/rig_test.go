@@ -64,7 +64,7 @@ processors:
     logs: {all: {attributes: [{key: %s}]}}
 %s
 exporters:
-  otlp_http: {endpoint: %q, sending_queue: {enabled: false}, retry_on_failure: {enabled: false}, compression: none}
+  otlp_http: {endpoint: %q, timeout: 2m, sending_queue: {enabled: false}, retry_on_failure: {enabled: false}, compression: none}
 service:
   extensions: [file_storage, %s]
   pipelines:

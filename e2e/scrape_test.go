@@ -21,7 +21,8 @@ import (
 )
 
 // client keeps no connections, and so no goroutines.
-var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+// client waits for longer than a busy machine may stall: who gives up does not know what was accepted.
+var client = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // page is what /metrics shows: the values of the counters and gauges by series, which is written as Prometheus does,
 // with sorted labels.
