@@ -84,10 +84,10 @@ func TestFault_resource_soak(t *testing.T) {
 	late := samples[len(samples)/4:] // after it has warmed up
 	require.Greater(t, len(late), 10)
 	goroutines, descriptors, heap := slopes(late)
-	assert.Less(t, goroutines*lasts.Hours(), 50.0, "goroutines")
-	assert.Less(t, descriptors*lasts.Hours(), 50.0, "descriptors")
-	growth := "" // which means nothing for a short time
+	growth := "" // a slope means nothing for a short time: exporters that were replaced leave idle connections for 90 s
 	if lasts >= 5*time.Minute {
+		assert.Less(t, goroutines*lasts.Hours(), 50.0, "goroutines")
+		assert.Less(t, descriptors*lasts.Hours(), 50.0, "descriptors")
 		growth = fmt.Sprintf("; slopes per hour: goroutines %+.1f, descriptors %+.1f, heap %+.2f MB", goroutines, descriptors, heap/1e6)
 	}
 	fired := 0
