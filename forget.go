@@ -102,33 +102,44 @@ func (s *MemoryStore) forgetIdle(ctx context.Context) {
 	if s.forgetAfter <= 0 {
 		return
 	}
+	since := time.Since(s.opened) // what is counted from now on is less than idle
+	s.forget(ctx, func(_ string, t *total) bool { return s.idle(t, since) >= s.forgetAfter })
+}
+
+// Forget drops every key that gone says, as if it were idle, and returns how many that were. gone is called under a lock of the store, and
+// more than once for a key.
+func (s *MemoryStore) Forget(gone func(key string) bool) (keys int) {
+	return s.forget(context.Background(), func(key string, _ *total) bool { return gone(key) })
+}
+
+func (s *MemoryStore) forget(ctx context.Context, gone func(string, *total) bool) (keys int) {
 	for i := range s.shards {
 		sh := &s.shards[i]
-		for chunk := range slices.Chunk(s.candidates(sh), forgetChunk) {
+		for chunk := range slices.Chunk(sh.candidates(gone), forgetChunk) {
 			if ctx.Err() != nil {
-				return
+				return keys
 			}
-			s.forgetChunk(sh, chunk)
+			keys += s.forgetChunk(sh, chunk, gone)
 		}
 	}
+	return keys
 }
 
 // candidates returns the keys that may be dropped.
-func (s *MemoryStore) candidates(sh *shard) []string {
+func (sh *shard) candidates(gone func(string, *total) bool) []string {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	var list []string
-	since := time.Since(s.opened)
 	for key, t := range sh.totals {
-		if s.idle(t, since) >= s.forgetAfter {
+		if gone(key, t) {
 			list = append(list, key)
 		}
 	}
 	return list
 }
 
-// forgetChunk drops the keys of chunk that are still idle, inside of every around.
-func (s *MemoryStore) forgetChunk(sh *shard, chunk []string) {
+// forgetChunk drops the keys of chunk that are still to go, inside of every around, and returns how many that were.
+func (s *MemoryStore) forgetChunk(sh *shard, chunk []string, gone func(string, *total) bool) int {
 	s.aroundMu.Lock()
 	defer s.aroundMu.Unlock()
 	var over atomic.Bool
@@ -137,7 +148,7 @@ func (s *MemoryStore) forgetChunk(sh *shard, chunk []string) {
 		if over.Load() {
 			return nil // an around has kept it
 		}
-		return s.drop(sh, chunk)
+		return s.drop(sh, chunk, gone)
 	})
 	for _, a := range slices.Backward(s.arounds) {
 		inner := next
@@ -149,18 +160,17 @@ func (s *MemoryStore) forgetChunk(sh *shard, chunk []string) {
 			return keys
 		}
 	}
-	next()
+	return len(next())
 }
 
 // drop is where keys go.
-func (s *MemoryStore) drop(sh *shard, chunk []string) []string {
+func (s *MemoryStore) drop(sh *shard, chunk []string, gone func(string, *total) bool) []string {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	since := time.Since(s.opened)
 	keys := make([]string, 0, len(chunk))
 	for _, key := range chunk {
 		t, ok := sh.totals[key]
-		if !ok || s.idle(t, since) < s.forgetAfter {
+		if !ok || !gone(key, t) {
 			continue
 		}
 		delete(sh.totals, key)

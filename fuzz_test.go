@@ -4,21 +4,21 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/confmap/confmaptest"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/logtally/tallyprocessor/internal/configfuzz"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
@@ -164,34 +164,33 @@ func disturbed(random *rand.Rand, seeds [][]byte) []byte {
 
 // FuzzConfig: whatever is YAML is a configuration that works, or errors; nothing panics. What is valid starts, or says why not.
 func FuzzConfig(f *testing.F) {
-	for _, yaml := range []string{
-		fuzzedConfig, ``, `logs:`, `[]`, `logs: []`, `logs: {a: 1}`, `logs: {"": {conditions: [""]}}`, `durable: 7`, `durable: true`, `queue: {queue_size: -1}`,
-		`logs: {a: {attributes: [{key: a, default_value: .nan}]}}`, `logs: {a: {value: "1 +"}}`, `resource_attributes: [a, a]`,
-		`shutdown_timeout: 1e9`, `forget_after: -1s`, `error_mode: {}`, `logs: {a: {attributes: [{key: "*", optional: yes}, null]}}`,
-	} {
-		f.Add(yaml)
-	}
-	f.Fuzz(func(t *testing.T, yaml string) {
-		path := filepath.Join(t.TempDir(), "config.yaml")
-		require.NoError(t, os.WriteFile(path, []byte(yaml), 0o600))
-		conf, err := confmaptest.LoadConf(path)
-		if err != nil {
-			t.Skip("no map in YAML")
-		}
-		cfg := createDefaultConfig().(*Config)
-		if conf.Unmarshal(cfg) != nil || cfg.Validate() != nil {
-			return
-		}
+	configfuzz.Fuzz(f, createDefaultConfig, func(t *testing.T, c component.Config) (component.Component, error) {
+		cfg := c.(*Config)
 		if cfg.Queue.NumConsumers > 100 || cfg.Queue.QueueSize > 1000 {
 			t.Skip("it is valid, and takes the memory that it asks for")
 		}
-		p, err := NewFactory().CreateLogs(context.Background(), processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
-		require.NoError(t, err, "what is valid can be made")
-		if err := p.Start(context.Background(), componenttest.NewNopHost()); err != nil {
-			assert.True(t, cfg.Store != nil || cfg.Durable, "%v", err)
-			return
-		}
-		_ = p.ConsumeLogs(context.Background(), logs(2, nil)) // `propagate` may refuse them
-		_ = p.Shutdown(context.Background())                  // its deadline may be a nanosecond
-	})
+		p, err := NewFactory().CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+		return startsAndCounts{p, t, cfg}, err
+	},
+		fuzzedConfig, `logs:`, `logs: []`, `logs: {a: 1}`, `logs: {"": {conditions: [""]}}`, `durable: 7`, `durable: true`, `queue: {queue_size: -1}`,
+		`logs: {a: {attributes: [{key: a, default_value: .nan}]}}`, `logs: {a: {value: "1 +"}}`, `resource_attributes: [a, a]`,
+		`shutdown_timeout: 1e9`, `forget_after: -1s`, `error_mode: {}`, `logs: {a: {attributes: [{key: "*", optional: yes}, null]}}`,
+	)
+}
+
+// startsAndCounts is a processor that fails to start only for want of a store, and gets two records then.
+type startsAndCounts struct {
+	processor.Logs
+	t   *testing.T
+	cfg *Config
+}
+
+func (p startsAndCounts) Start(ctx context.Context, host component.Host) error {
+	err := p.Logs.Start(ctx, host)
+	if err != nil {
+		assert.True(p.t, p.cfg.Store != nil || p.cfg.Durable, "%v", err)
+		return err
+	}
+	_ = p.ConsumeLogs(ctx, logs(2, nil)) // `propagate` may refuse them
+	return nil
 }

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-
-	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
@@ -50,79 +47,21 @@ func newEraser(list []map[string]any) (eraser, error) {
 	return all, errors.Join(errs...)
 }
 
-// matches says whether a key is to be erased. An attribute may be of the resource or of the record, and its value of any type.
+// matches says whether a key is to be erased.
 func (e eraser) matches(key string) bool {
-	if len(e) == 0 {
-		return false
-	}
-	has := make([]map[string]bool, len(e))
+	return slices.ContainsFunc(e, func(m match) bool { return m.of(key) })
+}
+
+// of says whether a key has all of the attributes: each of the resource or of the record, and its value of any type.
+func (m match) of(key string) bool {
+	found := map[string]bool{}
 	ok := identity.Members(key, func(_ bool, nameText, valueText string) {
-		name, value := identity.Shown(nameText), identity.Shown(valueText)
-		for i, m := range e {
-			if want, named := m[name]; named && want == value {
-				if has[i] == nil {
-					has[i] = map[string]bool{}
-				}
-				has[i][name] = true
-			}
+		name := identity.Shown(nameText)
+		if want, named := m[name]; named && want == identity.Shown(valueText) {
+			found[name] = true
 		}
 	})
-	if !ok {
-		return false
-	}
-	for i, m := range e {
-		if len(has[i]) == len(m) {
-			return true
-		}
-	}
-	return false
-}
-
-// erasure is what was erased.
-type erasure struct {
-	keys    int
-	amounts map[string]int // by metric
-}
-
-func (e *erasure) add(key string, n int) {
-	metric, _ := identity.MetricOf(key)
-	if e.amounts == nil {
-		e.amounts = map[string]int{}
-	}
-	e.keys++
-	e.amounts[metric] = saturated(e.amounts[metric], n)
-}
-
-func saturated(a, b int) int {
-	if a > math.MaxInt-b {
-		return math.MaxInt
-	}
-	return a + b
-}
-
-// erase leaves out of what was read the keys that match, and enters what they had as forgotten.
-func (v *saver) erase(l *loaded, e eraser) erasure {
-	var done erasure
-	for section := range l.blobs {
-		b := &l.blobs[section]
-		b.Entries = slices.DeleteFunc(b.Entries, func(entry state.Entry) bool {
-			gone := e.matches(entry.Key)
-			if gone {
-				done.add(entry.Key, entry.Value)
-			}
-			return gone
-		})
-	}
-	meta := &l.blobs[state.Meta]
-	for _, metric := range slices.Sorted(maps.Keys(done.amounts)) {
-		i := slices.IndexFunc(meta.Forgotten, func(f state.Forgotten) bool { return f.Metric == metric })
-		if i < 0 {
-			i = len(meta.Forgotten)
-			meta.Forgotten = append(meta.Forgotten, state.Forgotten{Metric: metric})
-		}
-		meta.Forgotten[i].Total = saturated(meta.Forgotten[i].Total, done.amounts[metric])
-	}
-	return done
+	return ok && len(found) == len(m)
 }
 
 // overwrite writes all sections so often that no slot has what was there before.
@@ -138,10 +77,4 @@ func (l *loop) overwrite(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// tell says what was erased, without what it was: that would keep it in the log.
-func (e erasure) tell(logger *zap.Logger) {
-	logger.Info("Keys are erased from the totals, as `erase` says. Take it out of the configuration, or the next start erases again",
-		zap.Int("keys", e.keys), zap.Any("amounts", e.amounts))
 }

@@ -113,7 +113,7 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 	if err != nil {
 		return nil, errors.Join(err, v.close(ctx))
 	}
-	damages, erased, err := v.load(ctx, erase)
+	damages, err := v.load(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("`storage` is %q: %w", e.cfg.Storage, err), v.close(ctx))
 	}
@@ -127,10 +127,12 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 		_ = l.flushNow(ctx) // sets them aside; health reports the error, and the next flush tries again
 	}
 	if len(erase) > 0 {
+		keys := e.memory.Forget(erase.matches)
 		if err := l.overwrite(ctx); err != nil {
 			return l, err
 		}
-		erased.tell(e.settings.Logger)
+		e.settings.Logger.Info("Keys are erased from the totals, as `erase` says. Take it out of the configuration, or the next start erases again",
+			zap.Int("keys", keys)) // and not which: that would keep them in the log
 	}
 	return l, nil
 }

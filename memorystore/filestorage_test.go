@@ -35,10 +35,13 @@ func changeVersion(blob []byte, version uint16) []byte {
 	return binary.BigEndian.AppendUint32(blob, crc32.Checksum(blob, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-func fileStorage(t testing.TB, directory string) component.Component {
+func fileStorage(t testing.TB, directory string, change ...func(*filestorage.Config)) component.Component {
 	factory := filestorage.NewFactory()
 	cfg := factory.CreateDefaultConfig().(*filestorage.Config)
 	cfg.Directory = directory
+	for _, f := range change {
+		f(cfg)
+	}
 	ext, err := factory.Create(t.Context(), extensiontest.NewNopSettings(factory.Type()), cfg)
 	require.NoError(t, err)
 	require.NoError(t, ext.Start(t.Context(), componenttest.NewNopHost()))

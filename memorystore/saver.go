@@ -60,23 +60,22 @@ func newSaver(client storage.Client, owner string, s *store) *saver {
 	return v
 }
 
-// load fills the store from the storage, but for what is to be erased, and returns that and what was damaged. The next flush sets
-// the latter aside and writes the sections that it was part of anew. An error means that nothing was read, written or restored.
-func (v *saver) load(ctx context.Context, e eraser) ([]damage, erasure, error) {
+// load fills the store from the storage and returns what was damaged. The next flush sets that aside and writes the
+// sections that it was part of anew. An error means that nothing was read, written or restored.
+func (v *saver) load(ctx context.Context) ([]damage, error) {
 	values, err := v.read(ctx)
 	if err != nil {
-		return nil, erasure{}, err
+		return nil, err
 	}
 	var l loaded
 	for section := range values {
 		if err := v.choose(&l, section, values[section]); err != nil {
-			return nil, erasure{}, err // the first is enough: all slots of one storage have one writer
+			return nil, err // the first is enough: all slots of one storage have one writer
 		}
 	}
 	v.compareWithMeta(&l)
-	erased := v.erase(&l, e)
 	v.restore(&l)
-	return l.damages, erased, nil
+	return l.damages, nil
 }
 
 func (v *saver) read(ctx context.Context) (values [state.Sections][state.Slots][]byte, err error) {
