@@ -144,9 +144,17 @@ type Description struct {
 	Description string
 	Unit        string
 
+	// Sum is what a record adds: `records` for 1, `bytes` for its size, else the OTTL expression that yields it. Empty = it is
+	// not known.
+	Sum string
+
 	// CardinalityLimit is how many keys of its own the metric may have, overflow keys apart; 0 = any number, or it is not known.
 	// Each process of those that share a store keeps to its own.
 	CardinalityLimit int
+
+	// Key is the one key that the metric can have, which readers show at 0 before its first record; empty = it has many, or
+	// that is not known.
+	Key string
 }
 
 // Total is what a store knows of one key.

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
 var began = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -149,11 +154,72 @@ func TestOnePayloadFails(t *testing.T) {
 	assert.Equal(t, 3*maxPoints, received)
 }
 
-// The clock may go back, and two emissions may fall into one millisecond: the times of a series only go forward.
+// The clock may go back a little, and two emissions may fall into one millisecond: the times of a series only go forward.
 func TestTimesGoForward(t *testing.T) {
 	e := New(Settings{Since: at(0)})
 	assert.Equal(t, []string{"map[s:x] m map[a:1] 10s-10s 0", "map[s:x] m map[a:1] 10s-10.001s 1"}, emit(t, e, 10, total(keyA, 1, 10)))
-	assert.Equal(t, []string{"map[s:x] m map[a:1] 10s-10.002s 2"}, emit(t, e, 5, total(keyA, 2, 10)))
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 10s-10.002s 2"}, emit(t, e, 10, total(keyA, 2, 10)))
+}
+
+// A clock that was ahead, and is set right, leaves no points in the future.
+func TestClockThatWasAhead(t *testing.T) {
+	e := New(Settings{Since: at(0)})
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 10s-10s 0", "map[s:x] m map[a:1] 10s-10.001s 110"}, emit(t, e, 10, total(keyA, 110, 7200)),
+		"the store's clock was ahead when the key was first counted")
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 10s-20s 120"}, emit(t, e, 20, total(keyA, 120, 7200)))
+
+	e = New(Settings{Since: at(0)})
+	emit(t, e, 7200, total(keyA, 1, 7190))
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 5s-5s 2"}, emit(t, e, 5, total(keyA, 2, 7190)), "the reader's was")
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 6s-6s 3"}, emit(t, e, 6, total(keyA, 3, 7190)))
+}
+
+// A total that fell has a new start, and no point of it is older than one that was sent.
+func TestResetIsLater(t *testing.T) {
+	e := New(Settings{Since: at(-3600)})
+	emit(t, e, 10, total(keyA, 100, 0))
+	emit(t, e, 20, total(keyA, 200, 0))
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 20s-20.001s 0", "map[s:x] m map[a:1] 20s-30s 40"}, emit(t, e, 30, total(keyA, 40, 0)))
+	assert.Equal(t, []string{"map[s:x] m map[a:1] 20s-40s 50"}, emit(t, e, 40, total(keyA, 50, 0)))
+}
+
+// Whatever the keys are, a payload fits into a gRPC message, zero points among it.
+func TestPayloadsFit(t *testing.T) {
+	const grpcLimit = 4 << 20
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, shape := range []struct{ keys, attributes, resource, length, description int }{
+		{4000, 8, 0, 240, 10}, {4000, 5, 1, 190, 10}, {9000, 1, 0, 1, 10}, {4000, 1, 30, 120, 10}, {3000, 0, 1, 2, 8192}, {4000, 100, 100, 1, 0},
+	} {
+		e := New(Settings{Since: at(0)})
+		var list []tallyprocessor.Total
+		for i := range shape.keys {
+			k := identity.Key{Metric: "m"}
+			for a := range shape.attributes + shape.resource {
+				value := identity.StringValue(strings.Repeat("é", r.IntN(shape.length)/2) + strconv.Itoa(i))
+				if a%3 == 0 {
+					value = identity.DoubleValue(math.Round(r.Float64()*10) + float64(i)*16)
+				}
+				attribute := identity.Attribute{Name: fmt.Sprintf("a%03d", a), Value: value}
+				if a < shape.attributes {
+					k.Attributes = append(k.Attributes, attribute)
+				} else {
+					k.Resource = append(k.Resource, attribute)
+				}
+			}
+			list = append(list, total(k.String(), math.MaxInt, 1))
+		}
+		points := 0
+		next, _ := consumer.NewMetrics(func(_ context.Context, m pmetric.Metrics) error {
+			points += m.DataPointCount()
+			assert.LessOrEqual(t, m.DataPointCount(), maxPoints)
+			assert.Less(t, (&pmetric.ProtoMarshaler{}).MetricsSize(m), grpcLimit, "%+v", shape)
+			return nil
+		})
+		c, err := e.Collect(totals(list...), []tallyprocessor.Description{{Metric: "m", Description: strings.Repeat("d", shape.description)}}, at(10))
+		require.NoError(t, err)
+		require.NoError(t, c.Send(t.Context(), next))
+		assert.Equal(t, 2*shape.keys, points)
+	}
 }
 
 // A store that has begun anew, with a later start or a smaller total, is a new series.
