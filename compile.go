@@ -174,3 +174,6 @@ func (m namedMetric) compile(parser *extract.Parser) (made extract.Metric, err e
 func newParser() (*extract.Parser, error) {
 	return extract.NewParser(component.TelemetrySettings{Logger: zap.NewNop()})
 }
+
+// sum returns what a record adds, for those who compare metrics.
+func (m MetricConfig) sum() string { return cmp.Or(m.Value, "records") }

@@ -61,9 +61,9 @@ func run(t *testing.T, id, yaml string, host component.Host, batches ...plog.Log
 func TestFault_lifecycle_shared_store(t *testing.T) {
 	store := NewMemoryStore()
 	run(t, "tally/a", `{store: shared, logs: {m: {description: First.}}}`, hostWith(store), logs(2, nil))
-	run(t, "tally/b", `{store: shared, logs: {m: {description: Second., unit: "1", cardinality_limit: 7}}}`, hostWith(store), logs(3, nil))
+	run(t, "tally/b", `{store: shared, logs: {m: {description: Second., cardinality_limit: 7}}}`, hostWith(store), logs(3, nil))
 	assert.Equal(t, 5, store.Get(`["m",{"service.name":"checkout"},{}]`))
-	assert.Equal(t, []Description{{Metric: "m", Description: "Second.", Unit: "1", CardinalityLimit: 7}}, store.Descriptions())
+	assert.Equal(t, []Description{{Metric: "m", Description: "Second.", Unit: "{record}", Sum: "records", CardinalityLimit: 7}}, store.Descriptions())
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{11}, Claim: "two processors, one store: they add up",
 		Rounds: 1, Fired: 1, Counts: 5,

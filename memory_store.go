@@ -10,12 +10,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/meaning"
 )
 
 // shardCount is how many locks the keys of a MemoryStore are spread over: enough that a few workers seldom meet.
 const shardCount = 64
 
-// MemoryStore is a MetricStore in memory. It implements Adder, Binder, Lister, Describer, Opener, Saturater, Forgetter and
+// MemoryStore is a MetricStore in memory. It implements Adder, Binder, Lister, Describer, Claimer, Opener, Saturater, Forgetter and
 // OverflowKeeper, and is safe for concurrent use. The cardinality limit of the processor is what bounds it, and
 // WithForgetAfter: without that it never forgets a key.
 type MemoryStore struct {
@@ -24,6 +26,7 @@ type MemoryStore struct {
 	shards [shardCount]shard
 
 	saturated atomic.Int64
+	claims    meaning.Claims
 	forgetting
 	overflowKeeper
 
@@ -61,6 +64,7 @@ var (
 	_ Binder      = (*MemoryStore)(nil)
 	_ Lister      = (*MemoryStore)(nil)
 	_ Describer   = (*MemoryStore)(nil)
+	_ Claimer     = (*MemoryStore)(nil)
 	_ Opener      = (*MemoryStore)(nil)
 	_ Saturater   = (*MemoryStore)(nil)
 	_ Forgetter   = (*MemoryStore)(nil)
@@ -121,6 +125,11 @@ func (s *MemoryStore) Restore(total Total) {
 	t.last.Store(total.Last.UnixNano())
 	t.counted.Store(false)
 	s.resume(total.Last.UnixNano())
+}
+
+// Claim keeps apart components that count under one name what is not to be added up.
+func (s *MemoryStore) Claim(d Description) (release func(), err error) {
+	return s.claims.Claim(d.Metric, d.meaning())
 }
 
 // Describe sets the description of a metric.

@@ -88,6 +88,14 @@ type Describer interface {
 	Descriptions() []Description
 }
 
+// Claimer is implemented by a MetricStore that keeps apart what is not to be added up: two components that count under one
+// name, and mean something else by it.
+type Claimer interface {
+	// Claim says that a component counts the metric of d until it calls release. It is an error while another does so whose Unit
+	// or Sum differs.
+	Claim(d Description) (release func(), err error)
+}
+
 // Opener is implemented by a MetricStore that outlives the process. Keys that were first counted since it was opened are
 // new to the world; older ones may have been exported by an earlier process.
 type Opener interface {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
@@ -41,6 +40,9 @@ type tally struct {
 	explain   *explainer
 	totals    *published // nil when the store is not ours
 	committer *committer // nil without `durable`
+
+	// ends undo what Start has begun at a store that may be others' too.
+	ends []func()
 
 	// forgetting keeps apart counting, for which it is read-locked, and the store's dropping of keys: a key is in the
 	// store and in its limiter, or in neither.
@@ -93,13 +95,14 @@ func startTally(
 			return nil, err
 		}
 	}
-	if err := t.introduce(ctx); err != nil {
+	if err := t.introduce(ctx, x); err != nil {
+		t.end()
 		return nil, err
 	}
 	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply, t.binder == nil)
 	var err error
 	if t.numbers, err = newNumbers(set, t); err != nil {
-		t.stopForgetter()
+		t.end()
 		return nil, err
 	}
 	t.pool.start(context.WithoutCancel(ctx), t.keepForgetting)
@@ -107,53 +110,6 @@ func startTally(
 		t.committer.start(ctx)
 	}
 	return t, nil
-}
-
-// introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
-// before, and stay so until the store forgets them.
-func (t *tally) introduce(ctx context.Context) error {
-	numbers := t.numbersOfMetrics()
-	if f, ok := t.store.(Forgetter); ok {
-		t.stopForgetter = f.AroundForget(func(drop func() []string) { t.forget(numbers, drop) })
-	}
-	t.forgetting.Lock() // no key is dropped between its listing and its entry in a limiter
-	defer t.forgetting.Unlock()
-	describer, _ := t.store.(Describer)
-	for _, m := range t.metrics {
-		if describer != nil {
-			describer.Describe(Description{
-				Metric: m.name, Description: m.Description, Unit: m.Unit, CardinalityLimit: m.cardinalityLimit(),
-			})
-		}
-	}
-	if local, ok := t.store.(LocalLister); ok {
-		for total := range local.LocalTotals() {
-			t.admit(numbers, total.Key)
-		}
-		return nil
-	}
-	lister, ok := t.store.(Lister)
-	if !ok {
-		return nil
-	}
-	for total, err := range lister.Totals(ctx) {
-		if err != nil {
-			return fmt.Errorf("list totals: %w", err)
-		}
-		t.admit(numbers, total.Key)
-	}
-	return nil
-}
-
-// admit enters a key that the store holds in the limiter of its metric.
-func (t *tally) admit(numbers map[string]int, text string) {
-	key, err := identity.Decode(text)
-	if err != nil {
-		return // somebody else's key
-	}
-	if i, ours := numbers[key.Metric]; ours {
-		t.limiters[i].Restore(text, isOverflow(key))
-	}
 }
 
 func (t *tally) numbersOfMetrics() map[string]int {
@@ -190,17 +146,13 @@ func (t *tally) admitted() int {
 	return sum
 }
 
-func isOverflow(k identity.Key) bool {
-	return slices.ContainsFunc(k.Attributes, func(a identity.Attribute) bool { return a.Name == extract.OverflowAttribute })
-}
-
 // shutdown applies what is queued, flushes the store, and returns what could not be done before ctx ended.
 func (t *tally) shutdown(ctx context.Context) error {
 	t.pool.shutdown(ctx)
 	if t.committer != nil {
 		t.committer.stop(ctx)
 	}
-	t.leaveForgetter(ctx)
+	t.leaveStore(ctx)
 	var errs []error
 	for i, m := range t.metrics {
 		if _, _, lost := t.pool.ledger(i); lost > 0 {
@@ -215,13 +167,13 @@ func (t *tally) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// leaveForgetter ends the part that t has in the store's forgetting. That waits for a worker which the store has not let
+// leaveStore ends the part that t has in the store. That waits for a worker which the store has not let
 // go, if there is one, but not longer than ctx.
-func (t *tally) leaveForgetter(ctx context.Context) {
+func (t *tally) leaveStore(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.stopForgetter()
+		t.end()
 	}()
 	select {
 	case <-done:

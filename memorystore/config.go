@@ -28,6 +28,10 @@ type Config struct {
 	// by name and value. It is for a few keys and for one start.
 	Erase []map[string]any `mapstructure:"erase"`
 
+	// EraseMetrics names metrics all of whose totals the next start takes out of the Storage for good, as if they had never been
+	// counted: what a metric has left that was renamed, or that counts something else now. It is for one start.
+	EraseMetrics []string `mapstructure:"erase_metrics"`
+
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
@@ -53,6 +57,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Erase) > 0 && c.Storage == nil {
 		errs = append(errs, fmt.Errorf("`erase`: %w", errNothingKept))
+	}
+	if len(c.EraseMetrics) > 0 && c.Storage == nil {
+		errs = append(errs, fmt.Errorf("`erase_metrics`: %w", errNothingKept))
 	}
 	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
@@ -105,6 +106,39 @@ func TestEraseOnABrokenDisk(t *testing.T) {
 	assert.Equal(t, 3, i.memory.Get(userKey(identity.StringValue("alice"), "/a")), "it is still there")
 }
 
+// What a metric has left is in no slot of the storage afterwards, and counts for nothing: neither as keys nor as forgotten. Other metrics
+// keep all they have.
+func TestEraseMetrics(t *testing.T) {
+	d := newDisk()
+	key := func(metric, value string) string {
+		return identity.Key{Metric: metric, Attributes: []identity.Attribute{{Name: "v", Value: identity.StringValue(value)}}}.String()
+	}
+	i := start(t, d)
+	for _, metric := range []string{`old "name"`, "kept"} {
+		i.store.Describe(tallyprocessor.Description{Metric: metric, Unit: "By", Sum: "bytes"})
+		for n := range 300 { // so that most sections have some
+			i.store.Add(key(metric, fmt.Sprint(n)), 2)
+		}
+		i.store.Add(key(metric, "idle"), 5)
+		i.memory.Forget(func(k string) bool { return k == key(metric, "idle") })
+		require.NoError(t, i.store.Flush(t.Context()))
+	}
+	require.NoError(t, i.Shutdown(t.Context()))
+
+	i = start(t, d, func(c *Config) { c.EraseMetrics = []string{`old "name"`, "never counted"} })
+	line := i.logs.FilterMessageSnippet("Keys are erased").All()[0].ContextMap()
+	assert.EqualValues(t, 300, line["keys"])
+	require.NoError(t, i.Shutdown(t.Context()))
+	for name, value := range d.copy().data {
+		assert.NotContains(t, string(value), "old", name)
+	}
+
+	i = start(t, d)
+	assert.Len(t, i.values(t), 300)
+	assert.Equal(t, map[string]tallyprocessor.Forgotten{"kept": {Total: 5}}, i.memory.Forgotten())
+	assert.Equal(t, []tallyprocessor.Description{{Metric: "kept", Unit: "By", Sum: "bytes"}}, i.store.Descriptions())
+}
+
 func TestEraseMistakes(t *testing.T) {
 	for want, list := range map[string][]map[string]any{
 		"`erase::1` must name an attribute":                 {{"a": 1}, {}},
@@ -116,4 +150,7 @@ func TestEraseMistakes(t *testing.T) {
 		cfg.Erase = list
 		assert.ErrorContains(t, cfg.Validate(), want)
 	}
+	cfg := createDefaultConfig().(*Config)
+	cfg.EraseMetrics = []string{"m"}
+	assert.ErrorContains(t, cfg.Validate(), "`erase_metrics`: without `storage`")
 }

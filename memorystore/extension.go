@@ -109,6 +109,7 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 		return nil, err
 	}
 	v := newSaver(client, e.settings.ID.String(), e.store)
+	v.eraseMetrics = e.cfg.EraseMetrics
 	erase, err := newEraser(e.cfg.Erase)
 	if err != nil {
 		return nil, errors.Join(err, v.close(ctx))
@@ -126,12 +127,12 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 	if len(damages) > 0 {
 		_ = l.flushNow(ctx) // sets them aside; health reports the error, and the next flush tries again
 	}
-	if len(erase) > 0 {
-		keys := e.memory.Forget(erase.matches)
+	if len(erase)+len(e.cfg.EraseMetrics) > 0 {
+		keys := e.memory.Forget(erase.matches) + v.erased
 		if err := l.overwrite(ctx); err != nil {
 			return l, err
 		}
-		e.settings.Logger.Info("Keys are erased from the totals, as `erase` says. Take it out of the configuration, or the next start erases again",
+		e.settings.Logger.Info("Keys are erased from the totals, as `erase` and `erase_metrics` say. Take them out of the configuration, or the next start erases again",
 			zap.Int("keys", keys)) // and not which: that would keep them in the log
 	}
 	return l, nil

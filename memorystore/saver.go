@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
@@ -30,6 +31,9 @@ type saver struct {
 
 	saved   [state.Sections]slot
 	pending []*storage.Operation // sets aside what load found damaged; goes ahead of the next flush
+
+	eraseMetrics []string // these are not restored
+	erased       int      // keys that were not
 }
 
 // slot is where the last complete state of a section is.
@@ -145,19 +149,29 @@ func (v *saver) compareWithMeta(l *loaded) {
 func (v *saver) restore(l *loaded) {
 	for _, b := range l.blobs {
 		for _, e := range b.Entries {
+			if metric, ok := identity.MetricOf(e.Key); ok && v.erases(metric) {
+				v.erased++
+				continue
+			}
 			v.store.MemoryStore.Restore(tallyprocessor.Total{
 				Key: e.Key, Value: e.Value, Start: time.Unix(0, e.Start), Last: time.Unix(0, e.Last),
 			})
 		}
 		for _, d := range b.Descriptions {
-			v.store.MemoryStore.Describe(tallyprocessor.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit})
+			if !v.erases(d.Metric) {
+				v.store.MemoryStore.Describe(tallyprocessor.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum})
+			}
 		}
 		for _, f := range b.Forgotten {
-			v.store.RestoreForgotten(f.Metric, f.Total)
+			if !v.erases(f.Metric) {
+				v.store.RestoreForgotten(f.Metric, f.Total)
+			}
 		}
 	}
 	v.store.markAll(&l.broken)
 }
+
+func (v *saver) erases(metric string) bool { return slices.Contains(v.eraseMetrics, metric) }
 
 // flush writes what has changed; wrote says whether there was anything. After an error all of it counts as changed
 // still, and the next flush writes to the same slots, so the last complete state is never touched.
@@ -232,7 +246,7 @@ func (v *saver) write(ctx context.Context, dirty *sections, blobs *[state.Sectio
 func (v *saver) descriptions() []state.Description {
 	var list []state.Description
 	for _, d := range v.store.Descriptions() {
-		list = append(list, state.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit}) // each start tells the limit anew
+		list = append(list, state.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum}) // each start tells the rest anew
 	}
 	slices.SortFunc(list, func(a, b state.Description) int { return cmp.Compare(a.Metric, b.Metric) })
 	return list

@@ -22,6 +22,8 @@ type descriptions struct {
 type description struct {
 	Description string `json:"description"`
 	Unit        string `json:"unit"`
+	Sum         string `json:"sum,omitempty"`
+	Key         string `json:"key,omitempty"`
 
 	CardinalityLimit int `json:"cardinality_limit,omitempty"`
 }
@@ -46,7 +48,7 @@ func (d *descriptions) take() []any {
 	d.unsent = false
 	var fields []any
 	for metric, one := range d.byMetric {
-		text, _ := json.Marshal(description{one.Description, one.Unit, one.CardinalityLimit}) // two strings and a number
+		text, _ := json.Marshal(description{one.Description, one.Unit, one.Sum, one.Key, one.CardinalityLimit}) // strings and a number
 		fields = append(fields, metric, text)
 	}
 	return fields

@@ -230,7 +230,7 @@ func (r *reader) descriptions(ctx context.Context) (map[string]tallyprocessor.De
 			return nil, fmt.Errorf("%w: description of %q: %w", errWrongAnswer, metric, err)
 		}
 		all[metric] = tallyprocessor.Description{
-			Metric: metric, Description: d.Description, Unit: d.Unit, CardinalityLimit: d.CardinalityLimit,
+			Metric: metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum, Key: d.Key, CardinalityLimit: d.CardinalityLimit,
 		}
 	}
 	return all, nil

@@ -17,7 +17,7 @@ type store struct {
 	reader    *reader
 	writer    *writer
 	described descriptions
-	overflows *tallyprocessor.MemoryStore // holds nothing else
+	overflows *tallyprocessor.MemoryStore // has the sketch of what overflows and the claims of components, and no totals
 	timeout   time.Duration
 	logger    *zap.Logger
 }
@@ -31,6 +31,7 @@ var (
 	_ tallyprocessor.Flusher        = (*store)(nil)
 	_ tallyprocessor.Durable        = (*store)(nil)
 	_ tallyprocessor.Describer      = (*store)(nil)
+	_ tallyprocessor.Claimer        = (*store)(nil)
 	_ tallyprocessor.Opener         = (*store)(nil)
 	_ tallyprocessor.Saturater      = (*store)(nil)
 	_ tallyprocessor.Settler        = (*store)(nil)
@@ -86,6 +87,11 @@ func (s *store) Flush(ctx context.Context) error { return s.writer.flushBy(ctx) 
 
 // Durable returns nil: what was flushed is on the server, and outlives this process.
 func (s *store) Durable() error { return nil }
+
+// Claim keeps apart components of this process that count under one name what is not to be added up.
+func (s *store) Claim(d tallyprocessor.Description) (release func(), err error) {
+	return s.overflows.Claim(d)
+}
 
 // Describe sets the description of a metric.
 func (s *store) Describe(d tallyprocessor.Description) { s.described.describe(d) }

@@ -44,6 +44,27 @@ func Run(t *testing.T, open func(t *testing.T) tallyprocessor.MetricStore) {
 	t.Run("Totals", func(t *testing.T) { testLister(t, open(t)) })
 	t.Run("Flush", func(t *testing.T) { testFlusher(t, open(t)) })
 	t.Run("Forget", func(t *testing.T) { testForgetter(t, open(t)) })
+	t.Run("Claim", func(t *testing.T) { testClaimer(t, open(t)) })
+}
+
+func testClaimer(t *testing.T, s tallyprocessor.MetricStore) {
+	c, ok := s.(tallyprocessor.Claimer)
+	if !ok {
+		return
+	}
+	records := tallyprocessor.Description{Metric: "m", Unit: "{record}", Sum: "records"}
+	bytes := tallyprocessor.Description{Metric: "m", Unit: "By", Sum: "bytes"}
+	release, err := c.Claim(records)
+	require.NoError(t, err)
+	_, err = c.Claim(bytes)
+	require.Error(t, err, "another meaning")
+	again, err := c.Claim(records)
+	require.NoError(t, err, "the same")
+	again()
+	release()
+	release, err = c.Claim(bytes)
+	require.NoError(t, err, "nobody else counts it any more")
+	release()
 }
 
 // testKeys counts under keys that a careless store would take for one another, n times the nth.

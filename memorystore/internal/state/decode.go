@@ -10,7 +10,7 @@ import (
 // The fewest bytes that a list element takes: what bounds the memory that a count in the input can ask for.
 const (
 	minEntrySize       = 1 + 1 + 8 + 8
-	minDescriptionSize = 1 + 1 + 1
+	minDescriptionSize = 1 + 1 + 1 // one more since version 3
 	minForgottenSize   = 1 + 1
 )
 
@@ -57,7 +57,7 @@ func decode(r *reader, version uint16, owner string, section int) (Blob, error) 
 		for i := range b.Generations {
 			b.Generations[i] = r.uvarint()
 		}
-		b.Descriptions = r.descriptions()
+		b.Descriptions = r.descriptions(version)
 		if version > 1 {
 			b.Forgotten = r.forgotten()
 		}
@@ -139,11 +139,14 @@ func (r *reader) entries(section int) []Entry {
 	return list
 }
 
-func (r *reader) descriptions() []Description {
+func (r *reader) descriptions(version uint16) []Description {
 	n := r.count(minDescriptionSize)
 	list := make([]Description, 0, n)
 	for i := 0; i < n && !r.bad; i++ {
 		d := Description{Metric: r.text(), Description: r.text(), Unit: r.text()}
+		if version > 2 {
+			d.Sum = r.text()
+		}
 		if i > 0 && list[i-1].Metric >= d.Metric {
 			r.bad = true
 		}

@@ -64,6 +64,7 @@ func (b Blob) appendMeta(dst []byte) []byte {
 		dst = appendText(dst, d.Metric)
 		dst = appendText(dst, d.Description)
 		dst = appendText(dst, d.Unit)
+		dst = appendText(dst, d.Sum)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(b.Forgotten)))
 	for _, f := range b.Forgotten {

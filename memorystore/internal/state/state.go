@@ -11,7 +11,7 @@
 //	buckets     uint16: how many there are
 //	generation  uint64: from 1, one more at each write of the section
 //	body        of a bucket: its entries; of Meta: the generations of all buckets, the descriptions, and what was
-//	            forgotten, which version 1 has not
+//	            forgotten, which version 1 has not; before version 3 descriptions have no Sum
 //	checksum    uint32: CRC-32C of everything before it
 //
 // Integers of fixed size are big-endian, text is its length as a uvarint and then its bytes, a list is its length as
@@ -33,7 +33,7 @@ import (
 
 const (
 	// Version is the format that Encode writes. Decode reads the older ones too.
-	Version = 2
+	Version = 3
 	// Buckets is how many sections the keys are spread over. It is part of the format.
 	Buckets = 256
 	// Meta is the section after the buckets.
@@ -79,8 +79,8 @@ type Forgotten struct {
 	Total  int // positive
 }
 
-// Description is what a backend shows of a metric.
-type Description struct{ Metric, Description, Unit string }
+// Description is what a backend shows of a metric, and what its totals add up.
+type Description struct{ Metric, Description, Unit, Sum string }
 
 // Bucket returns the section of a key. xxHash64 is specified and stable, so it is the same for ever.
 func Bucket(key string) int { return int(xxhash.Sum64String(key) % Buckets) }

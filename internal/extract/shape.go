@@ -1,0 +1,85 @@
+package extract
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+)
+
+// OnlyKey returns the key of a metric that has but one, whatever the records are; empty for others.
+func (x *Extractor) OnlyKey(metric int) string {
+	m := &x.metrics[metric]
+	if len(m.attributes)+len(m.globs) > 0 || x.settings.ResourceAttributes == nil || len(x.settings.ResourceAttributes) > 0 {
+		return ""
+	}
+	return string(m.keyStart) + `{},{}]`
+}
+
+// CanHave says whether records may have a key of a metric, by the names of its attributes, and whether it is an overflow key. Another
+// configuration counts by other names.
+func (x *Extractor) CanHave(metric int, key string) (possible, overflow bool) {
+	m := &x.metrics[metric]
+	possible = true
+	needed, kept := m.needed(), true
+	ok := identity.Members(key, func(resource bool, name, value string) {
+		switch {
+		case resource:
+			possible = possible && x.keepsResource(name)
+		case name+":"+value == overflowMember:
+			overflow = true
+		default:
+			a := m.attribute(name)
+			possible = possible && a != nil
+			kept = kept && a != nil && a.keep
+			if a != nil && a.isNeeded() {
+				needed--
+			}
+		}
+	})
+	if overflow {
+		return ok && possible && kept, true
+	}
+	return ok && possible && needed == 0, false
+}
+
+// isNeeded says whether each key of the metric has the attribute.
+func (a *attribute) isNeeded() bool {
+	return a.glob == nil && (a.fallback == nil || !identity.NextIsAbsent(a.fallback))
+}
+
+func (m *metric) needed() (n int) {
+	for i := range m.attributes {
+		if m.attributes[i].isNeeded() {
+			n++
+		}
+	}
+	return n
+}
+
+// attribute returns the attribute of a name, which is JSON text; nil if there is none.
+func (m *metric) attribute(name string) *attribute {
+	for i := range m.attributes {
+		if member := m.attributes[i].memberName; string(bytes.TrimSuffix(member, []byte{':'})) == name {
+			return &m.attributes[i]
+		}
+	}
+	if len(m.globs) == 0 {
+		return nil
+	}
+	text := identity.Shown(name)
+	for i := range m.globs {
+		if m.globs[i].glob.match(text) {
+			return &m.globs[i]
+		}
+	}
+	return nil
+}
+
+// keepsResource says whether a resource attribute, whose name is JSON text, tells totals apart.
+func (x *Extractor) keepsResource(name string) bool {
+	if x.settings.ResourceAttributes == nil {
+		return true
+	}
+	return slices.Contains(x.settings.ResourceAttributes, identity.Shown(name))
+}

@@ -1,0 +1,158 @@
+package tallyprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/meaning"
+)
+
+var errOtherMeaning = errors.New("the store has totals of that name which add up something else: give the metric another name, or drop " +
+	"those totals (`erase_metrics` of `tally_memory`)")
+
+func (d Description) meaning() meaning.Meaning { return meaning.Meaning{Unit: d.Unit, Sum: d.Sum} }
+
+// describe returns what a store keeps of metric i.
+func (t *tally) describe(i int, x *extract.Extractor) Description {
+	m := t.metrics[i]
+	return Description{
+		Metric: m.name, Description: m.Description, Unit: m.Unit, Sum: m.sum(), CardinalityLimit: m.cardinalityLimit(), Key: x.OnlyKey(i),
+	}
+}
+
+// introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
+// before, and stay so until the store forgets them. An error leaves to end what was begun.
+func (t *tally) introduce(ctx context.Context, x *extract.Extractor) error {
+	numbers := t.numbersOfMetrics()
+	if f, ok := t.store.(Forgetter); ok {
+		t.stopForgetter = f.AroundForget(func(drop func() []string) { t.forget(numbers, drop) })
+	}
+	if err := t.claim(x); err != nil {
+		return err
+	}
+	t.forgetting.Lock() // no key is dropped between its listing and its entry in a limiter
+	defer t.forgetting.Unlock()
+	if err := t.admitAll(ctx, &admission{tally: t, extractor: x, numbers: numbers, earlier: t.earlierMeanings(x)}); err != nil {
+		return err
+	}
+	if describer, ok := t.store.(Describer); ok {
+		for i := range t.metrics {
+			describer.Describe(t.describe(i, x))
+		}
+	}
+	return nil
+}
+
+// claim says what the metrics are, so that no other component counts something else under their names.
+func (t *tally) claim(x *extract.Extractor) error {
+	claimer, ok := t.store.(Claimer)
+	if !ok {
+		return nil
+	}
+	for i, m := range t.metrics {
+		release, err := claimer.Claim(t.describe(i, x))
+		if err != nil {
+			return fmt.Errorf("`logs::%s`: %w", m.name, err)
+		}
+		t.ends = append(t.ends, release)
+	}
+	return nil
+}
+
+// end undoes what introduce has begun at the store.
+func (t *tally) end() {
+	for _, end := range t.ends {
+		end()
+	}
+	t.stopForgetter()
+}
+
+// earlierMeanings returns, by name, what the metrics were before where that is something else. A store that many processes share has
+// the word of any of them, which is no reason not to start.
+func (t *tally) earlierMeanings(x *extract.Extractor) map[string]meaning.Meaning {
+	earlier := map[string]meaning.Meaning{}
+	describer, ok := t.store.(Describer)
+	if _, shared := t.store.(LocalLister); !ok || shared {
+		return earlier
+	}
+	numbers := t.numbersOfMetrics()
+	for _, d := range describer.Descriptions() {
+		if i, ours := numbers[d.Metric]; ours && d.meaning().Differs(t.describe(i, x).meaning()) {
+			earlier[d.Metric] = d.meaning()
+		}
+	}
+	return earlier
+}
+
+// admission enters keys that a store holds in the limiters.
+type admission struct {
+	tally     *tally
+	extractor *extract.Extractor
+	numbers   map[string]int             // of metrics, by name
+	earlier   map[string]meaning.Meaning // of metrics that were something else
+	others    []int                      // by metric: keys with other attributes
+}
+
+// admitAll enters the keys of the store.
+func (t *tally) admitAll(ctx context.Context, a *admission) error {
+	a.others = make([]int, len(t.metrics))
+	defer a.tell()
+	if local, ok := t.store.(LocalLister); ok {
+		for total := range local.LocalTotals() {
+			if err := a.admit(total.Key); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	lister, ok := t.store.(Lister)
+	if !ok {
+		return nil
+	}
+	for total, err := range lister.Totals(ctx) {
+		if err == nil {
+			err = a.admit(total.Key)
+		} else {
+			err = fmt.Errorf("list totals: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admit enters a key in the limiter of its metric. One that no record can have, of another component or an earlier configuration,
+// takes no place.
+func (a *admission) admit(text string) error {
+	metric, _ := identity.MetricOf(text)
+	i, ours := a.numbers[metric]
+	if !ours {
+		return nil
+	}
+	if before, other := a.earlier[metric]; other {
+		return fmt.Errorf("`logs::%s` adds up %v, and before %v: %w", metric, a.tally.describe(i, a.extractor).meaning(), before, errOtherMeaning)
+	}
+	if possible, overflow := a.extractor.CanHave(i, text); possible {
+		a.tally.limiters[i].Restore(text, overflow)
+	} else {
+		a.others[i]++
+	}
+	return nil
+}
+
+// tell logs what holds no place.
+func (a *admission) tell() {
+	for i, n := range a.others {
+		if n > 0 {
+			a.tally.logger.Info("The store has keys of a metric that this configuration does not count: of another component, or an earlier configuration. "+
+				"They stay in the totals and take no place in `cardinality_limit`",
+				zap.String("metric", a.tally.metrics[i].name), zap.Int("keys", n))
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package tallyprocessor
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processortest"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/meaning"
+	"github.com/logtally/tallyprocessor/internal/metadata"
+)
+
+// startOn starts a processor on a host and leaves it running; with an error there is none.
+func startOn(t *testing.T, id, yaml string, host component.Host) (processor.Logs, error) {
+	t.Helper()
+	set := processortest.NewNopSettings(metadata.Type)
+	require.NoError(t, set.ID.UnmarshalText([]byte(id)))
+	p, err := NewFactory().CreateLogs(t.Context(), set, testConfig(t, yaml), consumertest.NewNop())
+	require.NoError(t, err)
+	if err := p.Start(t.Context(), host); err != nil {
+		require.NoError(t, p.Shutdown(t.Context()))
+		return nil, err
+	}
+	t.Cleanup(func() { _ = p.Shutdown(t.Context()) })
+	return p, nil
+}
+
+// meanings are configurations of a metric; no two add up the same.
+var meanings = []string{
+	`{}`, `{unit: "{request}"}`, `{value: bytes}`, `{value: bytes, unit: kBy}`, `{value: 'attributes["n"]'}`, `{value: 'attributes["m"]'}`,
+}
+
+// Of two processors that run at once, count under one name in one store, and mean something else, the second does not start.
+func TestTwoMeaningsAtOnce(t *testing.T) {
+	for i, first := range meanings {
+		for j, second := range meanings {
+			host := hostWith(NewMemoryStore())
+			p, err := startOn(t, "tally/a", `{store: shared, logs: {m: `+first+`, other: {}}}`, host)
+			require.NoError(t, err)
+			_, err = startOn(t, "tally/b", `{store: shared, logs: {m: `+second+`}}`, host)
+			if i == j {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorIs(t, err, meaning.ErrOther, "%s and %s", first, second)
+			assert.ErrorContains(t, err, "`logs::m`")
+			require.NoError(t, p.Shutdown(t.Context()))
+			_, err = startOn(t, "tally/b", `{store: shared, logs: {m: `+second+`}}`, host)
+			require.NoError(t, err, "the first has ended, and has counted nothing")
+		}
+	}
+}
+
+// A metric that means something else than before does not go on in the old totals.
+func TestMeaningThatChanges(t *testing.T) {
+	batch := logs(3, func(_ int, r plog.LogRecord) { r.Attributes().PutInt("n", 2); r.Attributes().PutInt("m", 5) })
+	for i, before := range meanings {
+		for j, after := range meanings {
+			store := NewMemoryStore()
+			run(t, "tally", `{store: shared, logs: {m: `+before+`}}`, hostWith(store), batch)
+			sum, _ := sumOf(t, store)
+			_, err := startOn(t, "tally", `{store: shared, logs: {m: `+after+`}}`, hostWith(store))
+			if i == j {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorIs(t, err, errOtherMeaning, "%s and then %s", before, after)
+			assert.ErrorContains(t, err, "`logs::m`")
+			store.Forget(func(string) bool { return true })
+			_, err = startOn(t, "tally", `{store: shared, logs: {m: `+after+`}}`, hostWith(store))
+			require.NoError(t, err, "the old totals are gone")
+			assert.Positive(t, sum)
+		}
+	}
+}
+
+// Whatever the configuration was before, keys that the present one cannot have take no place, and those that it can have keep theirs.
+func TestKeysOfAnotherShape(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		before, after := randomShape(r), randomShape(r)
+		store := NewMemoryStore()
+		batch := logs(40, func(_ int, record plog.LogRecord) {
+			for _, name := range []string{"a", "b", "b.c", "d"} {
+				if r.IntN(3) > 0 {
+					record.Attributes().PutInt(name, int64(r.IntN(3)))
+				}
+			}
+		})
+		run(t, "tally", before, hostWith(store), batch)
+		started, err := startOn(t, "tally", after, hostWith(store))
+		require.NoError(t, err)
+		held, _ := started.(*logsProcessor).tally.limiters[0].Len()
+		want := 0
+		for total := range store.Totals(t.Context()) {
+			if canCount(t, after, total.Key) {
+				want++
+			}
+		}
+		require.Equal(t, want, held, "seed %d: %s, then %s", seed, before, after)
+		if before == after {
+			_, keys := sumOf(t, store)
+			require.Equal(t, keys, held)
+		}
+	}
+}
+
+// canCount says whether a configuration counts some record under a key: one that has the attributes of the key does it.
+func canCount(t *testing.T, yaml, text string) bool {
+	t.Helper()
+	key, err := identity.Decode(text)
+	require.NoError(t, err)
+	batch := plog.NewLogs()
+	rl := batch.ResourceLogs().AppendEmpty()
+	for _, a := range key.Resource {
+		rl.Resource().Attributes().PutStr(a.Name, a.Value.AsString())
+	}
+	record := rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	for _, a := range key.Attributes {
+		record.Attributes().PutInt(a.Name, a.Value.Int())
+	}
+	fresh := NewMemoryStore()
+	run(t, "tally", yaml, hostWith(fresh), batch)
+	return fresh.Get(text) == 1
+}
+
+// randomShape returns a configuration that counts by some attributes, without a limit that it could reach.
+func randomShape(r *rand.Rand) string {
+	attributes := ""
+	for _, name := range []string{"a", "b", "b*", "d"} {
+		switch kind := r.IntN(3); {
+		case kind == 1 && name != "b*":
+			attributes += fmt.Sprintf("{key: %q, optional: true},", name)
+		case kind == 2:
+			attributes += fmt.Sprintf("{key: %q},", name)
+		}
+	}
+	resource := []string{"", "resource_attributes: [], ", "resource_attributes: [service.name], "}[r.IntN(3)]
+	return fmt.Sprintf(`{store: shared, %slogs: {m: {attributes: [%s]}}}`, resource, attributes)
+}
+
+// An overflow key that the configuration cannot have takes none of the places for those.
+func TestOverflowKeysOfAnotherShape(t *testing.T) {
+	store := NewMemoryStore()
+	store.Add(`["m",{"service.name":"checkout"},{"otel.metric.overflow":true}]`, 1)
+	store.Add(`["m",{"service.name":"checkout"},{"kept":1,"otel.metric.overflow":true}]`, 1)
+	store.Add(`["m",{"service.name":"checkout"},{"gone":1,"otel.metric.overflow":true}]`, 1)
+	p, err := startOn(t, "tally", `{store: shared, logs: {m: {attributes: [{key: kept, keep_on_overflow: true}, {key: gone}]}}}`, hostWith(store))
+	require.NoError(t, err)
+	keys, overflow := p.(*logsProcessor).tally.limiters[0].Len()
+	assert.Equal(t, []int{0, 2}, []int{keys, overflow})
+}
+
+func TestOnlyKey(t *testing.T) {
+	for yaml, want := range map[string]string{
+		`{resource_attributes: [], logs: {m: {conditions: ['body == "x"']}}}`: identity.Key{Metric: "m"}.String(),
+		`{logs: {m: {}}}`: "",
+		`{resource_attributes: [], logs: {m: {attributes: [{key: "a*"}]}}}`:              "",
+		`{resource_attributes: [service.name], logs: {m: {}}}`:                           "",
+		`{resource_attributes: [], logs: {m: {attributes: [{key: a, optional: true}]}}}`: "",
+	} {
+		x, err := testConfig(t, yaml).extractor()
+		require.NoError(t, err)
+		assert.Equal(t, want, x.OnlyKey(0), yaml)
+	}
+}
