@@ -30,9 +30,10 @@ type MemoryStore struct {
 	forgetting
 	overflowKeeper
 
-	// mu guards descriptions.
+	// mu guards the fields below.
 	mu           sync.Mutex
 	descriptions map[string]Description // by metric
+	readers      map[string]any         // what those that are gone knew, by name
 }
 
 // shard holds the totals of some keys.
@@ -144,6 +145,25 @@ func (s *MemoryStore) Descriptions() []Description {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.descriptions))
+}
+
+// KeepReader keeps what a reader of the store knows when it ends, for the next one of its name.
+func (s *MemoryStore) KeepReader(name string, state any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers == nil {
+		s.readers = map[string]any{}
+	}
+	s.readers[name] = state
+}
+
+// KeptReader returns what the last reader of a name has left, and gives it away: nil when there is nothing.
+func (s *MemoryStore) KeptReader(name string) (state any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state = s.readers[name]
+	delete(s.readers, name)
+	return state
 }
 
 // Saturated returns how many additions a total could not take in full.

@@ -31,10 +31,13 @@ type logsConnector struct {
 	store    *tallyprocessor.MemoryStore // the private one; nil when the configuration names another
 	next     consumer.Metrics
 
-	reader *emission.Reader // set by Start; the loop's until it has ended, then Shutdown's
-	stop   chan struct{}
+	reader *emission.Reader     // set by Start; the loop's until it has ended, then Shutdown's
+	stop   chan context.Context // of the last emission
 	done   chan struct{}
 	once   sync.Once
+
+	cancelLoop context.CancelFunc // set by Start
+	lastErr    error              // of the last emission; the loop's until it has ended
 
 	stopForgetting func() // set by Start
 }
@@ -44,7 +47,7 @@ var _ connector.Logs = (*logsConnector)(nil)
 func newLogsConnector(
 	ctx context.Context, set connector.Settings, cfg *Config, next consumer.Metrics,
 ) (*logsConnector, error) {
-	c := &logsConnector{cfg: cfg, settings: set, next: next, stop: make(chan struct{})}
+	c := &logsConnector{cfg: cfg, settings: set, next: next, stop: make(chan context.Context, 1)}
 	var options []tallyprocessor.Option
 	if cfg.Tally.Store == nil {
 		c.store = tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(cfg.Tally.ForgetAfter))
@@ -72,7 +75,7 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 			return fmt.Errorf("start tally: %w", err)
 		}
 	}
-	reader, err := emission.NewReader(store, emission.Settings{
+	reader, err := emission.NewReader(c.settings.ID.String(), store, emission.Settings{
 		Scope:   metadata.ScopeName,
 		Version: c.settings.BuildInfo.Version,
 		Delta:   c.cfg.Temporality == emission.Delta,
@@ -88,11 +91,14 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 	}
 	c.reader = reader
 	c.done = make(chan struct{})
-	go c.loop(context.WithoutCancel(ctx))
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancelLoop = cancel
+	go c.loop(running)
 	c.stopForgetting = c.keepForgetting(context.WithoutCancel(ctx))
 	return nil
 }
 
+// loop emits every `flush_interval` until it is to stop, and then a last time within the deadline of that.
 func (c *logsConnector) loop(ctx context.Context) {
 	defer close(c.done)
 	tick := time.NewTicker(c.cfg.FlushInterval)
@@ -103,7 +109,11 @@ func (c *logsConnector) loop(ctx context.Context) {
 			if err := c.emit(ctx); err != nil {
 				c.settings.Logger.Warn("Totals could not be sent; the next emission carries them", zap.Error(err))
 			}
-		case <-c.stop:
+		case last := <-c.stop:
+			if last.Err() == nil { // else nobody waits any more, and the pipeline may be gone
+				c.lastErr = c.emit(last)
+				c.reader.Close()
+			}
 			return
 		}
 	}
@@ -128,18 +138,30 @@ func (c *logsConnector) keepForgetting(ctx context.Context) (stop func()) {
 	}
 }
 
-// Shutdown counts what is queued and then emits a last time; the metrics pipeline still runs, since the Collector shuts
-// down what is upstream first. It returns what could not be counted or sent.
+// Shutdown counts what is queued and then emits a last time, all within the deadline of ctx and `shutdown_timeout`; the metrics pipeline
+// still runs, since the Collector shuts down what is upstream first. It returns what could not be counted or sent.
 func (c *logsConnector) Shutdown(ctx context.Context) (err error) {
 	c.once.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, c.cfg.Tally.ShutdownTimeout)
+		defer cancel()
 		err = c.Logs.Shutdown(ctx)
 		if c.done == nil {
 			return // it was not started
 		}
-		close(c.stop)
-		<-c.done
 		c.stopForgetting()
-		err = errors.Join(err, c.emit(ctx))
+		err = errors.Join(err, c.endLoop(ctx))
 	})
 	return err
+}
+
+// endLoop has the loop emit a last time.
+func (c *logsConnector) endLoop(ctx context.Context) error {
+	defer c.cancelLoop()
+	c.stop <- ctx
+	select {
+	case <-c.done:
+		return c.lastErr
+	case <-ctx.Done():
+		return fmt.Errorf("emit the last totals: %w", context.Cause(ctx))
+	}
 }

@@ -263,3 +263,59 @@ func TestMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A metrics pipeline that blocks holds Shutdown no longer than its deadline says, or `shutdown_timeout`: whether it blocks the emission before or
+// the last one, and whether it heeds its context or not.
+func TestShutdownDeadline(t *testing.T) {
+	for _, deaf := range []bool{true, false} {
+		for _, before := range []bool{true, false} {
+			for _, deadline := range []time.Duration{0, 200 * time.Millisecond} {
+				synctest.Test(t, func(t *testing.T) {
+					release := make(chan struct{})
+					var blocked atomic.Bool
+					blocked.Store(before)
+					next, _ := consumer.NewMetrics(func(ctx context.Context, _ pmetric.Metrics) error {
+						switch {
+						case !blocked.Load():
+							return nil
+						case deaf:
+							<-release
+							return nil
+						}
+						<-ctx.Done()
+						return ctx.Err()
+					})
+					c := start(t, "{flush_interval: 10s, shutdown_timeout: 3s}", componenttest.NewNopHost(), next)
+					require.NoError(t, c.ConsumeLogs(t.Context(), logs(5)))
+					time.Sleep(15 * time.Second)
+					blocked.Store(true)
+					ctx, want := t.Context(), 3*time.Second
+					if deadline > 0 {
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, deadline)
+						defer cancel()
+						want = deadline
+					}
+					began := time.Now()
+					require.ErrorIs(t, c.Shutdown(ctx), context.DeadlineExceeded)
+					assert.Equal(t, want, time.Since(began))
+					close(release)
+					synctest.Wait()
+				})
+			}
+		}
+	}
+}
+
+// A metric that can have one key only is emitted as 0 before its first record.
+func TestZeroBeforeTheFirstRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := new(consumertest.MetricsSink)
+		c := start(t, "{flush_interval: 10s, resource_attributes: [], logs: {errors: {conditions: ['body == \"x\"']}}}", componenttest.NewNopHost(), sink)
+		time.Sleep(15 * time.Second)
+		value, points := last(sink)
+		assert.Zero(t, value)
+		assert.Equal(t, 1, points)
+		require.NoError(t, c.Shutdown(t.Context()))
+	})
+}

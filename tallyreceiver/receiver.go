@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -29,7 +30,12 @@ type metricsReceiver struct {
 	settings receiver.Settings
 	next     consumer.Metrics
 
-	reader *emission.Reader // set by Start, which makes the controller use it
+	running bool
+	reader  *emission.Reader // set by Start, which makes the controller use it
+
+	// cancelSend ends the emission in progress; set by Start.
+	sending    context.Context //nolint:containedctx // the controller's contexts do not end with Shutdown
+	cancelSend context.CancelFunc
 
 	// collection is what the controller has scraped and not sent yet. Only its goroutine touches it.
 	collection *emission.Collection
@@ -60,7 +66,7 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)
 	}
-	reader, err := emission.NewReader(store, emission.Settings{
+	reader, err := emission.NewReader(r.settings.ID.String(), store, emission.Settings{
 		Scope:   metadata.ScopeName,
 		Version: r.settings.BuildInfo.Version,
 		Delta:   r.cfg.Temporality == emission.Delta,
@@ -70,7 +76,8 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	if err != nil {
 		return fmt.Errorf("start tally: `store` is %q: %w", r.cfg.Store, err)
 	}
-	r.reader = reader
+	r.reader, r.running = reader, true
+	r.sending, r.cancelSend = context.WithCancel(context.WithoutCancel(ctx))
 	return r.Metrics.Start(ctx, host)
 }
 
@@ -90,6 +97,9 @@ func (r *metricsReceiver) send(ctx context.Context, metrics pmetric.Metrics) err
 	collection := r.collection
 	r.collection = nil
 	collection.Metrics = metrics // the controller has moved them
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.sending, cancel)()
 	err := collection.Send(ctx, r.next)
 	if err != nil {
 		r.settings.Logger.Warn("Totals could not be sent; the next collection carries them", zap.Error(err))
@@ -97,14 +107,27 @@ func (r *metricsReceiver) send(ctx context.Context, metrics pmetric.Metrics) err
 	return err
 }
 
-// Shutdown ends the reading and emits a last time. Counts that a logs pipeline adds later, while it drains, are in the
-// store and in the next emission of whoever reads it.
+// shutdownTimeout is how long Shutdown waits for the metrics pipeline where the Collector gives no deadline.
+const shutdownTimeout = 5 * time.Second
+
+// Shutdown ends the reading and emits a last time, within the deadline of ctx or of shutdownTimeout. Counts that a logs pipeline adds
+// later, while it drains, are in the store and in the next emission of whoever reads it.
 func (r *metricsReceiver) Shutdown(ctx context.Context) error {
-	if r.reader == nil {
+	if !r.running {
 		return nil // it was not started, or is shut down: the controller would not stand that
 	}
-	err := r.Metrics.Shutdown(ctx)
-	collection, readErr := r.reader.Collect(ctx)
-	r.reader = nil
-	return errors.Join(err, readErr, collection.Send(ctx, r.next))
+	r.running = false
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	defer r.cancelSend()
+	return emission.Within(ctx, func(ctx context.Context) error {
+		err := r.Metrics.Shutdown(ctx)
+		if ctx.Err() != nil {
+			return err // nobody waits any more, and the pipeline may be gone
+		}
+		collection, readErr := r.reader.Collect(ctx)
+		err = errors.Join(err, readErr, collection.Send(ctx, r.next))
+		r.reader.Close()
+		return err
+	})
 }

@@ -47,7 +47,9 @@ func newReceiver(t *testing.T, temporality emission.Temporality, next consumer.M
 	cfg.Temporality = temporality
 	cfg.InitialDelay = 0
 	require.NoError(t, cfg.Validate())
-	r, err := NewFactory().CreateMetrics(t.Context(), receivertest.NewNopSettings(metadata.Type), cfg, next)
+	set := receivertest.NewNopSettings(metadata.Type)
+	set.ID = component.NewID(metadata.Type) // which is of its own at each call
+	r, err := NewFactory().CreateMetrics(t.Context(), set, cfg, next)
 	require.NoError(t, err)
 	return r
 }

@@ -15,6 +15,10 @@ var ErrNotListed = errors.New("store does not list its totals: it does not imple
 // ErrForgetsFirst says that keys are dropped before their series is to end, so that it never would.
 var ErrForgetsFirst = errors.New("must not be longer than the `forget_after` of the store")
 
+// ErrSharedDelta says that nobody knows what was emitted before of a store that many processes share.
+var ErrSharedDelta = errors.New("`temporality` is `delta`: it must be `cumulative` for a store that a fleet shares, since what an earlier " +
+	"process has emitted of it is not known; the processor `cumulativetodelta` makes deltas")
+
 var errStaleDelta = errors.New("is for cumulative temporality: deltas of an idle key are not sent anyway")
 
 // ValidateStaleAfter returns what is wrong with a configured StaleAfter. option is the name of the interval between two
@@ -38,14 +42,26 @@ type Reader struct {
 	lister    tallyprocessor.Lister
 	describer tallyprocessor.Describer // nil when the store keeps no descriptions
 	emitter   *Emitter
+	keeper    keeper // nil when the store keeps no readers
+	name      string
 }
 
-// NewReader returns a Reader of store. Where settings do not say since when keys are new, it is since the store was
-// opened, or else since now.
-func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, error) {
+// keeper is a store that keeps what a reader knows of it, for the next reader of that name: one that is replaced while the store
+// lives must not emit again what was emitted, nor older points than that.
+type keeper interface {
+	KeepReader(name string, state any)
+	KeptReader(name string) (state any)
+}
+
+// NewReader returns a Reader of store, of a name that no other has at the time. Where settings do not say since when keys are new,
+// it is since the store was opened, or else since now.
+func NewReader(name string, store tallyprocessor.MetricStore, settings Settings) (*Reader, error) {
 	lister, ok := store.(tallyprocessor.Lister)
 	if !ok {
 		return nil, ErrNotListed
+	}
+	if _, shared := store.(tallyprocessor.LocalLister); shared && settings.Delta {
+		return nil, ErrSharedDelta
 	}
 	if opener, ok := store.(tallyprocessor.Opener); ok && settings.Since.IsZero() {
 		settings.Since = opener.Opened()
@@ -60,7 +76,21 @@ func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, er
 		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, f.ForgetAfter())
 	}
 	describer, _ := store.(tallyprocessor.Describer)
-	return &Reader{lister: lister, describer: describer, emitter: New(settings)}, nil
+	r := &Reader{lister: lister, describer: describer, name: name, emitter: New(settings)}
+	if r.keeper, ok = store.(keeper); ok {
+		if before, ok := r.keeper.KeptReader(name).(*Emitter); ok && before.settings.Delta == settings.Delta {
+			r.emitter = before
+			before.settings = settings
+		}
+	}
+	return r, nil
+}
+
+// Close leaves what the Reader knows with the store. It is not used afterwards.
+func (r *Reader) Close() {
+	if r.keeper != nil {
+		r.keeper.KeepReader(r.name, r.emitter)
+	}
 }
 
 // Collect returns what the store holds now. As with Emitter.Collect, what comes with an error is to be sent.

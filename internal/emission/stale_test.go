@@ -102,10 +102,10 @@ func TestBrokenListingEndsNothing(t *testing.T) {
 
 func TestForgetsFirst(t *testing.T) {
 	store := tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(time.Minute))
-	_, err := NewReader(store, Settings{StaleAfter: time.Hour})
+	_, err := NewReader("r", store, Settings{StaleAfter: time.Hour})
 	require.ErrorIs(t, err, ErrForgetsFirst)
 	assert.ErrorContains(t, err, "`stale_after` is 1h0m0s")
 	assert.ErrorContains(t, err, "1m0s")
-	_, err = NewReader(store, Settings{StaleAfter: time.Minute})
+	_, err = NewReader("r", store, Settings{StaleAfter: time.Minute})
 	require.NoError(t, err)
 }
