@@ -26,7 +26,7 @@ func (t *tally) apply(w *worker, b *extract.Batch) {
 // applyFrom applies the series of a batch from w.at on. That does not come to the end of the batch when the store, or
 // anything else here, has panicked: then what is left of the series at fault has failed, and w.at is behind it.
 func (t *tally) applyFrom(w *worker, b *extract.Batch) (goOn bool) {
-	w.left = 0
+	w.left = b.Series(w.at).Records
 	defer func() {
 		p := recover()
 		if p == nil {

@@ -66,10 +66,14 @@ func (g *intake) close() bool {
 func (g *intake) wait(ctx context.Context) error {
 	select {
 	case <-g.idle:
-		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		select {
+		case <-g.idle: // both have come
+		default:
+			return context.Cause(ctx)
+		}
 	}
+	return nil
 }
 
 // inside returns the number of calls inside.

@@ -32,9 +32,13 @@ func FindStore(host component.Host, id component.ID) (MetricStore, error) {
 	if !ok {
 		return nil, fmt.Errorf("`store` is %q: %w", id, ErrStoreNotFound)
 	}
-	store, ok := ext.(StoreExtension)
+	e, ok := ext.(StoreExtension)
 	if !ok {
 		return nil, fmt.Errorf("`store` is %q: %w", id, ErrNotAStore)
 	}
-	return store.MetricStore(), nil
+	store := e.MetricStore()
+	if store == nil {
+		return nil, fmt.Errorf("`store` is %q: %w: it gives none", id, ErrNotAStore)
+	}
+	return store, nil
 }

@@ -70,6 +70,12 @@ func TestFault_lifecycle_shared_store(t *testing.T) {
 	})
 }
 
+// An extension that has no store to give is none, and no reason to count in a private one.
+func TestStoreIsNil(t *testing.T) {
+	_, err := startOn(t, "tally", "store: shared", hostWith(nil))
+	require.ErrorIs(t, err, ErrNotAStore)
+}
+
 func TestStoreIsNotThere(t *testing.T) {
 	for id, want := range map[string]error{"missing": ErrStoreNotFound, "other": ErrNotAStore} {
 		p, err := NewFactory().CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), testConfig(t, "store: "+id), consumertest.NewNop())

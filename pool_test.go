@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -519,6 +520,61 @@ func (c *panickingCounter) Add(n int, now time.Time) bool {
 	if strings.Contains(c.key, "boom") && c.store.Get(c.key) >= c.store.spared {
 		panic(c.key)
 	}
+	return c.Counter.Add(n, now)
+}
+
+// Whatever a store panics in, and however often, each record is counted or is not, and is not in flight for ever.
+func TestStorePanicsAnywhere(t *testing.T) {
+	for seed := range uint64(40) {
+		store := &moodyStore{MemoryStore: NewMemoryStore(), random: rand.New(rand.NewPCG(seed, 1))}
+		h := start(t, testConfig(t, `{logs: {c: {attributes: [{key: a}], cardinality_limit: 3}, d: {}}, queue: {num_consumers: 1}}`), store, consumertest.NewNop())
+		for range 20 {
+			require.NoError(t, h.ConsumeLogs(t.Context(), logs(5, func(i int, r plog.LogRecord) { r.Attributes().PutInt("a", int64(i)) })))
+		}
+		assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 20 }, 5*time.Second, time.Millisecond)
+		assert.Positive(t, h.number(t, "records_not_counted", "reason=store_error"))
+		assert.Zero(t, h.number(t, "records_in_flight"))
+		h.requireConserved(t)
+		sum, _ := sumOf(t, store)
+		assert.EqualValues(t, h.number(t, "records_counted"), sum)
+		require.NoError(t, h.Shutdown(t.Context()))
+	}
+}
+
+// moodyStore panics in a tenth of all calls, and has done nothing then.
+type moodyStore struct {
+	*MemoryStore
+	random *rand.Rand
+}
+
+func (s *moodyStore) mayPanic() {
+	if s.random.IntN(10) == 0 {
+		panic("a mood")
+	}
+}
+
+func (s *moodyStore) Now() time.Time {
+	s.mayPanic()
+	return s.MemoryStore.Now()
+}
+
+func (s *moodyStore) Bind(key string) Counter {
+	s.mayPanic()
+	return moodyCounter{s, s.MemoryStore.Bind(key)}
+}
+
+func (s *moodyStore) Overflowed(metric, key string, n int) {
+	s.mayPanic()
+	s.MemoryStore.Overflowed(metric, key, n)
+}
+
+type moodyCounter struct {
+	store *moodyStore
+	Counter
+}
+
+func (c moodyCounter) Add(n int, now time.Time) bool {
+	c.store.mayPanic()
 	return c.Counter.Add(n, now)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -340,4 +341,27 @@ queue: {queue_size: 1, on_overflow: reject}`), nil, sink)
 	assert.Zero(t, sink.LogRecordCount())
 	assert.EqualValues(t, 6, h.number(t, "records_not_counted", "reason=rejected"))
 	h.requireConserved(t)
+}
+
+// A deadline that is over is no error where there is nothing to wait for.
+func TestShutdownWithNothingInFlight(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		h := start(t, createDefaultConfig().(*Config), NewMemoryStore(), consumertest.NewNop())
+		require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
+		assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 1 }, 5*time.Second, time.Millisecond)
+		require.NoError(t, h.Shutdown(over))
+	}
+}
+
+// What the configuration says of the private store must not be ignored by another.
+func TestForgetAfterWithAnInjectedStore(t *testing.T) {
+	for _, store := range []MetricStore{&panicsOnce{}, NewMemoryStore(), NewMemoryStore(WithForgetAfter(time.Hour))} {
+		p, err := NewFactory(WithMetricStore(store)).CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), testConfig(t, "forget_after: 1m"), consumertest.NewNop())
+		require.NoError(t, err)
+		require.ErrorIs(t, p.Start(t.Context(), componenttest.NewNopHost()), errForgetsOtherwise)
+	}
+	h := start(t, testConfig(t, "forget_after: 1m"), NewMemoryStore(WithForgetAfter(time.Minute)), consumertest.NewNop())
+	require.NoError(t, h.Shutdown(t.Context()))
 }

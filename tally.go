@@ -20,6 +20,8 @@ import (
 
 var errLost = errors.New("shut down before all records were counted")
 
+var errForgetsOtherwise = errors.New("the store that was injected does not drop keys after that time: make it with `WithForgetAfter`, or take the option out")
+
 var errNeedsAdder = errors.New("store cannot add more than 1 at once, which a metric with a `value` needs: it does not implement Adder")
 
 // tally is what counts for one component id: a queue with its workers, a store, the limits of its metrics, and the
@@ -76,6 +78,9 @@ func startTally(
 		t.store = own
 		t.totals = newPublished(set, t.metrics, t.store)
 		t.keepForgetting = own.KeepForgetting
+	}
+	if forgets, ok := t.store.(Forgetter); cfg.ForgetAfter > 0 && !(ok && forgets.ForgetAfter() == cfg.ForgetAfter) {
+		return nil, fmt.Errorf("`forget_after` is %v: %w", cfg.ForgetAfter, errForgetsOtherwise)
 	}
 	t.adder, _ = t.store.(Adder)
 	t.binder, _ = t.store.(Binder)
