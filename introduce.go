@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/logtally/tallyprocessor/internal/cardinality"
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/meaning"
@@ -48,18 +49,23 @@ func (t *tally) introduce(ctx context.Context, x *extract.Extractor) error {
 	return nil
 }
 
-// claim says what the metrics are, so that no other component counts something else under their names.
+// claim says what the metrics are, so that no other component counts something else under their names, and makes their limiters: all
+// that count a metric in one store have its limit in common.
 func (t *tally) claim(x *extract.Extractor) error {
 	claimer, ok := t.store.(Claimer)
-	if !ok {
-		return nil
-	}
 	for i, m := range t.metrics {
-		release, err := claimer.Claim(t.describe(i, x))
-		if err != nil {
-			return fmt.Errorf("`logs::%s`: %w", m.name, err)
+		keys := cardinality.NewKeys()
+		if ok {
+			shared, release, err := claimer.Claim(t.describe(i, x), func() any { return keys })
+			if err != nil {
+				return fmt.Errorf("`logs::%s`: %w", m.name, err)
+			}
+			t.ends = append(t.ends, release)
+			if common, ok := shared.(*cardinality.Keys); ok {
+				keys = common
+			}
 		}
-		t.ends = append(t.ends, release)
+		t.limiters = append(t.limiters, cardinality.NewLimiter(keys, m.cardinalityLimit(), x.LastKey(i)))
 	}
 	return nil
 }

@@ -172,3 +172,34 @@ func TestOnlyKey(t *testing.T) {
 		assert.Equal(t, want, x.OnlyKey(0), yaml)
 	}
 }
+
+// Processors that count one metric in one store have one limit, the same before a restart and after it.
+func TestOneLimitForAMetricInAStore(t *testing.T) {
+	yaml := func(limit int) string {
+		return fmt.Sprintf(`{store: shared, resource_attributes: [], logs: {m: {attributes: [{key: v}], cardinality_limit: %d}}}`, limit)
+	}
+	value := func(from, n int) plog.Logs {
+		return logs(n, func(i int, r plog.LogRecord) { r.Attributes().PutInt("v", int64(from+i)) })
+	}
+	store := NewMemoryStore()
+	for life := range 3 {
+		a, err := startOn(t, "tally/a", yaml(10), hostWith(store))
+		require.NoError(t, err)
+		b, err := startOn(t, "tally/b", yaml(12), hostWith(store))
+		require.NoError(t, err)
+		require.NoError(t, a.ConsumeLogs(t.Context(), value(0, 6)))
+		require.NoError(t, b.ConsumeLogs(t.Context(), value(100, 4)))
+		require.NoError(t, a.ConsumeLogs(t.Context(), value(200, 5))) // none of them has room
+		require.NoError(t, b.ConsumeLogs(t.Context(), value(300, 5))) // two have: the limit is b's own
+		keys, overflow := a.(*logsProcessor).tally.limiters[0].Len()
+		assert.Equal(t, []int{12, 1}, []int{keys, overflow})
+		require.NoError(t, a.Shutdown(t.Context()))
+		require.NoError(t, b.Shutdown(t.Context()))
+		for _, v := range []int{0, 5, 100, 103} {
+			assert.Equal(t, life+1, store.Get(fmt.Sprintf(`["m",{},{"v":%d}]`, v)))
+		}
+		assert.Zero(t, store.Get(`["m",{},{"v":200}]`))
+		sum, distinct := sumOf(t, store)
+		assert.Equal(t, []int{20 * (life + 1), 13}, []int{sum, distinct})
+	}
+}

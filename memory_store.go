@@ -129,8 +129,8 @@ func (s *MemoryStore) Restore(total Total) {
 }
 
 // Claim keeps apart components that count under one name what is not to be added up.
-func (s *MemoryStore) Claim(d Description) (release func(), err error) {
-	return s.claims.Claim(d.Metric, d.meaning())
+func (s *MemoryStore) Claim(d Description, begin func() (shared any)) (shared any, release func(), err error) {
+	return s.claims.Claim(d.Metric, d.meaning(), begin)
 }
 
 // Describe sets the description of a metric.

@@ -88,12 +88,12 @@ type Describer interface {
 	Descriptions() []Description
 }
 
-// Claimer is implemented by a MetricStore that keeps apart what is not to be added up: two components that count under one
-// name, and mean something else by it.
+// Claimer is implemented by a MetricStore that knows which components count a metric in it. So two that mean something else by its name
+// do not add up, and those that mean the same have one limit.
 type Claimer interface {
 	// Claim says that a component counts the metric of d until it calls release. It is an error while another does so whose Unit
-	// or Sum differs.
-	Claim(d Description) (release func(), err error)
+	// or Sum differs. shared is what begin has returned to the first of those that count the metric at the time.
+	Claim(d Description, begin func() (shared any)) (shared any, release func(), err error)
 }
 
 // Opener is implemented by a MetricStore that outlives the process. Keys that were first counted since it was opened are

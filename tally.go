@@ -91,9 +91,6 @@ func startTally(
 			return nil, fmt.Errorf("`logs::%s::value` is %q: %w", m.name, m.Value, errNeedsAdder)
 		}
 	}
-	for i, m := range t.metrics {
-		t.limiters = append(t.limiters, cardinality.NewLimiter(m.cardinalityLimit(), x.LastKey(i)))
-	}
 	if cfg.Durable {
 		var err error
 		if t.committer, err = newCommitter(t.store, func() { t.numbers.storeErrors.Add(1) }); err != nil {

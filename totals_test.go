@@ -275,7 +275,7 @@ func TestTimeOfTheLastAddition(t *testing.T) {
 }
 
 func TestAdmittedIsOfAllMetrics(t *testing.T) {
-	a, b := cardinality.NewLimiter(10, "last"), cardinality.NewLimiter(10, "last")
+	a, b := cardinality.NewLimiter(cardinality.NewKeys(), 10, "last"), cardinality.NewLimiter(cardinality.NewKeys(), 10, "last")
 	a.Restore("a", false)
 	b.Restore("b", false)
 	b.Restore("c", false)

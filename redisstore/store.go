@@ -89,8 +89,8 @@ func (s *store) Flush(ctx context.Context) error { return s.writer.flushBy(ctx) 
 func (s *store) Durable() error { return nil }
 
 // Claim keeps apart components of this process that count under one name what is not to be added up.
-func (s *store) Claim(d tallyprocessor.Description) (release func(), err error) {
-	return s.overflows.Claim(d)
+func (s *store) Claim(d tallyprocessor.Description, begin func() any) (shared any, release func(), err error) {
+	return s.overflows.Claim(d, begin)
 }
 
 // Describe sets the description of a metric.

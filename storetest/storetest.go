@@ -52,18 +52,22 @@ func testClaimer(t *testing.T, s tallyprocessor.MetricStore) {
 	if !ok {
 		return
 	}
-	records := tallyprocessor.Description{Metric: "m", Unit: "{record}", Sum: "records"}
-	bytes := tallyprocessor.Description{Metric: "m", Unit: "By", Sum: "bytes"}
-	release, err := c.Claim(records)
+	claim := func(unit, sum string, begin int) (any, func(), error) {
+		return c.Claim(tallyprocessor.Description{Metric: "m", Unit: unit, Sum: sum}, func() any { return begin })
+	}
+	shared, release, err := claim("{record}", "records", 1)
 	require.NoError(t, err)
-	_, err = c.Claim(bytes)
+	assert.Equal(t, 1, shared)
+	_, _, err = claim("By", "bytes", 2)
 	require.Error(t, err, "another meaning")
-	again, err := c.Claim(records)
+	shared, again, err := claim("{record}", "records", 3)
 	require.NoError(t, err, "the same")
+	assert.Equal(t, 1, shared, "and has it in common")
 	again()
 	release()
-	release, err = c.Claim(bytes)
+	shared, release, err = claim("By", "bytes", 4)
 	require.NoError(t, err, "nobody else counts it any more")
+	assert.Equal(t, 4, shared)
 	release()
 }
 

@@ -12,22 +12,30 @@ import (
 // Limit of those either, and then under one last key. So a metric has at most 2*Limit+1 keys, and a key, once
 // admitted, is never counted elsewhere until it is forgotten.
 //
+// Limiters of one metric may share its keys: each then admits keys for as long as there are fewer in all than its own limit.
+//
 // A Limiter is safe for concurrent use.
 type Limiter struct {
-	last string
+	last  string
+	limit int
+	*Keys
+}
 
+// Keys are the keys of one metric that are admitted. They are safe for concurrent use.
+type Keys struct {
 	// mu guards set.
 	mu  sync.RWMutex
 	set set
 }
 
-// NewLimiter returns a Limiter that admits limit keys (0 = no limit) and counts what fits nowhere under last.
-func NewLimiter(limit int, last string) *Limiter {
-	return &Limiter{last: last, set: set{
-		limit:    limit,
-		keys:     index.New[struct{}](),
-		overflow: index.New[struct{}](),
-	}}
+// NewKeys returns Keys of which none is admitted.
+func NewKeys() *Keys {
+	return &Keys{set: set{keys: index.New[struct{}](), overflow: index.New[struct{}]()}}
+}
+
+// NewLimiter returns a Limiter of keys that admits limit of them (0 = no limit) and counts what fits nowhere under last.
+func NewLimiter(keys *Keys, limit int, last string) *Limiter {
+	return &Limiter{last: last, limit: limit, Keys: keys}
 }
 
 // Restore enters a key under which was counted before. It is admitted for good, even beyond the limit.
@@ -53,7 +61,7 @@ func (l *Limiter) Forget(key string) {
 }
 
 // Limit returns how many keys, and how many overflow keys besides the last one, are admitted; 0 = no limit.
-func (l *Limiter) Limit() int { return l.set.limit }
+func (l *Limiter) Limit() int { return l.limit }
 
 // LastKey returns the key under which the Limiter counts what fits nowhere else.
 func (l *Limiter) LastKey() string { return l.last }
@@ -66,7 +74,7 @@ type Verdict struct {
 }
 
 // Lookup returns an admitted key, safe to keep, and whether there is one. It takes a read lock and does not allocate.
-func (l *Limiter) Lookup(key []byte) (string, bool) {
+func (l *Keys) Lookup(key []byte) (string, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	_, k, known := l.set.keys.Get(key)
@@ -77,7 +85,7 @@ func (l *Limiter) Lookup(key []byte) (string, bool) {
 func (l *Limiter) Admit(key, overflow []byte) Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.set.admit(key, overflow, l.last)
+	return l.set.admit(key, overflow, l.last, l.limit)
 }
 
 // Overflow answers for an increment that has no key of its own, because that would be too long: it is counted under
@@ -86,44 +94,43 @@ func (l *Limiter) Admit(key, overflow []byte) Verdict {
 func (l *Limiter) Overflow(overflow []byte) Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.set.admitOverflow(overflow, l.last)
+	return l.set.admitOverflow(overflow, l.last, l.limit)
 }
 
 // Len returns the number of admitted keys and of overflow keys, the last one included.
-func (l *Limiter) Len() (keys, overflow int) {
+func (l *Keys) Len() (keys, overflow int) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.set.keys.Len(), l.set.overflowKeys()
 }
 
-// set is the serial core of a Limiter.
+// set is the serial core of Keys.
 type set struct {
-	limit    int
 	keys     *index.Index[struct{}] // admitted keys
 	overflow *index.Index[struct{}] // overflow keys of a resource
 	lastUsed bool
 }
 
-func (s *set) admit(key, overflow []byte, last string) Verdict {
+func (s *set) admit(key, overflow []byte, last string, limit int) Verdict {
 	if _, k, known := s.keys.Get(key); known { // another worker was faster
 		return Verdict{Key: k}
 	}
-	if s.limit > 0 && s.keys.Len() >= s.limit {
-		return s.admitOverflow(overflow, last)
+	if limit > 0 && s.keys.Len() >= limit {
+		return s.admitOverflow(overflow, last, limit)
 	}
 	k := string(key)
 	s.keys.Put(k, struct{}{})
 	return Verdict{Key: k, New: true}
 }
 
-func (s *set) admitOverflow(overflow []byte, last string) Verdict {
+func (s *set) admitOverflow(overflow []byte, last string, limit int) Verdict {
 	if string(overflow) == last { // a resource without attributes has no overflow key but the last one
 		return s.admitLast(last)
 	}
 	if _, k, known := s.overflow.Get(overflow); known {
 		return Verdict{Key: k, Overflowed: true}
 	}
-	if s.limit > 0 && s.overflow.Len() >= s.limit {
+	if limit > 0 && s.overflow.Len() >= limit {
 		return s.admitLast(last)
 	}
 	k := string(overflow)

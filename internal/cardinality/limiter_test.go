@@ -11,7 +11,7 @@ import (
 func TestLimitAtItsEdge(t *testing.T) {
 	for _, limit := range []int{1, 2, 5} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			l := NewLimiter(limit, "last")
+			l := NewLimiter(NewKeys(), limit, "last")
 			for i := range limit {
 				key := fmt.Sprint("key", i)
 				assert.Equal(t, Verdict{Key: key, New: true}, l.Admit([]byte(key), []byte("over")))
@@ -36,7 +36,7 @@ func TestLimitAtItsEdge(t *testing.T) {
 }
 
 func TestNoLimit(t *testing.T) {
-	l := NewLimiter(0, "last")
+	l := NewLimiter(NewKeys(), 0, "last")
 	for i := range 1000 {
 		assert.False(t, l.Admit(fmt.Append(nil, i), []byte("over")).Overflowed)
 	}
@@ -46,7 +46,7 @@ func TestNoLimit(t *testing.T) {
 }
 
 func TestOverflowWithoutResource(t *testing.T) {
-	l := NewLimiter(1, "last")
+	l := NewLimiter(NewKeys(), 1, "last")
 	l.Admit([]byte("a"), []byte("last"))
 	assert.Equal(t, Verdict{Key: "last", New: true, Overflowed: true}, l.Admit([]byte("b"), []byte("last")))
 	assert.Equal(t, Verdict{Key: "last", Overflowed: true}, l.Admit([]byte("c"), []byte("last")))
@@ -55,7 +55,7 @@ func TestOverflowWithoutResource(t *testing.T) {
 }
 
 func TestTooLongKeys(t *testing.T) {
-	l := NewLimiter(10, "last")
+	l := NewLimiter(NewKeys(), 10, "last")
 	assert.Equal(t, Verdict{Key: "over", New: true, Overflowed: true}, l.Overflow([]byte("over")))
 	assert.Equal(t, Verdict{Key: "over", Overflowed: true}, l.Overflow([]byte("over")))
 	assert.Equal(t, Verdict{Key: "last", New: true, Overflowed: true}, l.Overflow([]byte("last")))
@@ -64,7 +64,7 @@ func TestTooLongKeys(t *testing.T) {
 
 // Without a limit what is too long has an overflow key for each resource.
 func TestTooLongKeysWithoutALimit(t *testing.T) {
-	l := NewLimiter(0, "last")
+	l := NewLimiter(NewKeys(), 0, "last")
 	for i := range 10 {
 		over := fmt.Sprint("over", i)
 		assert.Equal(t, Verdict{Key: over, New: true, Overflowed: true}, l.Overflow([]byte(over)))
@@ -73,7 +73,7 @@ func TestTooLongKeysWithoutALimit(t *testing.T) {
 
 // What is restored is known, each in its place; what is forgotten is new again, and has left its place to another.
 func TestRestoreAndForget(t *testing.T) {
-	l := NewLimiter(1, "last")
+	l := NewLimiter(NewKeys(), 1, "last")
 	l.Restore("a", false)
 	l.Restore("over", true)
 	l.Restore("last", true)
@@ -97,7 +97,7 @@ func TestRestoreAndForget(t *testing.T) {
 // Whoever comes first, each key is new exactly once and the limit holds.
 func TestConcurrentAdmit(t *testing.T) {
 	const limit, distinct = 50, 200
-	l := NewLimiter(limit, "last")
+	l := NewLimiter(NewKeys(), limit, "last")
 	var mu sync.Mutex
 	isNew := map[string]int{}
 	var wg sync.WaitGroup
@@ -124,7 +124,7 @@ func TestConcurrentAdmit(t *testing.T) {
 }
 
 func TestKnownKeyDoesNotAllocate(t *testing.T) {
-	l := NewLimiter(1, "last")
+	l := NewLimiter(NewKeys(), 1, "last")
 	key, other, over := []byte("key"), []byte("other"), []byte("over")
 	l.Admit(key, over)
 	l.Admit(other, over)

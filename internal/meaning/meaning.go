@@ -31,11 +31,13 @@ type Claims struct {
 // claimed is a metric that is counted.
 type claimed struct {
 	meaning Meaning
+	shared  any
 	by      int // components
 }
 
-// Claim says that one more component counts a metric, until it calls release. The error is ErrOther with details.
-func (c *Claims) Claim(metric string, m Meaning) (release func(), err error) {
+// Claim says that one more component counts a metric, until it calls release. shared is what all of them have in common, which begin has
+// made for the first. The error is ErrOther with details.
+func (c *Claims) Claim(metric string, m Meaning, begin func() (shared any)) (shared any, release func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	one, known := c.metrics[metric]
@@ -44,13 +46,13 @@ func (c *Claims) Claim(metric string, m Meaning) (release func(), err error) {
 		if c.metrics == nil {
 			c.metrics = map[string]*claimed{}
 		}
-		one = &claimed{meaning: m}
+		one = &claimed{meaning: m, shared: begin()}
 		c.metrics[metric] = one
 	case one.meaning.Differs(m):
-		return nil, fmt.Errorf("it adds up %v, and elsewhere %v: %w", m, one.meaning, ErrOther)
+		return nil, nil, fmt.Errorf("it adds up %v, and elsewhere %v: %w", m, one.meaning, ErrOther)
 	}
 	one.by++
-	return sync.OnceFunc(func() { c.release(metric, one) }), nil
+	return one.shared, sync.OnceFunc(func() { c.release(metric, one) }), nil
 }
 
 func (c *Claims) release(metric string, one *claimed) {

@@ -9,26 +9,37 @@ import (
 
 func TestClaims(t *testing.T) {
 	var c Claims
+	begun := 0
+	claim := func(metric string, m Meaning) (release func(), err error) {
+		shared, release, err := c.Claim(metric, m, func() any { begun++; return begun })
+		if err == nil && metric == "m" {
+			assert.Equal(t, begun, shared)
+		}
+		return release, err
+	}
 	records, bytes := Meaning{"{record}", "records"}, Meaning{"By", "bytes"}
-	first, err := c.Claim("m", records)
+	first, err := claim("m", records)
 	require.NoError(t, err)
-	second, err := c.Claim("m", records)
+	second, err := claim("m", records)
 	require.NoError(t, err, "two that add up the same")
 	for _, other := range []Meaning{bytes, {"By", "records"}, {"{record}", "bytes"}} {
-		_, err = c.Claim("m", other)
+		_, err = claim("m", other)
 		require.ErrorIs(t, err, ErrOther)
 		assert.ErrorContains(t, err, other.String())
 		assert.ErrorContains(t, err, records.String())
 	}
-	_, err = c.Claim("n", bytes)
-	require.NoError(t, err, "another metric")
+	assert.Equal(t, 1, begun, "they have the same in common")
 	first()
 	first()
-	_, err = c.Claim("m", bytes)
+	_, err = claim("m", bytes)
 	require.ErrorIs(t, err, ErrOther, "one is left, however often the other has let go")
 	second()
-	_, err = c.Claim("m", bytes)
+	_, err = claim("m", bytes)
 	require.NoError(t, err)
+	assert.Equal(t, 2, begun)
+	_, err = claim("n", records)
+	require.NoError(t, err, "another metric")
+	assert.Equal(t, 3, begun)
 }
 
 func TestWhatIsNotKnown(t *testing.T) {
