@@ -61,22 +61,34 @@ func (x *Extractor) appendValue(
 
 // appendFound appends a value that was looked up.
 func (x *Extractor) appendFound(b *Batch, dst []byte, value pcommon.Value, hashed bool) []byte {
-	if hashed {
-		return b.lanes.hasher.append(dst, value.AsString())
+	if !hashed {
+		return identity.AppendCompact(dst, value, x.settings.ValueLengthLimit)
 	}
-	return identity.AppendCompact(dst, value, x.settings.ValueLengthLimit)
+	if value.Type() == pcommon.ValueTypeStr {
+		return b.lanes.hasher.append(dst, value.Str(), false)
+	}
+	text, wasCut := identity.Text(value, x.settings.ValueLengthLimit)
+	return b.lanes.hasher.append(dst, text, wasCut)
 }
 
 // appendYielded appends what an expression yielded.
 func (x *Extractor) appendYielded(b *Batch, dst []byte, result any, hashed bool) ([]byte, error) {
+	switch v := result.(type) {
+	case pcommon.Value:
+		return x.appendFound(b, dst, v, hashed), nil
+	case string:
+		if hashed {
+			return b.lanes.hasher.append(dst, v, false), nil
+		}
+	}
 	if !hashed {
 		return appendResult(dst, result, x.settings.ValueLengthLimit)
 	}
-	text, err := resultText(result)
+	text, wasCut, err := identity.TextOf(result, x.settings.ValueLengthLimit)
 	if err != nil {
 		return dst, err
 	}
-	return b.lanes.hasher.append(dst, text), nil
+	return b.lanes.hasher.append(dst, text, wasCut), nil
 }
 
 // namedValue is an attribute of a metric with globs: its name and where its value is in Batch.values.

@@ -185,6 +185,7 @@ func (x *Extractor) Extract(ctx context.Context, logs plog.Logs) (*Batch, error)
 func (x *Extractor) extract(ctx context.Context, b *Batch, logs plog.Logs) error {
 	for _, rl := range logs.ResourceLogs().All() {
 		resource := b.addResource(rl.Resource().Attributes())
+		b.lanes.enterResource(x, rl)
 		for _, sl := range rl.ScopeLogs().All() {
 			x.byLength(b, resource, sl)
 			if !x.oneByOne {
@@ -212,7 +213,7 @@ func (x *Extractor) byLength(b *Batch, resource int, sl plog.ScopeLogs) {
 // records counts the records of a scope for all other metrics, 64 at a time.
 func (x *Extractor) records(ctx context.Context, b *Batch, resource int, rl plog.ResourceLogs, sl plog.ScopeLogs) error {
 	records := sl.LogRecords()
-	b.lanes.enterScope(rl, sl)
+	b.lanes.enterScope(x, rl, sl)
 	for from := 0; from < records.Len(); from += fold.Lanes {
 		b.lanes.fill(records, from)
 		err := x.countLanes(ctx, b, resource)

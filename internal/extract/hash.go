@@ -25,8 +25,9 @@ func newHasher(key []byte) *hasher {
 	return &hasher{mac: hmac.New(sha256.New, key)}
 }
 
-// append appends the hash of all of a value's text in compact form: 64 hexadecimal digits, which no limit cuts.
-func (h *hasher) append(dst []byte, value string) []byte {
+// append appends the hash of a value's text in compact form: 64 hexadecimal digits, which no limit cuts. The text of a string is all of
+// it, at any length; that of a list, a map or bytes is identity.Text, which may be cut: then the hash counts as a cut value.
+func (h *hasher) append(dst []byte, value string, wasCut bool) []byte {
 	h.mac.Reset()
 	for len(value) > 0 {
 		n := copy(h.chunk[:], value)
@@ -35,5 +36,5 @@ func (h *hasher) append(dst []byte, value string) []byte {
 	}
 	clear(h.chunk[:]) // keeps nothing of the logs
 	hex.Encode(h.text[:], h.mac.Sum(h.sum[:0]))
-	return identity.AppendCompactString(dst, string(h.text[:]), 0)
+	return identity.AppendCompactCut(dst, string(h.text[:]), wasCut)
 }

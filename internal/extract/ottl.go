@@ -7,9 +7,11 @@ import (
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/contexts/ottllog"
-	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/ottlfuncs"
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
 // Expression is a parsed OTTL value expression on a log record.
@@ -30,7 +32,7 @@ type parsed struct {
 // (`log.attributes["a"]`) or not (`attributes["a"]`), as in the count connector.
 func NewParser(settings component.TelemetrySettings) (*Parser, error) {
 	parser, err := ottllog.NewParser(
-		ottlfuncs.StandardConverters[*ottllog.TransformContext](), settings, ottllog.EnablePathContextNames(),
+		converters(), settings, ottllog.EnablePathContextNames(),
 	)
 	if err != nil {
 		return nil, err
@@ -79,19 +81,39 @@ func (p *Parser) Expression(text string) (Expression, error) {
 // ErrPanicked is the error of a condition or expression that panicked on a record.
 var ErrPanicked = errors.New("OTTL panicked")
 
+// ErrTooDeep is the error of a condition or expression on a record that has a value, or whose scope or resource has one, that is
+// nested too deep for OTTL: it follows all of a value by recursion, and a stack overflow ends the process.
+var ErrTooDeep = fmt.Errorf("lists or maps are nested more than %d levels deep", identity.MaxDepth)
+
 // recordContext is one record with what it stands in. The OTTL context is made when first it is needed.
 type recordContext struct {
-	rl     plog.ResourceLogs
-	sl     plog.ScopeLogs
-	record plog.LogRecord
-	ottl   *ottllog.TransformContext
+	rl      plog.ResourceLogs
+	sl      plog.ScopeLogs
+	record  plog.LogRecord
+	tooDeep bool // for OTTL: known of resource and scope, and of the record once it was looked at
+	ottl    *ottllog.TransformContext
 }
 
-func (c *recordContext) transformContext() *ottllog.TransformContext {
-	if c.ottl == nil {
-		c.ottl = ottllog.NewTransformContext(c.rl, c.sl, c.record)
+func (c *recordContext) transformContext() (*ottllog.TransformContext, error) {
+	if c.ottl != nil {
+		return c.ottl, nil
 	}
-	return c.ottl
+	c.tooDeep = c.tooDeep || identity.IsTooDeep(c.record.Body()) || anyTooDeep(c.record.Attributes())
+	if c.tooDeep {
+		return nil, ErrTooDeep
+	}
+	c.ottl = ottllog.NewTransformContext(c.rl, c.sl, c.record)
+	return c.ottl, nil
+}
+
+// anyTooDeep says whether a value is nested too deep for OTTL.
+func anyTooDeep(attributes pcommon.Map) bool {
+	for _, v := range attributes.All() {
+		if identity.IsTooDeep(v) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *recordContext) close() {
@@ -135,7 +157,11 @@ func (c *recordContext) evalOTTL(ctx context.Context, condition Condition) (met 
 			met, err = false, fmt.Errorf("%w: %v", ErrPanicked, p)
 		}
 	}()
-	return condition.ottl.Eval(ctx, c.transformContext())
+	tc, err := c.transformContext()
+	if err != nil {
+		return false, err
+	}
+	return condition.ottl.Eval(ctx, tc)
 }
 
 // value evaluates an expression, as evalOTTL does a condition.
@@ -145,5 +171,9 @@ func (c *recordContext) value(ctx context.Context, expression Expression) (value
 			value, err = nil, fmt.Errorf("%w: %v", ErrPanicked, p)
 		}
 	}()
-	return expression.Eval(ctx, c.transformContext())
+	tc, err := c.transformContext()
+	if err != nil {
+		return nil, err
+	}
+	return expression.Eval(ctx, tc)
 }

@@ -59,6 +59,8 @@ type lanes struct {
 	used    int    // how many were in use since reset
 	records [fold.Lanes]recordContext
 
+	resourceTooDeep, scopeTooDeep bool // for OTTL; false where no metric needs it
+
 	hasher  *hasher
 	limit   int // of the length of a string, as in a key
 	rows    *fold.Rows
@@ -88,8 +90,14 @@ func newLanes(x *Extractor) *lanes {
 	return l
 }
 
+// enterResource makes the lanes ready for the scopes of a resource.
+func (l *lanes) enterResource(x *Extractor, rl plog.ResourceLogs) {
+	l.resourceTooDeep = x.usesOTTL && anyTooDeep(rl.Resource().Attributes())
+}
+
 // enterScope makes the lanes ready for the records of a scope.
-func (l *lanes) enterScope(rl plog.ResourceLogs, sl plog.ScopeLogs) {
+func (l *lanes) enterScope(x *Extractor, rl plog.ResourceLogs, sl plog.ScopeLogs) {
+	l.scopeTooDeep = x.usesOTTL && anyTooDeep(sl.Scope().Attributes())
 	for i := range min(sl.LogRecords().Len(), fold.Lanes) {
 		l.records[i].rl, l.records[i].sl = rl, sl
 	}
@@ -104,7 +112,7 @@ func (l *lanes) fill(records plog.LogRecordSlice, from int) {
 	l.all = ^uint64(0) >> (fold.Lanes - n)
 	l.used = max(l.used, n)
 	for i := range n {
-		l.records[i].record = records.At(from + i)
+		l.records[i].record, l.records[i].tooDeep = records.At(from+i), l.resourceTooDeep || l.scopeTooDeep
 	}
 	for i := range l.columns {
 		l.columns[i].known, l.columns[i].present = 0, 0
@@ -243,7 +251,8 @@ func (l *lanes) read(c *fold.Column, lane int, v pcommon.Value) {
 		}
 		l.rows.Set(c, lane, fold.Double, math.Float64bits(double.Double()))
 	default:
-		l.readText(c, lane, v.AsString())
+		text, wasCut := identity.Text(v, l.limit)
+		l.rows.SetText(c, lane, text, wasCut)
 	}
 }
 

@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -39,7 +40,7 @@ func SplitNext(src []byte) (first, rest []byte) {
 }
 
 // AppendCompact appends the compact form of v to dst. Of a string it takes at most limit bytes (0 = all), cut where
-// a character starts. Nothing of v is kept. A type that has no kind of its own is written as its AsString text.
+// a character starts. Nothing of v is kept. A type that has no kind of its own is written as its Text.
 func AppendCompact(dst []byte, v pcommon.Value, limit int) []byte {
 	switch v.Type() {
 	case pcommon.ValueTypeStr:
@@ -51,8 +52,16 @@ func AppendCompact(dst []byte, v pcommon.Value, limit int) []byte {
 	case pcommon.ValueTypeDouble:
 		return AppendCompactValue(dst, DoubleValue(v.Double()), limit)
 	default:
-		return AppendCompactString(dst, v.AsString(), limit)
+		start := len(dst)
+		text, wasCut := appendText(dst, v, limit)
+		return insertHead(text, start, wasCut)
 	}
+}
+
+// insertHead makes the text behind start what AppendCompactCut appends of it.
+func insertHead(dst []byte, start int, wasCut bool) []byte {
+	var head [1 + binary.MaxVarintLen64]byte
+	return slices.Insert(dst, start, appendHead(head[:0], len(dst)-start, wasCut)...)
 }
 
 // AppendCompactValue appends the compact form of v, with the limit of AppendCompact.
@@ -85,13 +94,16 @@ func Cut(s string, limit int) (_ string, wasCut bool) {
 
 // AppendCompactCut appends the compact form of what Cut has returned.
 func AppendCompactCut(dst []byte, s string, wasCut bool) []byte {
+	return append(appendHead(dst, len(s), wasCut), s...)
+}
+
+// appendHead appends what stands before the bytes of a string.
+func appendHead(dst []byte, size int, wasCut bool) []byte {
 	tag := byte(tagString)
 	if wasCut {
 		tag = tagCutString
 	}
-	dst = append(dst, tag)
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
+	return binary.AppendUvarint(append(dst, tag), uint64(size))
 }
 
 // CompactText returns the text of the string that src, a compact form, begins with.
@@ -112,7 +124,7 @@ func appendBool(dst []byte, b bool) []byte {
 }
 
 // cut returns the longest start of s that has at most limit bytes and does not end within a character.
-func cut(s string, limit int) string {
+func cut[S string | []byte](s S, limit int) S {
 	end := limit
 	for end > 0 && limit-end < utf8.UTFMax-1 && !utf8.RuneStart(s[end]) {
 		end--

@@ -1,0 +1,142 @@
+package identity_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"pgregory.net/rapid"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/valuetest"
+)
+
+// A text that fits is pdata's; one that does not is cut where a string of that text would be.
+func TestTextIsThatOfPdata(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := valuetest.Any(4, true).Draw(t, "value").Value()
+		full := v.AsString()
+		limit := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(max(0, len(full)-3), len(full)+3)).Draw(t, "limit")
+		want, wantCut := identity.Cut(full, limit)
+		got, wasCut := identity.Text(v, limit)
+		if got != want || wasCut != wantCut {
+			t.Fatalf("%q of %q at %d, cut: %v", got, full, limit, wasCut)
+		}
+		compact := identity.AppendCompact([]byte("before"), v, limit)
+		switch v.Type() {
+		case pcommon.ValueTypeInt, pcommon.ValueTypeDouble, pcommon.ValueTypeBool:
+		default:
+			assert.Equal(t, identity.AppendCompactCut([]byte("before"), want, wantCut), compact)
+		}
+	})
+}
+
+// JSON has no text for NaN, and so pdata none for what holds one: nor has a text that reaches it.
+func TestTextOfWhatHoldsNoNumber(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := valuetest.Any(3, false).Draw(t, "value").Value()
+		text, wasCut := identity.Text(v, 0)
+		assert.Equal(t, v.AsString(), text)
+		assert.False(t, wasCut)
+		limit := rapid.IntRange(1, 40).Draw(t, "limit")
+		if text, _ := identity.Text(v, limit); len(text) > limit {
+			t.Fatalf("%q is longer than %d", text, limit)
+		}
+	})
+}
+
+// Up to MaxDepth a text is pdata's, and beyond it ends where the list or map begins that is too deep, whatever the limit.
+func TestTextIsNoDeeperThanMaxDepth(t *testing.T) {
+	for _, inMaps := range []bool{false, true} {
+		for _, depth := range []int{0, 1, identity.MaxDepth - 1, identity.MaxDepth, identity.MaxDepth + 1, 1000} {
+			v := valuetest.Nested(depth, inMaps).Value()
+			full := v.AsString()
+			tooDeep := depth > identity.MaxDepth
+			assert.Equal(t, tooDeep, identity.IsTooDeep(v))
+			want := full
+			if tooDeep {
+				want = full[:strings.Index(full, strings.Repeat("[", identity.MaxDepth))+identity.MaxDepth]
+				if inMaps {
+					want = strings.Repeat(`{"a":`, identity.MaxDepth)
+				}
+			}
+			for _, limit := range []int{0, 1, 30, len(want) - 1, len(want), len(want) + 1} {
+				short, wasCut := identity.Cut(want, limit)
+				got, cut := identity.Text(v, limit)
+				assert.Equal(t, short, got)
+				assert.Equal(t, wasCut || tooDeep, cut, "%d deep at %d", depth, limit)
+			}
+		}
+	}
+	both := valuetest.List(valuetest.Int(1), valuetest.Nested(identity.MaxDepth, false), valuetest.Int(2)).Value()
+	text, wasCut := identity.Text(both, 0)
+	assert.True(t, wasCut && identity.IsTooDeep(both))
+	assert.Equal(t, `[1,`+strings.Repeat("[", identity.MaxDepth-1), text)
+}
+
+// A map has its members by name whatever their order and number, and of members of one name the last.
+func TestTextOfManyMembers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfN(rapid.StringMatching(`[a-c]{0,3}`), 0, 500).Draw(t, "names")
+		members := make([][]byte, len(names))
+		for i, name := range names {
+			members[i] = valuetest.Member(name, valuetest.Int(int64(i)))
+		}
+		v := valuetest.Map(members...).Value()
+		limit := rapid.IntRange(1, 300).Draw(t, "limit")
+		want, wantCut := identity.Cut(v.AsString(), limit)
+		got, wasCut := identity.Text(v, limit)
+		if want != got || wantCut != wasCut {
+			t.Fatalf("%q instead of %q", got, want)
+		}
+	})
+}
+
+// The memory that a text takes is bounded by the limit, and what it takes without one by the value.
+func TestTextTakesNoMoreMemoryForMore(t *testing.T) {
+	for name, make := range map[string]func(n int) valuetest.Bytes{
+		"string in a list": func(n int) valuetest.Bytes { return valuetest.List(valuetest.String(strings.Repeat("x", 10*n))) },
+		"name":             func(n int) valuetest.Bytes { return valuetest.Map(valuetest.Member(strings.Repeat("\x00", 10*n), nil)) },
+		"list": func(n int) valuetest.Bytes {
+			return valuetest.List(several(n, func(i int) []byte { return valuetest.Int(int64(i)) })...)
+		},
+		"map, names ascending": func(n int) valuetest.Bytes {
+			return valuetest.Map(several(n, func(i int) []byte { return valuetest.Member(fmt.Sprintf("%09d", i), valuetest.Int(1)) })...)
+		},
+		"map, names descending": func(n int) valuetest.Bytes {
+			return valuetest.Map(several(n, func(i int) []byte { return valuetest.Member(fmt.Sprintf("%09d", n-i), valuetest.Int(1)) })...)
+		},
+		"lists in a map": func(n int) valuetest.Bytes {
+			return valuetest.Map(several(n/10, func(i int) []byte { return valuetest.Member("a", valuetest.Nested(10, false)) })...)
+		},
+		"depth": func(n int) valuetest.Bytes { return valuetest.Nested(n, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			small, large := make(1000).Value(), make(100_000).Value()
+			assert.LessOrEqual(t, memoryOf(large), memoryOf(small)+4096)
+		})
+	}
+}
+
+// several calls one n times.
+func several(n int, one func(i int) []byte) (list [][]byte) {
+	for i := range n {
+		list = append(list, one(i))
+	}
+	return list
+}
+
+// memoryOf returns how many bytes Text allocates.
+func memoryOf(v pcommon.Value) uint64 {
+	const runs = 10
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		identity.Text(v, 256)
+	}
+	runtime.ReadMemStats(&after)
+	return (after.TotalAlloc - before.TotalAlloc) / runs
+}
