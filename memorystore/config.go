@@ -25,7 +25,8 @@ type Config struct {
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
 	// Erase names keys that the next start takes out of the Storage for good: those that have all attributes of one of its items,
-	// by name and value. It is for a few keys and for one start.
+	// by name and value. A number matches each number that equals it, and any value matches what is shown as it is: 7 the int 7, the
+	// double 7.0 and the string "7". It is for a few keys and for one start.
 	Erase []map[string]any `mapstructure:"erase"`
 
 	// EraseMetrics names metrics all of whose totals the next start takes out of the Storage for good, as if they had never been

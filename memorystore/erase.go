@@ -20,8 +20,10 @@ var (
 // eraser says which keys are to be erased: those that have, for one of its matches, all attributes of it.
 type eraser []match
 
-// match is attributes by name: the text of their values, as in a key but without its quotes.
-type match map[string]string
+// match is attributes by name. The kind of a value in a key is not always the one that a configuration suggests: what reads JSON makes
+// a double of 7. So a number finds each number that equals it, and the string that is shown as it is; a string finds each value that is
+// shown as it is.
+type match map[string]identity.Wanted
 
 // newEraser returns the eraser of a configuration, or every mistake in it.
 func newEraser(list []map[string]any) (eraser, error) {
@@ -31,10 +33,12 @@ func newEraser(list []map[string]any) (eraser, error) {
 		m := match{}
 		for _, name := range slices.Sorted(maps.Keys(attributes)) {
 			switch value := attributes[name].(type) {
-			case string, bool, int, int64, uint64:
-				m[name] = fmt.Sprint(value)
+			case string:
+				m[name] = identity.WantText(value)
+			case bool, int, int64, uint64:
+				m[name] = identity.Want(fmt.Sprint(value))
 			case float64:
-				m[name] = string(identity.AppendValue(nil, identity.DoubleValue(value)))
+				m[name] = identity.WantValue(identity.DoubleValue(value))
 			default:
 				errs = append(errs, fmt.Errorf("`erase::%d::%s` %w", i, name, errNoValue))
 			}
@@ -52,12 +56,12 @@ func (e eraser) matches(key string) bool {
 	return slices.ContainsFunc(e, func(m match) bool { return m.of(key) })
 }
 
-// of says whether a key has all of the attributes: each of the resource or of the record, and its value of any type.
+// of says whether a key has all of the attributes, each of the resource or of the record.
 func (m match) of(key string) bool {
 	found := map[string]bool{}
 	ok := identity.Members(key, func(_ bool, nameText, valueText string) {
 		name := identity.Shown(nameText)
-		if want, named := m[name]; named && want == identity.Shown(valueText) {
+		if want, named := m[name]; named && want.Is(valueText) {
 			found[name] = true
 		}
 	})

@@ -3,6 +3,7 @@ package memorystore
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -137,6 +138,38 @@ func TestEraseMetrics(t *testing.T) {
 	assert.Len(t, i.values(t), 300)
 	assert.Equal(t, map[string]tallyprocessor.Forgotten{"kept": {Total: 5}}, i.memory.Forgotten())
 	assert.Equal(t, []tallyprocessor.Description{{Metric: "kept", Unit: "By", Sum: "bytes"}}, i.store.Descriptions())
+}
+
+// A number of the configuration finds what equals it in any kind, and the string that is shown as it is; a string what is shown as it is.
+func TestEraseIsByValue(t *testing.T) {
+	id := identity.StringValue
+	double, whole := identity.DoubleValue, identity.IntValue
+	const big = 1 << 60 // as a double it is shown with other digits
+	for _, tt := range []struct {
+		configured any
+		erased     []identity.Value
+		kept       []identity.Value
+	}{
+		{12345678, []identity.Value{whole(12345678), double(12345678), id("12345678")}, []identity.Value{double(12345678.5), id("1.2345678e+07")}},
+		{7.0, []identity.Value{whole(7), double(7), id("7")}, []identity.Value{id("7.0"), whole(70), double(0.7)}},
+		{"7", []identity.Value{whole(7), double(7), id("7")}, []identity.Value{id("7.0"), id("07")}},
+		{"7.0", []identity.Value{id("7.0")}, []identity.Value{whole(7), double(7), id("7")}},
+		{0.5, []identity.Value{double(0.5), id("0.5")}, []identity.Value{whole(0), double(5)}},
+		{int64(big), []identity.Value{whole(big), double(big), id("1152921504606846976")}, []identity.Value{whole(big + 1), whole(big - 1)}},
+		{int64(big + 1), []identity.Value{whole(big + 1)}, []identity.Value{double(big), whole(big)}},
+		{uint64(1e19), []identity.Value{double(1e19), id("10000000000000000000")}, []identity.Value{double(1e18)}},
+		{math.Copysign(0, -1), []identity.Value{whole(0), double(0), id("0")}, []identity.Value{id(""), identity.BoolValue(false)}},
+		{true, []identity.Value{identity.BoolValue(true), id("true")}, []identity.Value{whole(1)}},
+	} {
+		e, err := newEraser([]map[string]any{{"user": tt.configured}})
+		require.NoError(t, err)
+		for _, v := range tt.erased {
+			assert.True(t, e.matches(userKey(v, "/a")), "%v: %#v", tt.configured, v)
+		}
+		for _, v := range tt.kept {
+			assert.False(t, e.matches(userKey(v, "/a")), "%v: %#v", tt.configured, v)
+		}
+	}
 }
 
 func TestEraseMistakes(t *testing.T) {

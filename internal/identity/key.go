@@ -71,13 +71,14 @@ func (v Value) Double() float64 { return math.Float64frombits(v.bits) }
 // Bool returns the truth of a Bool value; its result has no meaning for another kind.
 func (v Value) Bool() bool { return v.bits != 0 }
 
-// AsString returns the value as text, whatever its kind: what a Prometheus label shows.
+// AsString returns the text of the value for people and other systems, whatever its kind: that of pdata's AsString, `200` for the
+// double 200. AppendValue has the text for keys, which tells kinds apart.
 func (v Value) AsString() string {
 	switch v.kind {
 	case Int:
 		return strconv.FormatInt(v.Int(), 10)
 	case Double:
-		return string(appendDouble(nil, v.Double()))
+		return string(appendShown(nil, v.Double()))
 	case Bool:
 		return strconv.FormatBool(v.Bool())
 	default:

@@ -233,9 +233,9 @@ func compile(m *table.Metric, where []Condition) (compiledList, error) {
 // values says which values meet the condition; the first stands for none.
 func (c Condition) values(texts []string) []bool {
 	meets := make([]bool, len(texts))
-	asString, part := string(identity.AppendString(nil, c.Text)), strings.ToLower(c.Text)
+	want, part := identity.Want(c.Text), strings.ToLower(c.Text)
 	for i, text := range texts {
-		equal := i > 0 && (text == c.Text || !c.Exact && text == asString)
+		equal := i > 0 && (c.Exact && text == c.Text || !c.Exact && want.Is(text))
 		switch c.Operator {
 		case Equals:
 			meets[i] = equal

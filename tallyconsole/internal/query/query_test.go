@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
@@ -69,6 +70,28 @@ func ask(t testing.TB, where, by []string, order string, limit int) ([]string, *
 		items = append(items, fmt.Sprint(strings.Join(i.Tuple, "+"), "=", i.Total))
 	}
 	return items, res
+}
+
+// A number finds the values that equal it, of any kind, and the string that is shown as it is; in quotes it finds the string alone. A
+// part is one of the text that is shown.
+func TestWhereByValue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.OneOf(rapid.IntRange(-3, 3), rapid.IntRange(-1<<53, 1<<53)).Draw(t, "number")
+		texts := []string{"", fmt.Sprint(n), string(identity.AppendValue(nil, identity.DoubleValue(float64(n)))), fmt.Sprintf("%q", fmt.Sprint(n)), fmt.Sprint(n + 1), "true"}
+		is := func(condition string) []bool {
+			c, err := ParseCondition(condition)
+			require.NoError(t, err)
+			return c.values(texts)
+		}
+		for _, text := range texts[1:3] {
+			require.Equal(t, []bool{false, true, true}, is("a=" + text)[:3], text)
+			require.Equal(t, []bool{true, false, false}, is("a!=" + text)[:3], text)
+			require.Equal(t, []bool{true, true}, is("a!=" + text)[4:], text)
+		}
+		require.Equal(t, []bool{false, true, true, true, false, false}, is(fmt.Sprint("a=", n)))
+		require.Equal(t, []bool{false, false, false, true, false, false}, is(fmt.Sprintf("a=%q", fmt.Sprint(n))))
+		require.Equal(t, []bool{false, true, true, true}, is(fmt.Sprint("a~", n))[:4])
+	})
 }
 
 func TestWhere(t *testing.T) {

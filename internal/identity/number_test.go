@@ -1,0 +1,112 @@
+package identity_test
+
+import (
+	"math"
+	"math/big"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"pgregory.net/rapid"
+
+	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/valuetest"
+)
+
+// Number texts are pdata's in all forms, but for negative zero, which is zero, and the infinities, which have a text in keys.
+func TestNumbersAreShownAsPdataDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := valuetest.Number(true).Draw(t, "number")
+		want := pcommon.NewValueDouble(f).AsString()
+		text, _ := identity.Text(pcommon.NewValueDouble(f), 0)
+		require.Equal(t, want, text)
+		if f == 0 {
+			want = "0"
+		}
+		v := identity.DoubleValue(f)
+		require.Equal(t, want, v.AsString())
+		require.Equal(t, want, identity.Shown(string(identity.AppendValue(nil, v))))
+		n := rapid.Int64().Draw(t, "int")
+		require.Equal(t, pcommon.NewValueInt(n).AsString(), identity.Shown(string(identity.AppendValue(nil, identity.IntValue(n)))))
+	})
+	assert.Equal(t, "NaN", identity.DoubleValue(math.NaN()).AsString())
+	for _, text := range []string{"", "-", "1e400", "-x", "1.x", "nan", "true", "x"} {
+		assert.Equal(t, text, identity.Shown(text))
+	}
+}
+
+// typed draws values of keys: those of any number in all kinds, and others that are shown alike.
+func typed() *rapid.Generator[identity.Value] {
+	return rapid.Custom(func(t *rapid.T) identity.Value {
+		f, n := valuetest.Number(true).Draw(t, "double"), rapid.Int64().Draw(t, "int")
+		switch rapid.IntRange(0, 6).Draw(t, "kind") {
+		case 0:
+			return identity.IntValue(n)
+		case 1:
+			return identity.DoubleValue(float64(n))
+		case 2:
+			return identity.DoubleValue(f)
+		case 3:
+			return identity.StringValue(identity.DoubleValue(f).AsString())
+		case 4:
+			return identity.IntValue(int64(rapid.IntRange(-2, 2).Draw(t, "small")))
+		case 5:
+			return identity.DoubleValue(float64(rapid.IntRange(-2, 2).Draw(t, "small")))
+		}
+		return identity.StringValue(valuetest.Text().Draw(t, "text"))
+	})
+}
+
+// number returns all digits of a number.
+func number(v identity.Value) (*big.Rat, bool) {
+	switch v.Kind() {
+	case identity.Int:
+		return new(big.Rat).SetInt64(v.Int()), true
+	case identity.Double:
+		return new(big.Rat).SetFloat64(v.Double()), true
+	}
+	return nil, false
+}
+
+// A wanted value finds, in any kind, what equals it and what is shown as it is, and nothing else.
+func TestWanted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, value := typed().Draw(t, "wanted"), typed().Draw(t, "value")
+		if rapid.IntRange(0, 3).Draw(t, "other kind") == 0 && value.Kind() == identity.Double { // near the limits of a double
+			want = identity.IntValue(int64(max(-1<<62, min(1<<62, value.Double()))) + int64(rapid.IntRange(-1, 1).Draw(t, "more")))
+		}
+		text := string(identity.AppendValue(nil, value))
+		shown, _ := identity.ParseValue(text)
+		alike := shown.AsString() == identity.CleanName(want.AsString(), 0)
+		a, aIsNumber := number(want)
+		b, bIsNumber := number(value)
+		equal := alike || aIsNumber && bIsNumber && a.Cmp(b) == 0
+		require.Equal(t, alike, identity.WantText(want.AsString()).Is(text), "%#v %s", want, text)
+		require.Equal(t, equal, identity.WantValue(want).Is(text), "%#v %s", want, text)
+		if aIsNumber {
+			written := string(identity.AppendValue(nil, want))
+			equal := shown.AsString() == written || bIsNumber && a.Cmp(b) == 0
+			require.Equal(t, equal, identity.Want(written).Is(text), "%#v %s", want, text)
+		}
+	})
+	for wanted, is := range map[string][]string{
+		"200":   {"200", "200.0", `"200"`},
+		"200.0": {"200", "200.0", `"200.0"`},
+		"2e2":   {"200", "200.0", `"2e2"`},
+		"-0":    {"0", "0.0", `"-0"`},
+		"007":   {`"007"`},
+		"NaN":   {`"NaN"`},
+		"0x10":  {`"0x10"`},
+		"true":  {"true", `"true"`},
+		"1e400": {`"1e400"`},
+		"\xff":  {`"` + "\ufffd" + `"`},
+	} {
+		for _, text := range []string{
+			"200", "200.0", `"200"`, `"200.0"`, `"2e2"`, "0", "0.0", `"-0"`, "7", `"007"`, `"NaN"`, "16", `"0x10"`, "true", `"true"`, `"1e400"`, `"` + "\ufffd" + `"`,
+		} {
+			assert.Equal(t, slices.Contains(is, text), identity.Want(wanted).Is(text), "%s %s", wanted, text)
+		}
+	}
+}
