@@ -1,15 +1,22 @@
 package redisstore
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
+	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/redistest"
+	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
 // The script of the docs takes keys out of the totals while Collectors count. What had been counted does not come back, what is counted
@@ -61,4 +68,86 @@ func TestErase(t *testing.T) {
 		}
 	}
 	assert.Equal(t, want, got)
+}
+
+// The script finds what `erase` of tally_memory finds, however the attribute is written.
+func TestEraseScriptIsByValue(t *testing.T) {
+	script, err := os.ReadFile("erase.lua")
+	require.NoError(t, err)
+	client := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()})
+	defer func() { require.NoError(t, client.Close()) }()
+	names := rapid.OneOf(rapid.SampledFrom([]string{"id", "a", "", `i\d`, `"id":7`, "}", "\u2028"}), valuetest.Text())
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.OneOf(rapid.Int64Range(-2, 2), rapid.Just(int64(1<<60)), rapid.Int64()).Draw(t, "int")
+		value := keyValue(n, valuetest.Number(true).Draw(t, "double"))
+		values := rapid.SliceOfN(value, 1, 8).Draw(t, "values")
+		wanted := values[0]
+		if rapid.Bool().Draw(t, "another") {
+			wanted = value.Draw(t, "wanted")
+		}
+		name := names.Draw(t, "name")
+		argument := string(identity.AppendValue(append(identity.AppendString(nil, name), ':'), wanted))
+		want := identity.WantValue(wanted)
+		if wanted.Kind() == identity.String {
+			want = identity.WantText(wanted.AsString())
+			if text, err := json.Marshal(wanted.AsString()); err == nil && rapid.Bool().Draw(t, "other escapes") {
+				argument = string(append(identity.AppendString(nil, name), ':')) + string(text)
+			}
+		}
+		var kept []string
+		fields := map[string]any{"#1": 1}
+		for i, v := range values {
+			member := identity.Attribute{Name: names.Draw(t, "name of it"), Value: v}
+			if rapid.Bool().Draw(t, "named") {
+				member.Name = name
+			}
+			key := identity.Key{Metric: fmt.Sprint("m{\"", i), Resource: []identity.Attribute{{Name: "~", Value: identity.StringValue(argument)}}}
+			if rapid.Bool().Draw(t, "of the resource") {
+				key.Resource = []identity.Attribute{member}
+			} else {
+				key.Attributes = []identity.Attribute{member}
+			}
+			text := key.String()
+			fields[":"+text] = "1"
+			erased := false
+			identity.Members(text, func(_ bool, n, value string) {
+				erased = erased || identity.Shown(n) == identity.CleanName(name, 0) && want.Is(value)
+			})
+			if !erased {
+				kept = append(kept, ":"+text)
+			}
+		}
+		require.NoError(t, client.FlushDB(context.Background()).Err())
+		require.NoError(t, client.HSet(context.Background(), "totals", fields).Err())
+		gone, err := client.Eval(context.Background(), string(script), []string{"totals"}, argument).Int()
+		require.NoError(t, err, argument)
+		left, err := client.HKeys(context.Background(), "totals").Result()
+		require.NoError(t, err)
+		left = slices.DeleteFunc(left, func(field string) bool { return field[0] != ':' })
+		require.ElementsMatch(t, kept, left, argument)
+		require.Equal(t, len(values)-len(kept), gone)
+	})
+	for _, argument := range []string{"", "id", `"id"`, `"id":`, `"id": 7`, `"id":null`, `"id":[1]`, `"id":7,"a":1`, `"id":x`, `"id":"`, `"id`} {
+		assert.ErrorContains(t, client.Eval(t.Context(), string(script), []string{"totals"}, argument).Err(), "must be", argument)
+	}
+}
+
+// keyValue draws values of keys that have to do with n and f: equal, shown alike, or next to each other.
+func keyValue(n int64, f float64) *rapid.Generator[identity.Value] {
+	return rapid.Custom(func(t *rapid.T) identity.Value {
+		near := n + rapid.Int64Range(-1, 1).Draw(t, "near")
+		switch rapid.IntRange(0, 6).Draw(t, "kind") {
+		case 0, 1:
+			return identity.IntValue(near)
+		case 2:
+			return identity.DoubleValue(float64(near))
+		case 3:
+			return identity.DoubleValue(f)
+		case 4:
+			return identity.StringValue(identity.DoubleValue(f).AsString())
+		case 5:
+			return identity.BoolValue(n > 0)
+		}
+		return identity.StringValue(valuetest.Text().Draw(t, "text"))
+	})
 }
