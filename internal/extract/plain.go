@@ -111,8 +111,9 @@ func (l *lanes) fill(records plog.LogRecordSlice, from int) {
 	n := min(records.Len()-from, fold.Lanes)
 	l.all = ^uint64(0) >> (fold.Lanes - n)
 	l.used = max(l.used, n)
+	tooDeep := l.resourceTooDeep || l.scopeTooDeep
 	for i := range n {
-		l.records[i].record, l.records[i].tooDeep = records.At(from+i), l.resourceTooDeep || l.scopeTooDeep
+		l.records[i].record, l.records[i].tooDeep = records.At(from+i), tooDeep
 	}
 	for i := range l.columns {
 		l.columns[i].known, l.columns[i].present = 0, 0
