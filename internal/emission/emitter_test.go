@@ -188,7 +188,7 @@ func TestPayloadsFit(t *testing.T) {
 	const grpcLimit = 4 << 20
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, shape := range []struct{ keys, attributes, resource, length, description int }{
-		{4000, 8, 0, 240, 10}, {4000, 5, 1, 190, 10}, {9000, 1, 0, 1, 10}, {4000, 1, 30, 120, 10}, {3000, 0, 1, 2, 8192}, {4000, 100, 100, 1, 0},
+		{4000, 8, 0, 240, 10}, {4000, 5, 1, 190, 10}, {9000, 1, 0, 1, 10}, {4000, 1, 30, 120, 10}, {3000, 0, 1, 2, 8192}, {1000, 100, 100, 1, 0},
 	} {
 		e := New(Settings{Since: at(0)})
 		var list []tallyprocessor.Total

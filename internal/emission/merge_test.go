@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
@@ -69,7 +70,7 @@ func (b *textBackend) add(labels string, p pmetric.NumberDataPoint) {
 
 // Whatever kinds the values of keys have, in whatever order keys come, are dropped and come back, a backend that holds them as text has every record.
 func TestKindsOfOneText(t *testing.T) {
-	for seed := range uint64(500) {
+	for seed := range uint64(evidence.Rounds(100, 20_000)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		delta := seed%2 == 0
 		e := New(Settings{Since: at(0), Delta: delta})
