@@ -2,7 +2,6 @@ package tallyprocessor
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +10,8 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 const (
@@ -214,11 +215,5 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. When a value is of the wrong type, or a word unknown, it also validates what it
-// could read, so that the user sees all mistakes at once.
-func (c *Config) Unmarshal(conf *confmap.Conf) error {
-	if err := conf.Unmarshal(c); err != nil {
-		return errors.Join(err, c.Validate())
-	}
-	return nil
-}
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }

@@ -88,7 +88,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown error mode", `error_mode: loud`, []string{"error_mode", "loud"}},
 		{"unknown key", `log: {}`, []string{"log"}},
 		{"unknown key below", `logs: {m: {atributes: []}}`, []string{"atributes"}},
-		{"wrong type", `queue: {queue_size: many}`, []string{"queue_size", "type 'int'"}},
+		{"wrong type", `queue: {queue_size: many}`, []string{"`queue::queue_size` is many: must be an integer"}},
 		{"empty metric name", `logs: {"": {}}`, []string{"`logs`: name of a metric: must not be empty"}},
 		{"empty attribute", `logs: {m: {attributes: [{key: ""}]}}`, []string{"`logs::m::attributes::0`: name of an attribute: must not be empty"}},
 		{"attribute twice", `logs: {m: {attributes: [{key: a}, {key: b}, {key: a}]}}`, []string{"`logs::m::attributes::2`: attribute \"a\" is named twice"}},

@@ -9,15 +9,14 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 var (
-	errEmpty       = errors.New("must not be empty")
-	errNotPositive = errors.New("must be positive")
-	errNegative    = errors.New("must not be negative")
-	errTwice       = errors.New("is named twice")
-	errReserved    = errors.New("is reserved")
-	errScalar      = errors.New("must be a string, an integer, a finite number or a bool")
+	errEmpty    = errors.New("must not be empty")
+	errTwice    = errors.New("is named twice")
+	errReserved = errors.New("is reserved")
+	errScalar   = errors.New("must be a string, an integer, a finite number or a bool")
 
 	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
 	errNeedsKey        = errors.New("it needs `hmac_key`")
@@ -36,10 +35,13 @@ func (c *Config) Validate() error {
 	}
 	errs := []error{
 		validateNames("resource_attributes", c.ResourceAttributes),
-		atLeast("attribute_value_length_limit", c.AttributeValueLengthLimit, 0),
-		atLeast("key_length_limit", c.KeyLengthLimit, 0),
-		atLeast("queue::num_consumers", c.Queue.NumConsumers, 1),
-		atLeast("queue::queue_size", c.Queue.QueueSize, 1),
+		userconfig.NotNegative("attribute_value_length_limit", c.AttributeValueLengthLimit),
+		userconfig.NotNegative("key_length_limit", c.KeyLengthLimit),
+		userconfig.Positive("queue::num_consumers", c.Queue.NumConsumers),
+		userconfig.Positive("queue::queue_size", c.Queue.QueueSize),
+		userconfig.NotNegative("forget_after", c.ForgetAfter),
+		userconfig.Positive("shutdown_timeout", c.ShutdownTimeout),
+		userconfig.Durations(c),
 	}
 	if c.Store == nil {
 		errs = append(errs, validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))))
@@ -54,14 +56,8 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("`queue::on_overflow`: %w", err))
 	}
 	errs = append(errs, c.validateHashes())
-	switch {
-	case c.ForgetAfter < 0:
-		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNegative))
-	case c.ForgetAfter > 0 && c.Store != nil:
+	if c.ForgetAfter > 0 && c.Store != nil {
 		errs = append(errs, fmt.Errorf("`forget_after` is %v: %w", c.ForgetAfter, errNotOurStore))
-	}
-	if c.ShutdownTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("`shutdown_timeout` is %v: %w", c.ShutdownTimeout, errNotPositive))
 	}
 	return errors.Join(errs...)
 }
@@ -109,7 +105,10 @@ func (m MetricConfig) validate(path, name string, parser *extract.Parser) error 
 			errs = append(errs, fmt.Errorf("`%s::conditions::%d` is %q: %w", path, i, condition, err))
 		}
 	}
-	if _, err := m.amount(parser); err != nil {
+	switch _, err := m.amount(parser); {
+	case err != nil && userconfig.Closest(m.Value, valueBytes) != "":
+		errs = append(errs, fmt.Errorf("`%s::value` is %q: did you mean `%s`?", path, m.Value, valueBytes))
+	case err != nil:
 		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, m.Value, err))
 	}
 	names := make([]string, len(m.Attributes))
@@ -119,7 +118,7 @@ func (m MetricConfig) validate(path, name string, parser *extract.Parser) error 
 	}
 	errs = append(errs, validateNames(path+"::attributes", names))
 	if m.CardinalityLimit != nil {
-		errs = append(errs, atLeast(path+"::cardinality_limit", *m.CardinalityLimit, 0))
+		errs = append(errs, userconfig.NotNegative(path+"::cardinality_limit", *m.CardinalityLimit))
 	}
 	return errors.Join(errs...)
 }
@@ -158,14 +157,4 @@ func validateNames(path string, names []string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func atLeast(path string, found, least int) error {
-	if found >= least {
-		return nil
-	}
-	if least == 0 {
-		return fmt.Errorf("`%s` is %d: %w", path, found, errNegative)
-	}
-	return fmt.Errorf("`%s` is %d: %w", path, found, errNotPositive)
 }

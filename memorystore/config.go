@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 const defaultFlushInterval = time.Second
@@ -37,21 +40,22 @@ type Config struct {
 	_ struct{}
 }
 
+func createDefaultConfig() component.Config { return &Config{FlushInterval: defaultFlushInterval} }
+
 var (
-	errNotPositive = errors.New("must be positive")
-	errNegative    = errors.New("must not be negative")
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ component.Config    = (*Config)(nil)
 )
 
-func createDefaultConfig() component.Config { return &Config{FlushInterval: defaultFlushInterval} }
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
 
 // Validate returns every mistake.
 func (c *Config) Validate() error {
-	var errs []error
-	if c.FlushInterval <= 0 {
-		errs = append(errs, fmt.Errorf("`flush_interval` %w, found %s", errNotPositive, c.FlushInterval))
-	}
-	if c.ForgetAfter < 0 {
-		errs = append(errs, fmt.Errorf("`forget_after` %w, found %s", errNegative, c.ForgetAfter))
+	errs := []error{
+		userconfig.Positive("flush_interval", c.FlushInterval),
+		userconfig.NotNegative("forget_after", c.ForgetAfter),
+		userconfig.Durations(c),
 	}
 	if _, err := newEraser(c.Erase); err != nil {
 		errs = append(errs, err)

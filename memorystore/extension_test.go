@@ -29,9 +29,9 @@ import (
 
 func TestConfig(t *testing.T) {
 	for interval, want := range map[string]string{
-		"1ns": "", "1s": "",
-		"0s":  "`flush_interval` must be positive, found 0s",
-		"-1s": "`flush_interval` must be positive, found -1s",
+		"1ms": "", "1s": "",
+		"0s":  "`flush_interval` is 0s: must be positive",
+		"-1s": "`flush_interval` is -1s: must be positive",
 	} {
 		cfg := NewFactory().CreateDefaultConfig().(*Config)
 		conf := confmap.NewFromStringMap(map[string]any{"storage": "file_storage/a", "flush_interval": interval})
@@ -48,7 +48,7 @@ func TestConfig(t *testing.T) {
 	assert.Equal(t, 24*time.Hour, forgetful.ForgetAfter)
 	assert.NoError(t, forgetful.Validate())
 	forgetful.ForgetAfter = -time.Hour
-	assert.EqualError(t, forgetful.Validate(), "`forget_after` must not be negative, found -1h0m0s")
+	assert.EqualError(t, forgetful.Validate(), "`forget_after` is -1h0m0s: must not be negative")
 	cfg := NewFactory().CreateDefaultConfig()
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{}).Unmarshal(cfg))
 	assert.Equal(t, &Config{FlushInterval: time.Second}, cfg)

@@ -9,6 +9,9 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configtls"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 // Config is the configuration of the extension.
@@ -91,11 +94,9 @@ const maxShards = 1024
 const writerExpiries = 7
 
 var (
-	errNone        = errors.New("must not be empty")
-	errNegative    = errors.New("must not be negative")
-	errNotPositive = errors.New("must be positive")
-	errBoth        = errors.New("must not be set together with `cluster`")
-	errPrefix      = errors.New("must be of letters, digits, and any of . _ - /")
+	errNone   = errors.New("must not be empty")
+	errBoth   = errors.New("must not be set together with `cluster`")
+	errPrefix = errors.New("must be of letters, digits, and any of . _ - /")
 )
 
 // prefixPattern keeps braces out, which would change the hash tag, and whatever patterns of the ACL give a meaning.
@@ -116,6 +117,14 @@ func createDefaultConfig() component.Config {
 	}
 }
 
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ component.Config    = (*Config)(nil)
+)
+
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
+
 // Validate returns every mistake.
 func (c *Config) Validate() error {
 	var errs []error
@@ -133,9 +142,7 @@ func (c *Config) Validate() error {
 	if c.Cluster && c.Sentinel.MasterName != "" {
 		errs = append(errs, fmt.Errorf("`sentinel` %w", errBoth))
 	}
-	if c.DB < 0 {
-		errs = append(errs, fmt.Errorf("`db` %w, found %d", errNegative, c.DB))
-	}
+	errs = append(errs, userconfig.NotNegative("db", c.DB), userconfig.Positive("max_keys", c.MaxKeys))
 	if c.Cluster && c.DB > 0 {
 		errs = append(errs, fmt.Errorf("`db` %w, found %d", errBoth, c.DB))
 	}
@@ -145,32 +152,23 @@ func (c *Config) Validate() error {
 	if c.Shards < 1 || c.Shards > maxShards {
 		errs = append(errs, fmt.Errorf("`shards` must be from 1 to %d, found %d", maxShards, c.Shards))
 	}
-	if c.MaxKeys <= 0 {
-		errs = append(errs, fmt.Errorf("`max_keys` %w, found %d", errNotPositive, c.MaxKeys))
-	}
-	return errors.Join(append(errs, c.validatePeriods()...)...)
+	return errors.Join(append(errs, c.validatePeriods())...)
 }
 
-func (c *Config) validatePeriods() []error {
+func (c *Config) validatePeriods() error {
+	err := errors.Join(
+		userconfig.Positive("timeout", c.Timeout),
+		userconfig.Positive("flush_interval", c.FlushInterval),
+		userconfig.Positive("heartbeat_interval", c.HeartbeatInterval),
+		userconfig.Positive("max_backoff", c.MaxBackoff),
+		userconfig.Positive("writer_expiry", c.WriterExpiry),
+		userconfig.Positive("shutdown_timeout", c.ShutdownTimeout),
+		userconfig.Durations(c),
+	)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, p := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"timeout", c.Timeout},
-		{"flush_interval", c.FlushInterval},
-		{"heartbeat_interval", c.HeartbeatInterval},
-		{"max_backoff", c.MaxBackoff},
-		{"writer_expiry", c.WriterExpiry},
-		{"shutdown_timeout", c.ShutdownTimeout},
-	} {
-		if p.value <= 0 {
-			errs = append(errs, fmt.Errorf("`%s` %w, found %s", p.name, errNotPositive, p.value))
-		}
-	}
-	if len(errs) > 0 {
-		return errs
-	}
 	if c.HeartbeatInterval < c.FlushInterval {
 		errs = append(errs, fmt.Errorf("`heartbeat_interval` must not be shorter than `flush_interval`, found %s and %s",
 			c.HeartbeatInterval, c.FlushInterval))
@@ -179,7 +177,7 @@ func (c *Config) validatePeriods() []error {
 		errs = append(errs, fmt.Errorf("`writer_expiry` must be at least twice `heartbeat_interval`, found %s and %s",
 			c.WriterExpiry, c.HeartbeatInterval))
 	}
-	return errs
+	return errors.Join(errs...)
 }
 
 func (c *Config) periods() periods {

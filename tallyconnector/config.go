@@ -13,6 +13,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 const defaultFlushInterval = 15 * time.Second
@@ -55,20 +56,16 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. When a value cannot be read it also validates what could be, so that the user sees
-// all mistakes at once.
-func (c *Config) Unmarshal(conf *confmap.Conf) error {
-	if err := conf.Unmarshal(c); err != nil {
-		return errors.Join(err, c.Validate())
-	}
-	return nil
-}
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
 
 // Validate returns all mistakes, each with its YAML key and the value found.
 func (c *Config) Validate() error {
-	errs := []error{c.Tally.config().Validate()}
-	if c.FlushInterval <= 0 {
-		errs = append(errs, fmt.Errorf("`flush_interval` is %v: must be positive", c.FlushInterval))
+	errs := []error{
+		c.Tally.config().Validate(),
+		userconfig.Positive("flush_interval", c.FlushInterval),
+		userconfig.Duration("flush_interval", c.FlushInterval),
+		userconfig.Duration("stale_after", c.StaleAfter),
 	}
 	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
 		errs = append(errs, fmt.Errorf("`temporality`: %w", err))

@@ -8,6 +8,9 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 const (
@@ -76,12 +79,10 @@ type Config struct {
 }
 
 var (
-	errNotPositive = errors.New("must be positive")
-	errNegative    = errors.New("must not be negative")
-	errNoStore     = errors.New("must be the id of a store extension, such as tally_memory")
-	errLoad        = errors.New("must be above 0 and at most 1")
-	errHost        = errors.New("must be a host name or address, without a port")
-	errTimeout     = errors.New("must be positive, or a slow client could hold a connection for ever")
+	errNoStore = errors.New("must be the id of a store extension, such as tally_memory")
+	errLoad    = errors.New("must be above 0 and at most 1")
+	errHost    = errors.New("must be a host name or address, without a port")
+	errTimeout = errors.New("must be positive, or a slow client could hold a connection for ever")
 )
 
 func createDefaultConfig() component.Config {
@@ -108,6 +109,14 @@ func createDefaultConfig() component.Config {
 	}
 }
 
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ component.Config    = (*Config)(nil)
+)
+
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
+
 // Validate returns every mistake.
 func (c *Config) Validate() error {
 	var errs []error
@@ -117,42 +126,31 @@ func (c *Config) Validate() error {
 	if !(c.MaxSampleLoad > 0 && c.MaxSampleLoad <= 1) { // NaN is neither
 		errs = append(errs, fmt.Errorf("`max_sample_load` %w, found %v", errLoad, c.MaxSampleLoad))
 	}
+	errs = append(errs,
+		userconfig.Positive("sample_interval", c.SampleInterval),
+		userconfig.Positive("sample_timeout", c.SampleTimeout),
+		userconfig.Positive("query_timeout", c.QueryTimeout),
+		userconfig.Positive("cursor_lifetime", c.CursorLifetime),
+		userconfig.Positive("refresh_interval", c.RefreshInterval),
+		userconfig.Durations(c),
+		userconfig.NotNegative("max_tracked_keys", c.MaxTrackedKeys),
+		userconfig.Positive("max_items", c.MaxItems),
+		userconfig.Positive("max_query_terms", c.MaxQueryTerms),
+		userconfig.Positive("max_query_length", c.MaxQueryLength),
+		userconfig.Positive("max_concurrent_queries", c.MaxConcurrentQueries),
+		userconfig.NotNegative("max_cached_answers", c.MaxCachedAnswers),
+		userconfig.NotNegative("max_subscribers", c.MaxSubscribers),
+	)
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-		err   error
 	}{
-		{"sample_interval", c.SampleInterval, errNotPositive},
-		{"sample_timeout", c.SampleTimeout, errNotPositive},
-		{"query_timeout", c.QueryTimeout, errNotPositive},
-		{"cursor_lifetime", c.CursorLifetime, errNotPositive},
-		{"refresh_interval", c.RefreshInterval, errNotPositive},
-		{"read_header_timeout", c.Server.ReadHeaderTimeout, errTimeout},
-		{"read_timeout", c.Server.ReadTimeout, errTimeout},
-		{"write_timeout", c.Server.WriteTimeout, errTimeout},
+		{"read_header_timeout", c.Server.ReadHeaderTimeout},
+		{"read_timeout", c.Server.ReadTimeout},
+		{"write_timeout", c.Server.WriteTimeout},
 	} {
 		if d.value <= 0 {
-			errs = append(errs, fmt.Errorf("`%s` %w, found %s", d.name, d.err, d.value))
-		}
-	}
-	for _, n := range []struct {
-		name      string
-		value     int
-		allowZero bool
-	}{
-		{"max_tracked_keys", c.MaxTrackedKeys, true},
-		{"max_items", c.MaxItems, false},
-		{"max_query_terms", c.MaxQueryTerms, false},
-		{"max_query_length", c.MaxQueryLength, false},
-		{"max_concurrent_queries", c.MaxConcurrentQueries, false},
-		{"max_cached_answers", c.MaxCachedAnswers, true},
-		{"max_subscribers", c.MaxSubscribers, true},
-	} {
-		switch {
-		case n.value < 0 && n.allowZero:
-			errs = append(errs, fmt.Errorf("`%s` %w, found %d", n.name, errNegative, n.value))
-		case n.value <= 0 && !n.allowZero:
-			errs = append(errs, fmt.Errorf("`%s` %w, found %d", n.name, errNotPositive, n.value))
+			errs = append(errs, fmt.Errorf("`%s` is %v: %w", d.name, d.value, errTimeout))
 		}
 	}
 	for i, host := range c.AllowedHosts {

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/scraper/scraperhelper"
 
 	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 const defaultCollectionInterval = 10 * time.Second
@@ -40,11 +42,23 @@ func createDefaultConfig() component.Config {
 	return cfg
 }
 
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ component.Config    = (*Config)(nil)
+)
+
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
+
 var errNoStore = errors.New("`store` is missing: it must be the id of a store extension")
 
 // Validate returns all mistakes, each with its YAML key and the value found.
 func (c *Config) Validate() error {
-	errs := []error{c.ControllerConfig.Validate()}
+	errs := []error{
+		userconfig.Positive("collection_interval", c.CollectionInterval),
+		userconfig.NotNegative("timeout", c.Timeout),
+		userconfig.Durations(c),
+	}
 	if c.Store == nil {
 		errs = append(errs, errNoStore)
 	}

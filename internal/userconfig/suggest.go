@@ -1,0 +1,129 @@
+package userconfig
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// counted are the sections of a `count` connector's configuration that are not about logs.
+var counted = map[string]bool{"spans": true, "spanevents": true, "metrics": true, "datapoints": true, "profiles": true}
+
+// unknown says what may be meant by a key that a section does not have.
+func (r *reader) unknown(path []string, key string, section reflect.Type) error {
+	where := join(below(path, key))
+	if len(path) == 0 && counted[key] {
+		return fmt.Errorf("`%s` is unknown: tally counts logs only; keep a `count` connector for `%s` beside it", where, key)
+	}
+	keys := fieldsOf(section).keys
+	meant := cmp.Or(match(keys, key), r.elsewhere(key, same), Closest(key, keys...), r.elsewhere(key, alike))
+	if meant == "" {
+		return fmt.Errorf("`%s` is unknown: valid keys are %s", where, keyList(section))
+	}
+	if meant == key {
+		return fmt.Errorf("`%s` is unknown: did you mean `%s` at the top level?", where, meant)
+	}
+	return fmt.Errorf("`%s` is unknown: did you mean `%s`?", where, meant)
+}
+
+// elsewhere returns the path of the first key of the configuration that fits; empty = there is none.
+func (r *reader) elsewhere(key string, fits func(a, b string) bool) string {
+	for _, place := range places(nil, r.root) {
+		if fits(key, place[len(place)-1]) {
+			return join(place)
+		}
+	}
+	return ""
+}
+
+func match(keys []string, key string) string {
+	if i := slices.IndexFunc(keys, func(k string) bool { return same(key, k) }); i >= 0 {
+		return keys[i]
+	}
+	return ""
+}
+
+func same(a, b string) bool { return bare(a) == bare(b) }
+
+func alike(a, b string) bool { return Closest(a, b) != "" }
+
+func keyList(section reflect.Type) string {
+	return "`" + strings.Join(fieldsOf(section).keys, "`, `") + "`"
+}
+
+// places returns the paths of all keys of a type; a name that is the user's is `<name>`, the place in a list `<n>`.
+func places(path []string, t reflect.Type) (list [][]string) {
+	fields := fieldsOf(t)
+	for _, key := range fields.keys {
+		list = append(list, below(path, key))
+	}
+	for _, key := range fields.keys {
+		at, inner := below(path, key), plain(fields.types[key])
+		switch inner.Kind() {
+		case reflect.Map:
+			at, inner = below(at, "<name>"), plain(inner.Elem())
+		case reflect.Slice:
+			at, inner = below(at, "<n>"), plain(inner.Elem())
+		}
+		list = append(list, places(at, inner)...)
+	}
+	return list
+}
+
+// Closest returns which of some words is meant by one that is misspelt; empty = none of them.
+func Closest(word string, words ...string) string {
+	best, least := "", len(word)
+	for _, w := range words {
+		a, b := bare(word), bare(w)
+		d := distance(a, b)
+		if d > allowed(a, b) {
+			if !isPart(word, w) {
+				continue
+			}
+			d = len(w) // rather one that is misspelt
+		}
+		if best == "" || d < least {
+			best, least = w, d
+		}
+	}
+	return best
+}
+
+// allowed is how many changes make a misspelt word of one: a third of the letters, as in spell checkers of compilers.
+func allowed(a, b string) int { return max(len(a), len(b)) / 3 }
+
+// isPart says whether one of two keys is the other without some of its words.
+func isPart(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return len(a) > 2 && strings.Contains("_"+b+"_", "_"+a+"_")
+}
+
+// bare returns a key without what people write in other ways: capitals, hyphens, underscores.
+func bare(key string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(strings.ToLower(key))
+}
+
+// distance returns how many bytes must be put in, taken out or changed to make a of b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := corner
+			if a[i] != b[j] {
+				change++
+			}
+			corner = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
