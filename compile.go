@@ -6,41 +6,39 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
-// defaultValue returns the default as a value of a key; nil when there is none.
+// defaultValue returns the default as a value of a key, which a record's attribute of that value has too; nil when there is
+// none.
 func (a AttributeConfig) defaultValue() (*identity.Value, error) {
-	var v identity.Value
-	switch d := a.DefaultValue.(type) {
-	case nil:
+	if a.DefaultValue == nil {
 		return nil, nil //nolint:nilnil // no default is not a mistake
-	case string:
-		v = identity.StringValue(d)
-	case bool:
-		v = identity.BoolValue(d)
-	case int:
-		v = identity.IntValue(int64(d))
-	case int64:
-		v = identity.IntValue(d)
-	case uint64:
-		if d > math.MaxInt64 {
-			return nil, errScalar
-		}
-		v = identity.IntValue(int64(d))
-	case float64:
-		if math.IsNaN(d) || math.IsInf(d, 0) {
-			return nil, errScalar
-		}
-		v = identity.DoubleValue(d)
-	default:
-		return nil, errScalar
+	}
+	if n, ok := a.DefaultValue.(uint64); ok && n > math.MaxInt64 {
+		v := identity.StringValue(strconv.FormatUint(n, 10))
+		return &v, nil
+	}
+	raw := pcommon.NewValueEmpty()
+	if err := raw.FromRaw(a.DefaultValue); err != nil {
+		return nil, errDefault
+	}
+	v := identity.StringValue(raw.AsString())
+	switch raw.Type() {
+	case pcommon.ValueTypeBool:
+		v = identity.BoolValue(raw.Bool())
+	case pcommon.ValueTypeInt:
+		v = identity.IntValue(raw.Int())
+	case pcommon.ValueTypeDouble:
+		v = identity.DoubleValue(raw.Double())
 	}
 	return &v, nil
 }
@@ -49,18 +47,32 @@ func (a AttributeConfig) defaultValue() (*identity.Value, error) {
 type namedMetric struct {
 	name string
 	MetricConfig
+	likeCount bool // as in Config
 }
 
 // metrics returns the metrics sorted by name, so that their numbers are the same for every reader of the Config.
 func (c *Config) metrics() []namedMetric {
 	if len(c.Logs) == 0 {
-		return []namedMetric{{defaultMetricName, MetricConfig{Description: defaultMetricDescription, Unit: defaultUnit}}}
+		return []namedMetric{{name: defaultMetricName, MetricConfig: MetricConfig{Description: defaultMetricDescription, Unit: defaultUnit}}}
 	}
 	list := make([]namedMetric, 0, len(c.Logs))
 	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
-		m := namedMetric{name, c.Logs[name]}
+		m := namedMetric{name, c.Logs[name], c.LikeCount}
 		m.Unit = cmp.Or(m.Unit, m.defaultUnit())
+		if c.LikeCount {
+			m.Attributes = withoutRepeats(m.Attributes)
+		}
 		list = append(list, m)
+	}
+	return list
+}
+
+// withoutRepeats returns the first attribute of each name.
+func withoutRepeats(attributes []AttributeConfig) (list []AttributeConfig) {
+	for _, a := range attributes {
+		if !slices.ContainsFunc(list, func(b AttributeConfig) bool { return a.Key == b.Key }) {
+			list = append(list, a)
+		}
 	}
 	return list
 }
@@ -91,10 +103,15 @@ func (m MetricConfig) amount(parser *extract.Parser) (extract.Amount, error) {
 	return extract.Amount{Expression: expression}, err
 }
 
+// isGlob says whether the key stands for names.
+func (a AttributeConfig) isGlob(likeCount bool) bool {
+	return !likeCount && a.Value == "" && extract.IsGlob(a.Key)
+}
+
 // compile compiles all but the default.
-func (a AttributeConfig) compile(parser *extract.Parser) (extract.Attribute, error) {
+func (a AttributeConfig) compile(parser *extract.Parser, likeCount bool) (extract.Attribute, error) {
 	made := extract.Attribute{
-		Key: a.Key, Optional: a.Optional, KeepOnOverflow: a.KeepOnOverflow, Hash: a.HashFunction != HashNone,
+		Key: a.Key, Glob: a.isGlob(likeCount), Optional: a.Optional, KeepOnOverflow: a.KeepOnOverflow, Hash: a.HashFunction != HashNone,
 	}
 	var err error
 	if a.Value != "" {
@@ -157,7 +174,7 @@ func (m namedMetric) compile(parser *extract.Parser) (made extract.Metric, err e
 		made.Conditions = append(made.Conditions, condition)
 	}
 	for _, a := range m.Attributes {
-		attribute, err := a.compile(parser)
+		attribute, err := a.compile(parser, m.likeCount)
 		if err != nil {
 			return made, err
 		}

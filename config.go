@@ -35,8 +35,8 @@ type Config struct {
 	// Logs are the metrics to count, by name. Empty = one, `log.record.count`, over all records.
 	Logs map[string]MetricConfig `mapstructure:"logs"`
 
-	// ResourceAttributes are the names of the resource attributes that tell totals apart. nil = all of them,
-	// empty = none.
+	// ResourceAttributes are the names of the resource attributes that tell totals apart; `*` in one stands for any text.
+	// nil = all of them, empty = none.
 	ResourceAttributes []string `mapstructure:"resource_attributes"`
 
 	// ErrorMode says what becomes of a record on which an OTTL condition or expression fails. With `ignore` (the default)
@@ -77,6 +77,11 @@ type Config struct {
 	// ShutdownTimeout is the longest time that Shutdown waits for calls in flight and queued batches; it must be
 	// positive. An earlier deadline of the Collector's goes first.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
+
+	// LikeCount gives Logs the meaning that it has for the `count` connector: `*` in a Key stands for itself, an attribute may be
+	// listed twice, which counts by it once, and metrics may have any name, since their totals are not on the Collector's
+	// telemetry. No YAML sets it; the connector `tally` does.
+	LikeCount bool `mapstructure:"-"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}

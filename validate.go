@@ -16,7 +16,7 @@ var (
 	errEmpty    = errors.New("must not be empty")
 	errTwice    = errors.New("is named twice")
 	errReserved = errors.New("is reserved")
-	errScalar   = errors.New("must be a string, an integer, a finite number or a bool")
+	errDefault  = errors.New("must be a string, a number, a bool, a list or a map")
 
 	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
 	errNeedsKey        = errors.New("it needs `hmac_key`")
@@ -34,7 +34,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	errs := []error{
-		validateNames("resource_attributes", c.ResourceAttributes),
+		validateNames("resource_attributes", c.ResourceAttributes, false),
 		userconfig.NotNegative("attribute_value_length_limit", c.AttributeValueLengthLimit),
 		userconfig.NotNegative("key_length_limit", c.KeyLengthLimit),
 		userconfig.Positive("queue::num_consumers", c.Queue.NumConsumers),
@@ -43,11 +43,11 @@ func (c *Config) Validate() error {
 		userconfig.Positive("shutdown_timeout", c.ShutdownTimeout),
 		userconfig.Durations(c),
 	}
-	if c.Store == nil {
+	if c.Store == nil && !c.LikeCount {
 		errs = append(errs, validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
-		errs = append(errs, c.Logs[name].validate("logs::"+name, name, parser))
+		errs = append(errs, namedMetric{name, c.Logs[name], c.LikeCount}.validate("logs::"+name, parser))
 	}
 	if err := new(ottl.ErrorMode).UnmarshalText([]byte(c.ErrorMode)); err != nil {
 		errs = append(errs, fmt.Errorf("`error_mode`: %w", err))
@@ -77,7 +77,7 @@ func (c *Config) validateHashes() error {
 			} else if a.HashFunction != HashNone && c.HMACKey == "" {
 				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function` is %q: %w", name, i, a.HashFunction, errNeedsKey))
 			}
-			if a.HashFunction != HashNone && a.Value == "" && slices.Contains(c.ResourceAttributes, a.Key) {
+			if a.HashFunction != HashNone && a.Value == "" && c.keepsPlain(a) {
 				errs = append(errs, fmt.Errorf("`logs::%s::attributes::%d::hash_function` of %q: %w", name, i, a.Key, errAlsoPlain))
 			}
 			used = used || a.HashFunction != HashNone
@@ -95,9 +95,14 @@ func (c *Config) validateHashes() error {
 	return errors.Join(errs...)
 }
 
-func (m MetricConfig) validate(path, name string, parser *extract.Parser) error {
+// keepsPlain says whether a resource attribute may be in keys that an attribute finds, too.
+func (c *Config) keepsPlain(a AttributeConfig) bool {
+	return slices.ContainsFunc(c.ResourceAttributes, func(name string) bool { return extract.Overlap(name, a.Key) })
+}
+
+func (m namedMetric) validate(path string, parser *extract.Parser) error {
 	var errs []error
-	if name == "" {
+	if m.name == "" {
 		errs = append(errs, fmt.Errorf("`logs`: name of a metric: %w", errEmpty))
 	}
 	for i, condition := range m.Conditions {
@@ -114,18 +119,18 @@ func (m MetricConfig) validate(path, name string, parser *extract.Parser) error 
 	names := make([]string, len(m.Attributes))
 	for i, a := range m.Attributes {
 		names[i] = a.Key
-		errs = append(errs, a.validate(fmt.Sprintf("%s::attributes::%d", path, i), parser))
+		errs = append(errs, a.validate(fmt.Sprintf("%s::attributes::%d", path, i), parser, m.likeCount))
 	}
-	errs = append(errs, validateNames(path+"::attributes", names))
+	errs = append(errs, validateNames(path+"::attributes", names, m.likeCount))
 	if m.CardinalityLimit != nil {
 		errs = append(errs, userconfig.NotNegative(path+"::cardinality_limit", *m.CardinalityLimit))
 	}
 	return errors.Join(errs...)
 }
 
-func (a AttributeConfig) validate(path string, parser *extract.Parser) error {
+func (a AttributeConfig) validate(path string, parser *extract.Parser, likeCount bool) error {
 	var errs []error
-	compiled, err := a.compile(parser)
+	_, err := a.compile(parser, likeCount)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, a.Value, err))
 	}
@@ -134,7 +139,7 @@ func (a AttributeConfig) validate(path string, parser *extract.Parser) error {
 	case err != nil:
 	case a.DefaultValue != nil && a.Optional:
 		err = errOptionalDefault
-	case a.DefaultValue != nil && a.Value == "" && extract.IsGlob(compiled):
+	case a.DefaultValue != nil && a.isGlob(likeCount):
 		err = errGlobDefault
 	}
 	if err != nil {
@@ -146,13 +151,13 @@ func (a AttributeConfig) validate(path string, parser *extract.Parser) error {
 	return errors.Join(errs...)
 }
 
-// validateNames wants every name once and none of them empty.
-func validateNames(path string, names []string) error {
+// validateNames wants no name to be empty, and each once unless it may be repeated.
+func validateNames(path string, names []string, repeated bool) error {
 	var errs []error
 	for i, name := range names {
 		if name == "" {
 			errs = append(errs, fmt.Errorf("`%s::%d`: name of an attribute: %w", path, i, errEmpty))
-		} else if slices.Contains(names[:i], name) {
+		} else if !repeated && slices.Contains(names[:i], name) {
 			errs = append(errs, fmt.Errorf("`%s::%d`: attribute %q %w", path, i, name, errTwice))
 		}
 	}

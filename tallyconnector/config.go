@@ -44,8 +44,10 @@ type Config struct {
 }
 
 func createDefaultConfig() component.Config {
+	tally := tallyprocessor.NewFactory().CreateDefaultConfig().(*tallyprocessor.Config)
+	tally.LikeCount = true
 	return &Config{
-		Tally:         ProcessorConfig(*tallyprocessor.NewFactory().CreateDefaultConfig().(*tallyprocessor.Config)),
+		Tally:         ProcessorConfig(*tally),
 		FlushInterval: defaultFlushInterval,
 		Temporality:   emission.Cumulative,
 	}

@@ -48,7 +48,7 @@ func TestAllocationsOfABatch(t *testing.T) {
 		"two conditions":   {{Name: "m", Conditions: conditions(t, `severity_number > 9`, `attributes["y"] == "2"`)}},
 		"bytes":            {{Name: "m", Attributes: []Attribute{{Key: "x"}}, Amount: Amount{Bytes: true}}},
 		"resource":         {{Name: "m", Attributes: []Attribute{{Key: "service.name"}, {Key: "x"}}}},
-		"glob":             {{Name: "m", Attributes: []Attribute{{Key: "http.*"}}}},
+		"glob":             {{Name: "m", Attributes: []Attribute{{Key: "http.*", Glob: true}}}},
 		"five metrics": {
 			{Name: "a"},
 			{Name: "b", Attributes: []Attribute{{Key: "x"}}},

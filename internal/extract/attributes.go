@@ -149,17 +149,25 @@ type resourceAttribute struct {
 
 // selectResource appends the attributes that tell resources apart, sorted by name and without a name twice.
 func (x *Extractor) selectResource(dst []resourceAttribute, attributes pcommon.Map) []resourceAttribute {
-	if x.settings.ResourceAttributes != nil {
-		for _, name := range x.settings.ResourceAttributes {
-			if value, found := attributes.Get(name); found {
-				dst = append(dst, resourceAttribute{name, value})
-			}
+	for _, name := range x.resourceNames {
+		if value, found := attributes.Get(name); found {
+			dst = append(dst, resourceAttribute{name, value})
 		}
+	}
+	if x.resourceNames != nil && len(x.resourceGlobs) == 0 {
 		return dst
 	}
 	for name, value := range attributes.All() {
-		dst = append(dst, resourceAttribute{identity.CleanName(name, x.settings.ValueLengthLimit), value})
+		if x.resourceNames == nil || x.matchesResource(name) {
+			dst = append(dst, resourceAttribute{identity.CleanName(name, x.settings.ValueLengthLimit), value})
+		}
 	}
 	slices.SortStableFunc(dst, func(a, b resourceAttribute) int { return cmp.Compare(a.name, b.name) })
 	return slices.CompactFunc(dst, func(a, b resourceAttribute) bool { return a.name == b.name })
+}
+
+// matchesResource says whether a glob matches a name that is not listed by itself.
+func (x *Extractor) matchesResource(name string) bool {
+	_, listed := slices.BinarySearch(x.resourceNames, name)
+	return !listed && slices.ContainsFunc(x.resourceGlobs, func(g *glob) bool { return g.match(name) })
 }

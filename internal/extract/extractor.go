@@ -20,7 +20,8 @@ import (
 type Settings struct {
 	Metrics []Metric
 
-	// ResourceAttributes are the names of the resource attributes that tell series apart; nil = all of them.
+	// ResourceAttributes are the names of the resource attributes that tell series apart, and globs for such names; nil = all
+	// of them.
 	ResourceAttributes []string
 
 	// ValueLengthLimit is the longest string value in bytes; a longer one is cut. 0 = no limit.
@@ -58,10 +59,11 @@ func (a Amount) isOne() bool { return !a.Bytes && a.Expression == nil }
 // Expression, what that yields. If there is no value it is Default, or the series is one without this attribute if it
 // is Optional; else the record is not counted. An expression that fails yields no value.
 //
-// A Key with `*` in it and no Expression is a glob: each attribute of the record whose name matches it is a dimension of
-// its own. It has no Default and is always Optional.
+// If Key is a Glob, each attribute of the record whose name matches it is a dimension of its own. It has no Expression, no
+// Default and is always Optional.
 type Attribute struct {
 	Key            string
+	Glob           bool
 	Expression     Expression
 	Default        *identity.Value
 	Optional       bool
@@ -73,6 +75,9 @@ type Attribute struct {
 type Extractor struct {
 	settings Settings
 	metrics  []metric
+
+	resourceNames []string // of the settings, sorted; nil = all
+	resourceGlobs []*glob
 
 	attributes int      // of all metrics, without globs
 	columns    []string // the attributes that plain metrics look up
@@ -119,13 +124,8 @@ type attribute struct {
 
 // New returns an Extractor. It keeps no part of the settings that the caller may change.
 func New(settings Settings) *Extractor {
-	if settings.ResourceAttributes != nil {
-		settings.ResourceAttributes = slices.Sorted(slices.Values(settings.ResourceAttributes))
-		if settings.ResourceAttributes == nil {
-			settings.ResourceAttributes = []string{} // none, which is not the same as all
-		}
-	}
 	x := &Extractor{settings: settings, metrics: make([]metric, len(settings.Metrics))}
+	x.planResource()
 	for i, m := range settings.Metrics {
 		x.metrics[i] = newMetric(m, settings.ValueLengthLimit)
 		x.metrics[i].absences = x.attributes
@@ -139,6 +139,22 @@ func New(settings Settings) *Extractor {
 	return x
 }
 
+// planResource sorts the names of resource attributes, apart from the globs.
+func (x *Extractor) planResource() {
+	if x.settings.ResourceAttributes == nil {
+		return
+	}
+	x.resourceNames = []string{} // none, which is not the same as all
+	for _, name := range x.settings.ResourceAttributes {
+		if IsGlob(name) {
+			x.resourceGlobs = append(x.resourceGlobs, newGlob(name))
+		} else {
+			x.resourceNames = append(x.resourceNames, name)
+		}
+	}
+	slices.Sort(x.resourceNames)
+}
+
 func newMetric(m Metric, limit int) metric {
 	made := metric{
 		conditions: m.Conditions,
@@ -146,7 +162,7 @@ func newMetric(m Metric, limit int) metric {
 		keyStart:   append(identity.AppendMetric(nil, m.Name), ','),
 	}
 	for _, a := range m.Attributes {
-		if IsGlob(a) {
+		if a.Glob {
 			made.globs = append(made.globs, attribute{glob: newGlob(a.Key), keep: a.KeepOnOverflow, hash: a.Hash})
 			continue
 		}

@@ -8,8 +8,32 @@ type glob struct {
 	middle      []string
 }
 
-// IsGlob says whether the key of an attribute is a glob.
-func IsGlob(a Attribute) bool { return a.Expression == nil && strings.Contains(a.Key, "*") }
+// IsGlob says whether a name is a glob.
+func IsGlob(name string) bool { return strings.Contains(name, "*") }
+
+// Overlap says whether some name matches both of two names or globs.
+func Overlap(a, b string) bool {
+	reached := make([]bool, len(b)+1) // by the rest of a, whether it overlaps with the rest of b from there
+	for i := len(a); i >= 0; i-- {
+		var corner bool
+		for j := len(b); j >= 0; j-- {
+			below := reached[j]
+			right := j < len(b) && reached[j+1]
+			switch {
+			case i == len(a) && j == len(b):
+				reached[j] = true
+			case i < len(a) && a[i] == '*':
+				reached[j] = below || right
+			case j < len(b) && b[j] == '*':
+				reached[j] = right || i < len(a) && below
+			default:
+				reached[j] = i < len(a) && j < len(b) && a[i] == b[j] && corner
+			}
+			corner = below
+		}
+	}
+	return reached[0]
+}
 
 // newGlob returns the glob of a pattern that has a `*`.
 func newGlob(pattern string) *glob {
