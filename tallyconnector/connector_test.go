@@ -241,12 +241,37 @@ logs:
 	assert.Equal(t, []string{"my.logrecord.count"}, cfg.Tally.config().MetricNames())
 }
 
+// What the telemetry page of the Collector could not show, and a key that is a glob in the processor, are nothing special here.
+func TestLikeCount(t *testing.T) {
+	sink := new(consumertest.MetricsSink)
+	c := start(t, `
+temporality: delta
+logs:
+  otelcol_x: {}
+  target_info: {}
+  a b: {}
+  a_b: {}
+  日本: {attributes: [{key: "x*", default_value: [1]}, {key: "x*"}]}`, host{}, sink)
+	require.NoError(t, c.ConsumeLogs(t.Context(), logs(3)))
+	require.NoError(t, c.Shutdown(t.Context()))
+	require.Len(t, sink.AllMetrics(), 1)
+	assert.Equal(t, 5, sink.AllMetrics()[0].MetricCount())
+	for _, m := range sink.AllMetrics()[0].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
+		p := m.Sum().DataPoints().At(0)
+		assert.EqualValues(t, 3, p.IntValue(), m.Name())
+		if m.Name() == "日本" {
+			assert.Equal(t, map[string]any{"x*": "[1]"}, p.Attributes().AsRaw())
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for yaml, want := range map[string][]string{
 		`flush_interval: 0s`:                    {"`flush_interval` is 0s"},
 		`flush_interval: -1s`:                   {"`flush_interval` is -1s"},
 		`temporality: gauge`:                    {"gauge"},
-		`spans: {}`:                             {"spans"},
+		`spans: {}`:                             {"`spans` is unknown: tally counts logs only; keep a `count` connector for `spans` beside it"},
+		`{spanz: {}, queue: {queue_size: 0}}`:   {"`spanz` is unknown", "`queue::queue_size` is 0"},
 		`stale_after: -1s`:                      {"`stale_after` is -1s: must not be negative"},
 		`stale_after: 1s`:                       {"`stale_after` is 1s: must not be shorter than `flush_interval`, which is 15s"},
 		`{stale_after: 1h, temporality: delta}`: {"`stale_after` is 1h0m0s", "cumulative"},
