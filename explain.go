@@ -2,6 +2,7 @@ package tallyprocessor
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,10 +26,11 @@ var advice = [reasons]struct {
 	level zapcore.Level
 	text  string
 }{
-	condition:         {zap.DebugLevel, "`conditions`: the records meet none of them"},
-	missingAttribute:  {zap.InfoLevel, "`attributes`: give the missing one a `default_value`, or make it `optional`"},
-	conditionError:    {zap.WarnLevel, "`conditions`: one fails on these records; at level debug its error is logged"},
-	valueError:        {zap.WarnLevel, "`value`: it fails on these records, or yields what cannot be added; at level debug its error is logged"},
+	condition:        {zap.DebugLevel, "`conditions`: the records meet none of them"},
+	missingAttribute: {zap.InfoLevel, "`attributes`: give the missing ones a `default_value`, or make them `optional`"},
+	conditionError:   {zap.WarnLevel, "`conditions`: one fails on these records; at level debug its error is logged"},
+	valueError: {zap.WarnLevel, "`value`: it fails on these records, as for a member that a parsed map does not have, or yields what cannot be added; " +
+		"give an attribute a `default_value`, or make it `optional`; at level debug the error is logged"},
 	skipped:           {zap.WarnLevel, "`queue`: it is full; raise `queue_size` or `num_consumers`, or choose `block` for `on_overflow`"},
 	refusedDownstream: {zap.DebugLevel, "nothing here: the next component refused them, and their sender may send them again"},
 	rejected:          {zap.WarnLevel, "`queue`, if it is full: raise `queue_size` or `num_consumers`; or `error_mode`, if it is `propagate`"},
@@ -64,6 +66,7 @@ func (s *sampler) pass(now time.Duration) bool {
 // presence is what is known of one attribute that a metric counts by.
 type presence struct {
 	name  string
+	value string       // the path of the option with its expression
 	done  atomic.Bool  // it was there once, or the warning is out
 	since atomic.Int64 // when the first record without it came, in nanoseconds; 0 = none did
 }
@@ -75,7 +78,9 @@ func newExplainer(logger *zap.Logger, silent bool, metrics []namedMetric, x *ext
 		e.metrics[i].name = m.name
 		e.metrics[i].attributes = make([]presence, len(names))
 		for a, name := range names {
+			n := slices.IndexFunc(m.Attributes, func(c AttributeConfig) bool { return c.Key == name })
 			e.metrics[i].attributes[a].name = name
+			e.metrics[i].attributes[a].value = fmt.Sprintf("logs::%s::attributes::%d::value", m.name, n)
 		}
 	}
 	return e
@@ -84,8 +89,9 @@ func newExplainer(logger *zap.Logger, silent bool, metrics []namedMetric, x *ext
 // now returns the time since the explainer began. It is positive.
 func (e *explainer) now() time.Duration { return time.Since(e.began) + 1 }
 
-// notCounted logs, sampled, that metric i does not count some records.
-func (e *explainer) notCounted(i int, r reason, records int64) {
+// notCounted logs, sampled, that metric i does not count some records, and which of its attributes and expressions are to blame, if
+// the batch is known.
+func (e *explainer) notCounted(i int, r reason, records int64, b *extract.Batch) {
 	if e.silent && (r == conditionError || r == valueError) {
 		return
 	}
@@ -93,8 +99,35 @@ func (e *explainer) notCounted(i int, r reason, records int64) {
 	if !e.logger.Core().Enabled(a.level) || !m.byReason[r].pass(e.now()) {
 		return
 	}
-	e.logger.Log(a.level, "Records are not counted. This line is sampled; records_not_counted has them all",
-		zap.String("metric", m.name), zap.String("reason", reasonNames[r]), zap.Int64("records", records), zap.String("change", a.text))
+	fields := []zap.Field{
+		zap.String("metric", m.name), zap.String("reason", reasonNames[r]), zap.Int64("records", records), zap.String("change", a.text),
+	}
+	if b != nil {
+		fields = append(fields, m.blame(i, r, b))
+	}
+	e.logger.Log(a.level, "Records are not counted. This line is sampled; records_not_counted has them all", fields...)
+}
+
+// blame names what in the configuration kept records of a batch from being counted. No name is log content.
+func (m *metricLines) blame(i int, r reason, b *extract.Batch) zap.Field {
+	var list []string
+	missing, failed := b.Uncounted(i)
+	switch r {
+	case missingAttribute:
+		for _, a := range missing {
+			list = append(list, m.attributes[a].name)
+		}
+		return zap.Strings("attributes", list)
+	case valueError:
+		for _, a := range failed {
+			list = append(list, m.attributes[a].value)
+		}
+		if b.NotCounted()[i].AmountFailed {
+			list = append(list, fmt.Sprintf("logs::%s::value", m.name))
+		}
+		return zap.Strings("options", list)
+	}
+	return zap.Skip()
 }
 
 // failed logs the error of a condition or an expression, which may quote the record, so that it is for those who ask.

@@ -2,6 +2,7 @@ package tallyprocessor
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,39 @@ func TestLinesAboutRecordsNotCounted(t *testing.T) {
 				assert.EqualValues(t, 2, line["records"])
 				assert.Contains(t, line["change"], tt.change)
 			})
+		})
+	}
+}
+
+// The line says which attributes were missing and which expressions failed: what the configuration calls them.
+func TestLinesNameAttributesAndOptions(t *testing.T) {
+	for _, tt := range []struct {
+		metric, reason, field string
+		want                  []any
+	}{
+		{`{attributes: [{key: text}, {key: b}, {key: a}]}`, "missing_attribute", "attributes", []any{"a"}}, // b is not reached
+		{`{attributes: [{key: text}, {key: sometimes}, {key: z}]}`, "missing_attribute", "attributes", []any{"sometimes", "z"}},
+		{`{attributes: [{key: b, optional: true}, {key: c, default_value: 1}, {key: d}]}`, "missing_attribute", "attributes", []any{"d"}},
+		{`{attributes: [{key: "t*"}, {key: d}]}`, "missing_attribute", "attributes", []any{"d"}},
+		{`{attributes: [{key: part, value: 'attributes["map"]["k"]'}]}`, "missing_attribute", "attributes", []any{"part"}},
+		{`{attributes: [{key: text}, {key: b, value: 'ParseJSON(body)["k"]'}]}`, "value_error", "options", []any{"logs::m::attributes::1::value"}},
+		{`{attributes: [{key: z}, {key: a, value: 'ParseJSON("{}")["k"]'}]}`, "value_error", "options", []any{"logs::m::attributes::1::value"}},
+		{`{value: 'attributes["text"]'}`, "value_error", "options", []any{"logs::m::value"}},
+		{`{value: 'attributes["large"]'}`, "value_error", "options", []any{"logs::m::value"}},
+		{`{value: 'attributes["large"]', attributes: [{key: text, value: '"x"'}]}`, "value_error", "options", []any{"logs::m::value"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p, lines := logged(t, zap.InfoLevel, `logs: {m: `+tt.metric+`}`)
+			send(t, p, func(i int, r plog.LogRecord) {
+				r.Attributes().PutInt("large", math.MaxInt64)
+				if i == 0 {
+					r.Attributes().PutStr("sometimes", secret)
+				}
+			})
+			line := lines.FilterField(zap.String("reason", tt.reason)).All()
+			require.Len(t, line, 1, tt.metric)
+			assert.Equal(t, tt.want, line[0].ContextMap()[tt.field], tt.metric)
+			assert.NotContains(t, fmt.Sprint(line[0].ContextMap()), secret)
 		})
 	}
 }

@@ -298,10 +298,10 @@ func (t *tally) forward(ctx context.Context, logs plog.Logs, records int64, next
 // note enters which records of an accepted batch are not counted, and why.
 func (t *tally) note(b *extract.Batch) {
 	for i, n := range b.NotCounted() {
-		t.notCounted(i, condition, n.Condition)
-		t.notCounted(i, missingAttribute, n.MissingAttribute)
-		t.notCounted(i, conditionError, n.ConditionError)
-		t.notCounted(i, valueError, n.ValueError)
+		t.notCounted(i, condition, n.Condition, b)
+		t.notCounted(i, missingAttribute, n.MissingAttribute, b)
+		t.notCounted(i, conditionError, n.ConditionError, b)
+		t.notCounted(i, valueError, n.ValueError, b)
 	}
 	t.explain.batch(b)
 	if metric, err := b.Error(); err != nil {
@@ -312,14 +312,14 @@ func (t *tally) note(b *extract.Batch) {
 // noneCounted enters records that no metric counts.
 func (t *tally) noneCounted(r reason, records int64) {
 	for i := range t.metrics {
-		t.notCounted(i, r, records)
+		t.notCounted(i, r, records, nil)
 	}
 }
 
-// notCounted enters records that metric i does not count.
-func (t *tally) notCounted(i int, r reason, records int64) {
+// notCounted enters records that metric i does not count. A batch, if it is known, has the details.
+func (t *tally) notCounted(i int, r reason, records int64, b *extract.Batch) {
 	if records > 0 {
 		t.numbers.notCounted(i, r, records)
-		t.explain.notCounted(i, r, records)
+		t.explain.notCounted(i, r, records, b)
 	}
 }

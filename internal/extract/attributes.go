@@ -54,6 +54,9 @@ func (x *Extractor) appendValue(
 	}
 	b.absences[m.absences+i]++
 	if a.fallback == nil {
+		if err != nil {
+			b.failures[m.absences+i]++
+		}
 		return dst, false, err
 	}
 	return append(dst, a.fallback...), true, nil

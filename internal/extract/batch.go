@@ -23,6 +23,7 @@ type NotCounted struct {
 	MissingAttribute int64 // an attribute that is neither optional nor has a default was absent
 	ConditionError   int64 // a condition failed and none was met
 	ValueError       int64 // the expression of an attribute failed, or there was no amount that can be added
+	AmountFailed     bool  // some of the latter were because of the amount
 }
 
 // Batch is what the records of one plog.Logs add up to: a count for each series. It holds nothing of the logs.
@@ -40,6 +41,7 @@ type Batch struct {
 	notCounted []NotCounted
 
 	absences []int64 // how often each attribute of each metric had no value of its own
+	failures []int64 // how often that was an error which kept the record from being counted
 
 	errMetric int
 	err       error // the first that kept a record from being counted
@@ -64,6 +66,7 @@ func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
 		counted:    make([]int64, len(x.metrics)),
 		notCounted: make([]NotCounted, len(x.metrics)),
 		absences:   make([]int64, x.attributes),
+		failures:   make([]int64, x.attributes),
 	}
 }
 
@@ -74,6 +77,7 @@ func (b *Batch) Release() {
 	clear(b.counted)
 	clear(b.notCounted)
 	clear(b.absences)
+	clear(b.failures)
 	b.err = nil
 	b.textArena, b.starts, b.ends, b.wasCut, b.cutValues = b.textArena[:0], b.starts[:0], b.ends[:0], b.wasCut[:0], 0
 	b.extractor.batches.Put(b)
@@ -186,6 +190,22 @@ func (b *Batch) Presence(metric int) iter.Seq2[int, bool] {
 			}
 		}
 	}
+}
+
+// Uncounted returns the attributes of a metric, by their numbers in AttributeNames, that kept records from being counted: those
+// that were missing, and those whose expressions failed.
+func (b *Batch) Uncounted(metric int) (missing, failed []int) {
+	m := &b.extractor.metrics[metric]
+	for i := range m.attributes {
+		failures := b.failures[m.absences+i]
+		if m.attributes[i].fallback == nil && b.absences[m.absences+i] > failures {
+			missing = append(missing, i)
+		}
+		if failures > 0 {
+			failed = append(failed, i)
+		}
+	}
+	return missing, failed
 }
 
 // AttributeNames returns the names of a metric's attributes without its globs, by their numbers in Presence.

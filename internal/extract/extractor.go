@@ -277,6 +277,7 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 	amount := int64(1)
 	if found && err == nil {
 		amount, err = m.amountOf(ctx, r)
+		b.notCounted[i].AmountFailed = b.notCounted[i].AmountFailed || err != nil
 	}
 	switch {
 	case err != nil:
@@ -289,6 +290,7 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 	}
 	if !x.enter(b, i, resource, id, len(start), fold.Sums{Records: 1, Amount: amount}) {
 		b.notCounted[i].ValueError++
+		b.notCounted[i].AmountFailed = true
 		b.note(i, errTooLarge)
 		if x.settings.StopOnError {
 			return errTooLarge

@@ -313,6 +313,7 @@ func (b *Batch) foldRows() {
 			b.counted[i] += sums.Records
 		case !x.enter(b, i, resource, id, start, sums):
 			b.notCounted[i].ValueError += sums.Records
+			b.notCounted[i].AmountFailed = true
 			b.note(i, errTooLarge)
 		}
 	}
