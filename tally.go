@@ -73,7 +73,11 @@ func startTally(
 		logOverflows:   cfg.LogOverflowedKeys,
 	}
 	t.explain = newExplainer(set.Logger, cfg.ErrorMode == ottl.SilentError, t.metrics, x)
+	if err := t.explain.warnOfFields(t.metrics); err != nil {
+		return nil, err
+	}
 	if t.store == nil {
+		t.explain.warnOfNoTelemetry(ctx, set.MeterProvider)
 		own := NewMemoryStore(WithForgetAfter(cfg.ForgetAfter))
 		t.store = own
 		t.totals = newPublished(set, t.metrics, t.store)
