@@ -72,7 +72,7 @@ func TestNoErrorInTheLog(t *testing.T) {
 	core, lines := observer.New(zap.WarnLevel)
 	set := processortest.NewNopSettings(metadata.Type)
 	set.Logger = zap.New(core)
-	p, err := NewFactory().CreateLogs(t.Context(), set, testConfig(t, `logs: {m: {attributes: [{key: a}]}}`), consumertest.NewNop())
+	p, err := NewFactory(WithMetricStore(NewMemoryStore())).CreateLogs(t.Context(), set, testConfig(t, `logs: {m: {attributes: [{key: a}]}}`), consumertest.NewNop())
 	require.NoError(t, err)
 	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
 	require.NoError(t, p.ConsumeLogs(t.Context(), logs(3, func(i int, r plog.LogRecord) { r.Attributes().PutInt("a", int64(i)) })))

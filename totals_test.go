@@ -173,7 +173,7 @@ func TestSilentErrorModeLogsNothing(t *testing.T) {
 	cfg := testConfig(t, `
 error_mode: silent
 logs: {failing: {conditions: ['ParseJSON(body)["a"] == 1']}}`)
-	p, err := NewFactory().CreateLogs(t.Context(), set, cfg, consumertest.NewNop())
+	p, err := NewFactory(WithMetricStore(NewMemoryStore())).CreateLogs(t.Context(), set, cfg, consumertest.NewNop())
 	require.NoError(t, err)
 	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
 	require.NoError(t, p.ConsumeLogs(t.Context(), logs(1, nil)))
