@@ -22,12 +22,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const pollInterval = 250 * time.Millisecond
+const (
+	pollInterval = 250 * time.Millisecond
+	// quiet is how long nothing is said of a console that does not answer; patience, how long it is waited for.
+	quiet    = 5 * time.Second
+	patience = time.Minute
+)
 
 func main() {
 	collector := flag.String("collector", "dist/otelcol-tally", "path of the Collector")
 	config := flag.String("config", "examples/quickstart.yaml", "its configuration")
-	console := flag.String("console", "http://localhost:55690", "where its console is")
+	console := flag.String("console", "", "URL of its console; empty = as the configuration has it")
 	flag.Parse()
 	if err := run(*collector, *config, *console); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
@@ -35,68 +40,123 @@ func main() {
 	}
 }
 
-func run(collector, config, console string) error {
+func run(collector, path, console string) error {
+	config, err := readConfig(path)
+	if err != nil {
+		return err
+	}
+	if console == "" {
+		if console, err = consoleURL(path, config); err != nil {
+			return err
+		}
+	}
+	if err := checkFree(path, addresses(config)); err != nil {
+		return err
+	}
 	restore := takeTerminal()
 	defer restore()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 
-	cmd := exec.Command(collector, "--config", config)
+	cmd := exec.Command(collector, "--config", path)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals reach it through us alone, once
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the Collector: %w", err)
 	}
-	fmt.Printf("Started %s with %s; look at the totals on %s, Ctrl-C ends it.\n", collector, config, console)
+	fmt.Printf("Started %s with %s; look at the totals on %s, Ctrl-C ends it.\n", collector, path, console)
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	return watch(cmd.Process, console+"/metrics", exited, signals)
+	w := watcher{url: console, process: cmd.Process, exited: exited, signals: signals}
+	w.scrape = func() (string, error) { return scrape(console + "/metrics") }
+	return w.watch()
 }
 
-// watch prints the totals whenever they have changed and then been the same for one poll, until the Collector exits.
-func watch(process *os.Process, metrics string, exited <-chan error, signals <-chan os.Signal) error {
-	var seen, printed string
+// watcher prints the totals of a Collector.
+type watcher struct {
+	url     string
+	process *os.Process
+	exited  <-chan error
+	signals <-chan os.Signal
+	scrape  func() (table string, err error)
+
+	seen, printed string
+	answered      bool
+	said          bool // that the console is waited for
+}
+
+// watch prints the totals whenever they have changed and then been the same for one poll, until the Collector exits. If the console
+// never answers it ends the Collector.
+func (w *watcher) watch() error {
+	began := time.Now()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
 		select {
-		case err := <-exited:
+		case err := <-w.exited:
 			if err != nil {
-				return fmt.Errorf("the Collector has failed: %w", err)
+				return fmt.Errorf("the Collector has failed: %w; its last lines say why", err)
 			}
 			fmt.Println("The Collector has drained and ended.")
 			return nil
-		case s := <-signals:
-			if err := process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return fmt.Errorf("signal the Collector: %w", err)
+		case s := <-w.signals:
+			if err := w.signal(s); err != nil {
+				return err
 			}
 		case <-tick.C:
-			families, err := scrape(metrics)
-			if err != nil {
-				continue // it is starting or ending
+			if err := w.poll(time.Since(began)); err != nil {
+				return errors.Join(err, w.signal(syscall.SIGTERM), <-w.exited)
 			}
-			table := render(families)
-			if table != "" && table == seen && table != printed {
-				fmt.Printf("\n%s  totals at %s\n%s", strings.Repeat("-", 20), time.Now().Format(time.TimeOnly), table)
-				printed = table
-			}
-			seen = table
 		}
 	}
 }
 
-func scrape(url string) (map[string]*dto.MetricFamily, error) {
+func (w *watcher) signal(s os.Signal) error {
+	if err := w.process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal the Collector: %w", err)
+	}
+	return nil
+}
+
+// poll prints the totals if they are new. Its error is that of a console that has not answered for too long since the start.
+func (w *watcher) poll(waited time.Duration) error {
+	table, err := w.scrape()
+	switch {
+	case err == nil:
+		w.answered = true
+		w.show(table)
+	case w.answered: // it is ending
+	case waited >= patience:
+		return fmt.Errorf("the console at %s does not answer: %w", w.url, err)
+	case waited >= quiet && !w.said:
+		w.said = true
+		fmt.Printf("Waiting for the console at %s: %v\n", w.url, err)
+	}
+	return nil
+}
+
+func (w *watcher) show(table string) {
+	if table != "" && table == w.seen && table != w.printed {
+		fmt.Printf("\n%s  totals at %s\n%s", strings.Repeat("-", 20), time.Now().Format(time.TimeOnly), table)
+		w.printed = table
+	}
+	w.seen = table
+}
+
+// scrape returns what a page of metrics has, as a table.
+func scrape(url string) (table string, err error) {
 	client := http.Client{Timeout: 5 * time.Second}
 	response, err := client.Get(url)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: %s", url, response.Status)
+		return "", fmt.Errorf("get %s: %s", url, response.Status)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	return parser.TextToMetricFamilies(response.Body)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	return render(families), err
 }
 
 // render returns the totals as a table: the counters, which are all but the console's own numbers.
