@@ -22,7 +22,7 @@ processors:
     logs:
       bad:
         conditions: ['attributes["x" ==']
-        attributes: [{key: twin}, {key: twin}, {key: other, default_value: .nan}]
+        attributes: [{key: twin}, {key: twin}, {key: other, optional: true, default_value: 1}]
 exporters:
   nop:
 service:
@@ -38,10 +38,10 @@ service:
 	for _, want := range []string{
 		`"tally"`,
 		"`queue::queue_size` is -7",
-		`queue.on_overflow' unknown policy "sometimes"`,
+		"`queue::on_overflow` is \"sometimes\": unknown policy",
 		"`logs::bad::conditions::0` is \"attributes[\\\"x\\\" ==\"",
 		"`logs::bad::attributes::1`: attribute \"twin\"",
-		"`logs::bad::attributes::2::default_value` is NaN",
+		"`logs::bad::attributes::2::default_value` is 1",
 	} {
 		assert.Contains(t, string(out), want)
 	}

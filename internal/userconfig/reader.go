@@ -19,6 +19,7 @@ var (
 	errNotText    = errors.New("must be text: write it in quotes")
 	errNotBool    = errors.New("must be `true` or `false`, without quotes")
 	errNotInteger = errors.New("must be an integer")
+	errNotList    = errors.New("must be a list: write `- ` before each item")
 	errTooLarge   = errors.New("is too large")
 )
 
@@ -111,13 +112,20 @@ func (r *reader) list(path []string, t reflect.Type, value any) {
 		for i, v := range values {
 			r.item(below(path, strconv.Itoa(i)), plain(t), v)
 		}
-	case string: // confmap splits it at commas
-		if t.Kind() != reflect.String {
-			r.wrong(path, "must be a list: write `- ` before each item")
+	case string:
+		if t.Kind() != reflect.String || isTorn(strings.Split(values, ",")) {
+			r.wrong(path, "%w", errNotList)
 		}
 	default:
-		r.wrong(path, "must be a list: write `- ` before each item")
+		r.wrong(path, "%w", errNotList)
 	}
+}
+
+// isTorn says whether splitting at commas, as confmap splits a text where a list belongs, has cut through an expression.
+func isTorn(parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool {
+		return strings.Count(part, "(") != strings.Count(part, ")") || strings.Count(part, `"`)%2 == 1
+	})
 }
 
 // item says how an item that is a section is written, where there is its first value alone.
