@@ -143,7 +143,7 @@ func randomShape(r *rand.Rand) string {
 			attributes += fmt.Sprintf("{key: %q},", name)
 		}
 	}
-	resource := []string{"", "resource_attributes: [], ", "resource_attributes: [service.name], "}[r.IntN(3)]
+	resource := []string{"", "resource_attributes: [], ", "resource_attributes: [service.name], ", "resource_attributes: ['*.name'], ", "resource_attributes: ['host.*'], "}[r.IntN(5)]
 	return fmt.Sprintf(`{store: shared, %slogs: {m: {attributes: [%s]}}}`, resource, attributes)
 }
 

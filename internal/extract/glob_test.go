@@ -23,7 +23,7 @@ func word(random *rand.Rand, letters string) string {
 }
 
 // expression returns a glob as a regular expression.
-func expression(glob string) *regexp.Regexp {
+func asRegexp(glob string) *regexp.Regexp {
 	return regexp.MustCompile(`^(?s:` + strings.ReplaceAll(regexp.QuoteMeta(glob), `\*`, `.*`) + `)$`)
 }
 
@@ -42,7 +42,7 @@ func TestResourceAttributesByGlob(t *testing.T) {
 			name, value := word(random, "ab."), word(random, "xyz")
 			attributes.PutStr(name, value)
 			for pattern := range names {
-				if expression(pattern).MatchString(name) {
+				if asRegexp(pattern).MatchString(name) {
 					want[name] = value
 				}
 			}
@@ -95,7 +95,7 @@ func TestOverlap(t *testing.T) {
 	for range 400 {
 		a, b := word(random, "ab*"), word(random, "ab*")
 		a, b = a[:min(3, len(a))], b[:min(3, len(b))]
-		left, right := expression(a), expression(b)
+		left, right := asRegexp(a), asRegexp(b)
 		want := slices.ContainsFunc(texts, func(text string) bool { return left.MatchString(text) && right.MatchString(text) })
 		require.Equal(t, want, Overlap(a, b), "%q and %q", a, b)
 		require.Equal(t, want, Overlap(b, a), "%q and %q", b, a)

@@ -10,7 +10,7 @@ import (
 // OnlyKey returns the key of a metric that has but one, whatever the records are; empty for others.
 func (x *Extractor) OnlyKey(metric int) string {
 	m := &x.metrics[metric]
-	if len(m.attributes)+len(m.globs) > 0 || x.settings.ResourceAttributes == nil || len(x.settings.ResourceAttributes) > 0 {
+	if len(m.attributes)+len(m.globs) > 0 || x.resourceNames == nil || len(x.resourceNames)+len(x.resourceGlobs) > 0 {
 		return ""
 	}
 	return string(m.keyStart) + `{},{}]`
@@ -78,8 +78,9 @@ func (m *metric) attribute(name string) *attribute {
 
 // keepsResource says whether a resource attribute, whose name is JSON text, tells totals apart.
 func (x *Extractor) keepsResource(name string) bool {
-	if x.settings.ResourceAttributes == nil {
+	if x.resourceNames == nil {
 		return true
 	}
-	return slices.Contains(x.settings.ResourceAttributes, identity.Shown(name))
+	text := identity.Shown(name)
+	return slices.Contains(x.resourceNames, text) || x.matchesResource(text)
 }
