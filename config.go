@@ -45,7 +45,7 @@ type Config struct {
 	ErrorMode ottl.ErrorMode `mapstructure:"error_mode"`
 
 	// AttributeValueLengthLimit is the longest string value in a key, in bytes; a longer one is cut at a character
-	// boundary. 0 = no limit.
+	// boundary. 0 = no limit. Whatever it is, the text of a list or map ends where they stand in one another more than 64 deep.
 	AttributeValueLengthLimit int `mapstructure:"attribute_value_length_limit"`
 
 	// KeyLengthLimit is the longest key in bytes; what has a longer one is counted under an overflow key. 0 = no
@@ -129,7 +129,8 @@ type AttributeConfig struct {
 	Optional bool `mapstructure:"optional"`
 
 	// HashFunction makes the hash of the value's text stand for the value, as 64 hexadecimal digits; a DefaultValue stays as it
-	// is. Empty = the value itself.
+	// is. Of a string it is the hash of all of it, of a list, a map or bytes that of the text that the key would have. Empty = the
+	// value itself.
 	HashFunction HashFunction `mapstructure:"hash_function"`
 
 	// KeepOnOverflow makes the attribute a part of the overflow key.
