@@ -3,7 +3,6 @@ package tallyconsole
 import (
 	"context"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/logtally/tallyprocessor"
@@ -12,32 +11,22 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// answerer works on a bounded number of questions at a time, and remembers the answers for as long as the snapshot is the
-// newest. It is safe for concurrent use.
+// answerer works on a bounded number of questions at a time. It is safe for concurrent use.
 type answerer struct {
 	cfg     *Config
 	sampler *sampler
 	places  chan struct{}
-
-	// mu guards the fields below.
-	mu    sync.Mutex
-	of    *table.Snapshot // that the answers are of
-	known map[string]*totals
 }
 
 func newAnswerer(cfg *Config, s *sampler) *answerer {
 	return &answerer{cfg: cfg, sampler: s, places: make(chan struct{}, cfg.MaxConcurrentQueries)}
 }
 
-// answer answers a question. The answer is the caller's to read, not to change.
-func (a *answerer) answer(ctx context.Context, q *question) (*sample, *totals, *refusal) {
-	newest := a.sampler.newest.Load()
-	m, ok := newest.metric(q.metric)
+// answer answers a question out of one sample.
+func (a *answerer) answer(ctx context.Context, s *sample, q *question) (*totals, *refusal) {
+	m, ok := s.metric(q.metric)
 	if !ok {
-		return newest, nil, unknownMetric(q.metric, newest)
-	}
-	if t := a.remembered(newest.Snapshot, q.id()); t != nil {
-		return newest, t, nil
+		return nil, unknownMetric(q.metric, s)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.QueryTimeout)
 	defer cancel()
@@ -45,42 +34,16 @@ func (a *answerer) answer(ctx context.Context, q *question) (*sample, *totals, *
 	case a.places <- struct{}{}:
 		defer func() { <-a.places }()
 	case <-ctx.Done():
-		return newest, nil, cannotAnswer(ctx.Err(), m)
-	}
-	if t := a.remembered(newest.Snapshot, q.id()); t != nil { // somebody has asked the same while this one waited
-		return newest, t, nil
+		return nil, cannotAnswer(ctx.Err(), m)
 	}
 	if len(m.Columns) == 0 && m.Live == 0 {
-		t := newTotals(newest, m, q, &query.Result{})
-		return newest, t, nil
+		return newTotals(s, m, q, &query.Result{}), nil
 	}
-	res, err := query.Run(ctx, m, newest.Rates, q.query)
+	res, err := query.Run(ctx, m, s.Rates, q.query)
 	if err != nil {
-		return newest, nil, cannotAnswer(err, m)
+		return nil, cannotAnswer(err, m)
 	}
-	t := newTotals(newest, m, q, res)
-	a.remember(newest.Snapshot, q.id(), t)
-	return newest, t, nil
-}
-
-func (a *answerer) remembered(of *table.Snapshot, id string) *totals {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.of != of {
-		return nil
-	}
-	return a.known[id]
-}
-
-func (a *answerer) remember(of *table.Snapshot, id string, t *totals) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.of != of {
-		a.of, a.known = of, map[string]*totals{}
-	}
-	if len(a.known) < a.cfg.MaxCachedAnswers {
-		a.known[id] = t
-	}
+	return newTotals(s, m, q, res), nil
 }
 
 // status says what an answer was made of.

@@ -41,7 +41,7 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 	s := h.answerer.sampler.newest.Load()
 	body := answerMetrics{h.answerer.status(s), []oneMetric{}}
 	for _, name := range s.names() {
-		_, t, refused := h.answerer.answer(r.Context(), &question{metric: name, query: query.Query{Limit: 1}})
+		t, refused := h.answerer.answer(r.Context(), s, &question{metric: name, query: query.Query{Limit: 1}})
 		if refused != nil {
 			refused.write(w)
 			return

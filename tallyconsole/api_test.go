@@ -130,6 +130,7 @@ func TestBadQuestions(t *testing.T) {
 		totalsPath("where=planet=earth"):                             {400, "resource.service.name"},
 		totalsPath("group_by=planet"):                                {400, "code"},
 		totalsPath("group_by=code", "group_by=code"):                 {400, "each attribute once"},
+		totalsPath("group_by=code", "group_by=attribute.code"):       {400, "each attribute once"},
 		totalsPath("limits=3"):                                       {400, "limit"},
 		totalsPath("cursor=yesterday"):                               {400, ""},
 		totalsPath("where=a", "where=b", "group_by=c"):               {400, "code"},

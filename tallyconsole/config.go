@@ -56,9 +56,6 @@ type Config struct {
 	// MaxConcurrentQueries is how many questions are worked on at a time; others wait for as long as QueryTimeout says.
 	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
 
-	// MaxCachedAnswers is how many answers are kept for those who ask the same before the next snapshot; 0 = none.
-	MaxCachedAnswers int `mapstructure:"max_cached_answers"`
-
 	// QueryTimeout is how long an answer may take.
 	QueryTimeout time.Duration `mapstructure:"query_timeout"`
 
@@ -101,7 +98,6 @@ func createDefaultConfig() component.Config {
 		MaxQueryTerms:        16,
 		MaxQueryLength:       16_384,
 		MaxConcurrentQueries: 1,
-		MaxCachedAnswers:     200,
 		QueryTimeout:         10 * time.Second,
 		CursorLifetime:       10 * time.Minute,
 		MaxSubscribers:       100,
@@ -138,7 +134,6 @@ func (c *Config) Validate() error {
 		userconfig.Positive("max_query_terms", c.MaxQueryTerms),
 		userconfig.Positive("max_query_length", c.MaxQueryLength),
 		userconfig.Positive("max_concurrent_queries", c.MaxConcurrentQueries),
-		userconfig.NotNegative("max_cached_answers", c.MaxCachedAnswers),
 		userconfig.NotNegative("max_subscribers", c.MaxSubscribers),
 	)
 	for _, d := range []struct {

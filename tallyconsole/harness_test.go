@@ -75,7 +75,11 @@ func start(t testing.TB, store tallyprocessor.MetricStore, change ...func(*Confi
 		http.DefaultClient.CloseIdleConnections()
 	})
 	r := &running{console: c, url: "http://" + c.address, telemetry: telemetry}
-	r.settled(t)
+	if s, ok := store.(*stepped); ok {
+		s.step(t, r)
+	} else {
+		r.settled(t)
+	}
 	return r
 }
 
@@ -177,4 +181,32 @@ func (f *fragile) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, er
 			yield(tallyprocessor.Total{}, errAway)
 		}
 	}
+}
+
+// stepped is a store that is listed only when a test says so: between two steps there is one snapshot.
+type stepped struct {
+	*tallyprocessor.MemoryStore
+	steps chan struct{}
+}
+
+func newStepped() *stepped { return &stepped{tallyprocessor.NewMemoryStore(), make(chan struct{})} }
+
+func (s *stepped) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
+	return func(yield func(tallyprocessor.Total, error) bool) {
+		select {
+		case <-s.steps:
+			s.MemoryStore.Totals(ctx)(yield)
+		case <-ctx.Done():
+			yield(tallyprocessor.Total{}, ctx.Err())
+		}
+	}
+}
+
+// step lets the console take one sample, and returns when everybody sees it.
+func (s *stepped) step(t testing.TB, r *running) {
+	t.Helper()
+	newest := &r.hub.answerer.sampler.newest
+	before := newest.Load()
+	s.steps <- struct{}{}
+	require.Eventually(t, func() bool { return newest.Load() != before }, patience, time.Millisecond)
 }

@@ -3,17 +3,21 @@ package tallyconsole
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
 // behind is how many events a subscriber may be behind before it is dropped.
 const behind = 3
 
-// hub sends events to those who watch. Each view is worked out once, however many watch it.
+// hub sends events to those who watch. Each question is worked out once a snapshot, however many watch it.
 type hub struct {
 	cfg      *Config
 	answerer *answerer
@@ -22,8 +26,8 @@ type hub struct {
 
 	// mu guards the fields below. Nothing is worked out or sent under it.
 	mu     sync.Mutex
-	views  map[string]*liveView // by the id of the question
-	count  int                  // subscribers
+	views  map[page]*liveView
+	count  int // subscribers
 	closed bool
 }
 
@@ -31,18 +35,18 @@ type hub struct {
 type liveView struct {
 	question    *question
 	subscribers map[*subscriber]bool
-	sent        *sample // what the last event was made of
 }
 
 // subscriber is one who watches.
 type subscriber struct {
-	events chan []byte   // texts of events; it is never closed
-	ended  chan struct{} // closed when nothing more comes
-	view   string
+	events chan []byte     // texts of events; it is never closed
+	ended  chan struct{}   // closed when nothing more comes
+	page   page            // what was asked
+	has    *table.Snapshot // that the totals which were sent last are of; nil = none were. Only refresh changes it
 }
 
 func newHub(cfg *Config, a *answerer) *hub {
-	return &hub{cfg: cfg, answerer: a, views: map[string]*liveView{}}
+	return &hub{cfg: cfg, answerer: a, views: map[page]*liveView{}}
 }
 
 // subscribed returns how many watch.
@@ -52,44 +56,45 @@ func (h *hub) subscribed() int {
 	return h.count
 }
 
-// subscribe returns nil when there is no room.
-func (h *hub) subscribe(q *question) *subscriber {
+// subscribe returns nil when there is no room. The subscriber has the totals of a snapshot already, or of none.
+func (h *hub) subscribe(q *question, has *table.Snapshot) *subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.count >= h.cfg.MaxSubscribers {
 		h.refused.Add(1)
 		return nil
 	}
-	s := &subscriber{events: make(chan []byte, behind), ended: make(chan struct{}), view: q.id()}
-	v, ok := h.views[s.view]
+	s := &subscriber{events: make(chan []byte, behind), ended: make(chan struct{}), page: q.page, has: has}
+	v, ok := h.views[s.page]
 	if !ok {
 		v = &liveView{question: q, subscribers: map[*subscriber]bool{}}
-		h.views[s.view] = v
+		h.views[s.page] = v
 	}
 	v.subscribers[s] = true
 	h.count++
 	return s
 }
 
-// unsubscribe ends a subscription, if it has not ended.
-func (h *hub) unsubscribe(s *subscriber) {
+// unsubscribe ends a subscription, and says whether it had not ended before.
+func (h *hub) unsubscribe(s *subscriber) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.remove(s)
+	return h.remove(s)
 }
 
 // remove takes a subscriber off. The caller has the lock.
-func (h *hub) remove(s *subscriber) {
-	v, ok := h.views[s.view]
+func (h *hub) remove(s *subscriber) bool {
+	v, ok := h.views[s.page]
 	if !ok || !v.subscribers[s] {
-		return
+		return false
 	}
 	delete(v.subscribers, s)
 	if len(v.subscribers) == 0 {
-		delete(h.views, s.view)
+		delete(h.views, s.page)
 	}
 	h.count--
 	close(s.ended)
+	return true
 }
 
 // close ends all subscriptions, and takes no more.
@@ -118,50 +123,56 @@ func (h *hub) run(ctx context.Context) {
 	}
 }
 
-// refresh sends every view once.
+// refresh sends an event to everybody.
 func (h *hub) refresh(ctx context.Context) {
-	for _, v := range h.watched() {
-		text, made := h.event(ctx, v.question, v.sent)
-		h.send(v, text, made)
-	}
-}
-
-func (h *hub) watched() []*liveView {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	list := make([]*liveView, 0, len(h.views))
-	for _, v := range h.views {
-		list = append(list, v)
-	}
-	return list
-}
-
-// send hands an event to all who watch a view, and drops those who have not taken the ones before.
-func (h *hub) send(v *liveView, text []byte, made *sample) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v.sent = made
-	for s := range v.subscribers {
-		select {
-		case s.events <- text:
-		default:
-			h.dropped.Add(1)
-			h.remove(s)
+	for q, who := range h.watched() {
+		newest := h.answerer.sampler.newest.Load() // after who was listed: nobody has anything newer
+		var full []byte
+		of := newest.Snapshot
+		if slices.ContainsFunc(who, func(s *subscriber) bool { return s.has != newest.Snapshot }) {
+			full, of = h.totals(ctx, newest, q)
+		}
+		status := eventText("status", h.answerer.status(newest))
+		for _, s := range who {
+			if s.has == newest.Snapshot {
+				h.send(s, status)
+				continue
+			}
+			s.has = of
+			h.send(s, full)
 		}
 	}
 }
 
-// event returns the text of an event: `totals`, or `status` alone when nothing has changed since sent, or `problem`.
-func (h *hub) event(ctx context.Context, q *question, sent *sample) ([]byte, *sample) {
-	newest := h.answerer.sampler.newest.Load()
-	if sent != nil && sent.Snapshot == newest.Snapshot {
-		return eventText("status", h.answerer.status(newest)), newest
+// watched returns all questions that are watched, and by whom.
+func (h *hub) watched() map[*question][]*subscriber {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make(map[*question][]*subscriber, len(h.views))
+	for _, v := range h.views {
+		all[v.question] = slices.Collect(maps.Keys(v.subscribers))
 	}
-	s, t, refused := h.answerer.answer(ctx, q)
+	return all
+}
+
+// send hands an event to a subscriber, and drops one who has not taken those before.
+func (h *hub) send(s *subscriber, text []byte) {
+	select {
+	case s.events <- text:
+	default:
+		if h.unsubscribe(s) {
+			h.dropped.Add(1)
+		}
+	}
+}
+
+// totals returns the text of an event, `totals` or `problem`, and the snapshot whose totals are in it.
+func (h *hub) totals(ctx context.Context, s *sample, q *question) ([]byte, *table.Snapshot) {
+	t, refused := h.answerer.answer(ctx, s, q)
 	if refused != nil {
 		return eventText("problem", refused.problem), nil
 	}
-	return eventText("totals", answerTotals{h.answerer.status(s), *t}), s
+	return eventText("totals", answerTotals{h.answerer.status(s), *t}), s.Snapshot
 }
 
 // eventText writes an event as text/event-stream has it. JSON has no line breaks.
@@ -185,8 +196,8 @@ func (h *handler) live(w http.ResponseWriter, r *http.Request) {
 		refused.write(w)
 		return
 	}
-	first, _ := h.hub.event(r.Context(), q, nil)
-	s := h.hub.subscribe(q)
+	first, of := h.hub.totals(r.Context(), h.answerer.sampler.newest.Load(), q)
+	s := h.hub.subscribe(q, of)
 	if s == nil {
 		w.Header().Set("Retry-After", "10")
 		writeError(w, http.StatusServiceUnavailable, "too many live streams are open",

@@ -56,6 +56,16 @@ func (e *events) next(t testing.TB) (name string, body answerTotals) {
 	return name, body
 }
 
+// at returns the totals that a stream has at a snapshot, which is the newest.
+func (e *events) at(t testing.TB, number int) answerTotals {
+	t.Helper()
+	for {
+		if name, body := e.next(t); name == "totals" && body.Status.Number == number {
+			return body
+		}
+	}
+}
+
 func TestLive(t *testing.T) {
 	store := shop()
 	r := start(t, store)
@@ -146,21 +156,21 @@ func TestViewsAreShared(t *testing.T) {
 		running.Go(func() { h.run(t.Context()) })
 		var all []*subscriber
 		for i := range 50 {
-			all = append(all, h.subscribe(ask(1+i%2)))
+			all = append(all, h.subscribe(ask(1+i%2), nil))
 		}
-		assert.Nil(t, h.subscribe(ask(1)), "the 51st")
+		assert.Nil(t, h.subscribe(ask(1), nil), "the 51st")
 		time.Sleep(time.Second + time.Millisecond)
 		synctest.Wait()
-		var texts [2]string
+		var texts [2][]byte
 		for i, one := range all {
-			text := string(<-one.events)
-			if texts[i%2] == "" {
+			text := <-one.events
+			if texts[i%2] == nil {
 				texts[i%2] = text
 			}
-			assert.Equal(t, texts[i%2], text)
+			assert.Same(t, &texts[i%2][0], &text[0], "made once")
 		}
 		assert.NotEqual(t, texts[0], texts[1])
-		assert.Len(t, h.answerer.known, 2)
+		assert.Len(t, h.watched(), 2)
 		time.Sleep(behind * time.Second)
 		synctest.Wait()
 		assert.Len(t, all[0].events, behind, "status alone")
@@ -171,8 +181,27 @@ func TestViewsAreShared(t *testing.T) {
 		assert.Zero(t, h.subscribed())
 		h.close()
 		h.close()
-		assert.Nil(t, h.subscribe(ask(1)), "closed")
+		assert.Nil(t, h.subscribe(ask(1), nil), "closed")
 	})
+}
+
+// TestLateSubscribers: who comes with older totals than the others of a view gets the newest, though there is no other snapshot.
+func TestLateSubscribers(t *testing.T) {
+	cfg := testConfig()
+	s := newSampler(shop(), cfg, zap.NewNop(), func(time.Duration) {})
+	h := newHub(cfg, newAnswerer(cfg, s))
+	s.once(t.Context())
+	q, refused := newHandler(cfg, h.answerer, h, nil, nil).parseQuestion(url.Values{"metric": {"http.requests"}})
+	require.Nil(t, refused)
+	old := s.newest.Load().Snapshot
+	s.once(t.Context())
+	first := h.subscribe(q, s.newest.Load().Snapshot)
+	late := h.subscribe(q, old)
+	for _, want := range []string{"totals", "status"} {
+		h.refresh(t.Context())
+		assert.Contains(t, string(<-first.events), "event: status\n")
+		assert.Contains(t, string(<-late.events), "event: "+want+"\n")
+	}
 }
 
 // TestShutdownEndsStreams: nobody who watches keeps the Collector from ending.

@@ -59,21 +59,23 @@ func parseQuery(r *http.Request) (url.Values, *refusal) {
 type question struct {
 	metric string
 	query  query.Query
+	page   page
+}
+
+// page is what a question was read from. Two questions are one if and only if their pages are equal.
+type page struct {
+	of     string // the parameters but these two, encoded: what must not change from page to page
+	limit  int
 	cursor string
 }
 
-// id is the same for questions that have the same answer.
-func (q *question) id() string {
-	return fmt.Sprintf("%q %+v %q", q.metric, q.query, q.cursor)
-}
-
-// parseQuestion reads a question.
+// parseQuestion reads a question, and takes the parameters to pieces for that.
 func (h *handler) parseQuestion(values url.Values) (*question, *refusal) {
 	if r := checkNames(values, []string{"metric", "order", "limit", "cursor"}, "where", "group_by"); r != nil {
 		return nil, r
 	}
 	newest := h.answerer.sampler.newest.Load()
-	q := &question{metric: values.Get("metric"), cursor: values.Get("cursor")}
+	q := &question{metric: values.Get("metric"), page: page{cursor: values.Get("cursor")}}
 	if _, ok := newest.metric(q.metric); !ok {
 		return nil, unknownMetric(q.metric, newest)
 	}
@@ -81,39 +83,47 @@ func (h *handler) parseQuestion(values url.Values) (*question, *refusal) {
 	if q.query.Limit, r = h.limit(values); r != nil {
 		return nil, r
 	}
-	if terms := len(values["where"]) + len(values["group_by"]); terms > h.cfg.MaxQueryTerms {
-		return nil, refuse(http.StatusBadRequest, fmt.Sprintf("there are %d of where and group_by", terms),
-			fmt.Sprintf("at most %d together (`max_query_terms`)", h.cfg.MaxQueryTerms))
-	}
 	if values.Has("order") {
 		var err error
 		if q.query.Order, err = query.ParseOrder(values.Get("order")); err != nil {
 			return nil, refuse(http.StatusBadRequest, err.Error(), query.Orders()...)
 		}
 	}
+	if r := h.readTerms(q, values); r != nil {
+		return nil, r
+	}
+	values.Del("limit")
+	values.Del("cursor")
+	values.Set("order", q.query.Order.String())
+	q.page.of, q.page.limit = values.Encode(), q.query.Limit
+	return q, h.readCursor(q)
+}
+
+// readTerms reads the conditions, and what to group by.
+func (h *handler) readTerms(q *question, values url.Values) *refusal {
+	if terms := len(values["where"]) + len(values["group_by"]); terms > h.cfg.MaxQueryTerms {
+		return refuse(http.StatusBadRequest, fmt.Sprintf("there are %d of where and group_by", terms),
+			fmt.Sprintf("at most %d together (`max_query_terms`)", h.cfg.MaxQueryTerms))
+	}
 	for _, text := range values["where"] {
 		c, err := query.ParseCondition(text)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "where "+err.Error(), query.ConditionForms())
+			return refuse(http.StatusBadRequest, "where "+err.Error(), query.ConditionForms())
 		}
 		q.query.Where = append(q.query.Where, c)
 	}
 	for _, text := range values["group_by"] {
-		ref := query.ParseReference(text)
-		if slices.Contains(q.query.GroupBy, ref) {
-			return nil, refuse(http.StatusBadRequest, fmt.Sprintf("group_by has %q twice", text), "each attribute once")
-		}
-		q.query.GroupBy = append(q.query.GroupBy, ref)
+		q.query.GroupBy = append(q.query.GroupBy, query.ParseReference(text))
 	}
-	return q, h.readCursor(q)
+	return nil
 }
 
 // readCursor finds the position that the cursor stands for.
 func (h *handler) readCursor(q *question) *refusal {
-	if q.cursor == "" {
+	if q.page.cursor == "" {
 		return nil
 	}
-	position, err := query.ParseCursor(q.cursor, q.metric, q.query, time.Now(), h.cfg.CursorLifetime)
+	position, err := query.ParseCursor(q.page.cursor, q.page.of, len(q.query.GroupBy), time.Now(), h.cfg.CursorLifetime)
 	allowed := fmt.Sprintf("`next` of the page before, to the same question, within %s (`cursor_lifetime`)", h.cfg.CursorLifetime)
 	switch {
 	case errors.Is(err, query.ErrExpired):
@@ -150,6 +160,8 @@ func cannotAnswer(err error, m *table.Metric) *refusal {
 	switch {
 	case errors.Is(err, query.ErrField):
 		return refuse(http.StatusBadRequest, err.Error(), references(m)...)
+	case errors.Is(err, query.ErrTwice):
+		return refuse(http.StatusBadRequest, err.Error(), "each attribute once")
 	case errors.Is(err, context.DeadlineExceeded):
 		return refuse(http.StatusServiceUnavailable, "the answer takes too long", "a simpler question, or a longer `query_timeout`")
 	default:

@@ -154,7 +154,6 @@ func TestConfig(t *testing.T) {
 			{"max_query_terms", func(c *Config) { c.MaxQueryTerms = value }, false},
 			{"max_query_length", func(c *Config) { c.MaxQueryLength = value }, false},
 			{"max_concurrent_queries", func(c *Config) { c.MaxConcurrentQueries = value }, false},
-			{"max_cached_answers", func(c *Config) { c.MaxCachedAnswers = value }, true},
 			{"max_subscribers", func(c *Config) { c.MaxSubscribers = value }, true},
 			{"max_sample_load", func(c *Config) { c.MaxSampleLoad = float64(value) }, false},
 		} {

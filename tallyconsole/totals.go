@@ -90,7 +90,7 @@ func newTotals(s *sample, m *table.Metric, q *question, res *query.Result) *tota
 		t.Items = append(t.Items, one)
 	}
 	if res.Next != nil {
-		t.Next = query.Cursor(res.Next, q.metric, q.query, time.Now())
+		t.Next = query.Cursor(res.Next, q.page.of, time.Now())
 	}
 	return t
 }
@@ -142,7 +142,8 @@ func (h *handler) totals(w http.ResponseWriter, r *http.Request) {
 		refused.write(w)
 		return
 	}
-	s, t, refused := h.answerer.answer(r.Context(), q)
+	s := h.answerer.sampler.newest.Load()
+	t, refused := h.answerer.answer(r.Context(), s, q)
 	if refused != nil {
 		refused.write(w)
 		return

@@ -3,8 +3,8 @@ package query
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
+	"io"
 	"strings"
 	"time"
 )
@@ -18,22 +18,17 @@ type cursor struct {
 	Tuple    []string `json:"k"`
 }
 
-// question is a number of what must not change from page to page. Cursors live for minutes, so a chance of 2^-64 will do.
-func question(metric string, q Query) uint64 {
+// number stands for a question. Cursors live for minutes, so a chance of 2^-64 will do.
+func number(question string) uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%q %d", metric, q.Order)
-	for _, c := range q.Where {
-		fmt.Fprintf(h, " w%q%d%q%t", c.String(), c.Operator, c.Text, c.Exact)
-	}
-	for _, ref := range q.GroupBy {
-		fmt.Fprintf(h, " g%q", ref)
-	}
+	_, _ = io.WriteString(h, question) // a hash takes everything
 	return h.Sum64()
 }
 
-// Cursor returns the text from which ParseCursor reads a position again: for the same question, until it has expired.
-func Cursor(p *Position, metric string, q Query, now time.Time) string {
-	c := cursor{question(metric, q), now.Unix(), p.Rate, p.Total, p.Tuple}
+// Cursor returns the text from which ParseCursor reads a position again: for the same question, until it has expired. Questions are
+// the same if their texts are, which hold all that must not change from page to page.
+func Cursor(p *Position, question string, now time.Time) string {
+	c := cursor{number(question), now.Unix(), p.Rate, p.Total, p.Tuple}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return "" // numbers and strings; a rate is finite
@@ -41,8 +36,9 @@ func Cursor(p *Position, metric string, q Query, now time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// ParseCursor reads a position. Its errors are ErrCursor, ErrExpired and ErrOther.
-func ParseCursor(text, metric string, q Query, now time.Time, lifetime time.Duration) (*Position, error) {
+// ParseCursor reads a position in the answer to a question that groups by so many attributes. Its errors are ErrCursor, ErrExpired
+// and ErrOther.
+func ParseCursor(text, question string, groupBy int, now time.Time, lifetime time.Duration) (*Position, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
 		return nil, ErrCursor
@@ -50,13 +46,13 @@ func ParseCursor(text, metric string, q Query, now time.Time, lifetime time.Dura
 	var c cursor
 	d := json.NewDecoder(strings.NewReader(string(raw)))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil || d.More() || len(c.Tuple) != max(1, len(q.GroupBy)) {
+	if err := d.Decode(&c); err != nil || d.More() || len(c.Tuple) != max(1, groupBy) {
 		return nil, ErrCursor
 	}
 	if age := now.Sub(time.Unix(c.Made, 0)); age > lifetime || age < -lifetime {
 		return nil, ErrExpired
 	}
-	if c.Question != question(metric, q) {
+	if c.Question != number(question) {
 		return nil, ErrOther
 	}
 	return &Position{c.Rate, c.Total, c.Tuple}, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
@@ -48,6 +49,7 @@ var (
 	ErrOrder     = errors.New("no such order")
 	ErrCondition = errors.New("is no condition")
 	ErrField     = errors.New("no key of the metric has such an attribute")
+	ErrTwice     = errors.New("is the same attribute as one before it")
 	ErrCursor    = errors.New("is no cursor of this console")
 	ErrExpired   = errors.New("has expired; ask again without it")
 	ErrOther     = errors.New("is of another question")
@@ -101,19 +103,15 @@ type Result struct {
 // checkEvery is after how many rows the context is looked at.
 const checkEvery = 1 << 16
 
-// Run answers a question. Its errors are ErrField, and that of ctx.
+// Run answers a question. Its errors are ErrField, ErrTwice, and that of ctx.
 func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result, error) {
 	conditions, err := compile(m, q.Where)
 	if err != nil {
 		return nil, err
 	}
 	v := &view{metric: m, rates: r, query: q}
-	for _, ref := range q.GroupBy {
-		b, err := bind(m, ref)
-		if err != nil {
-			return nil, err
-		}
-		v.by = append(v.by, b)
+	if v.by, err = bindGroups(m, q.GroupBy); err != nil {
+		return nil, err
 	}
 	res := &Result{}
 	s := newSelection(v, q.Limit)
@@ -146,6 +144,22 @@ func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result
 	}
 	res.finish(v, s)
 	return res, nil
+}
+
+// bindGroups finds the columns to group by, each of which may be there once, whatever it is called.
+func bindGroups(m *table.Metric, by []Reference) ([]binding, error) {
+	var list []binding
+	for _, ref := range by {
+		b, err := bind(m, ref)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(list, func(other binding) bool { return other.column == b.column }) {
+			return nil, fmt.Errorf("group_by %q %w", ref, ErrTwice)
+		}
+		list = append(list, b)
+	}
+	return list, nil
 }
 
 // view looks at rows or groups as candidates for the answer.
