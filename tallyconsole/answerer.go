@@ -54,7 +54,8 @@ type status struct {
 	AgeSeconds float64    `json:"age_seconds"`
 	Error      string     `json:"error,omitempty"`
 
-	Keys             int  `json:"keys"`
+	Keys             int  `json:"keys"` // distinct ones of all metrics, overflow keys apart
+	OverflowKeys     int  `json:"overflow_keys"`
 	KeysNotTracked   int  `json:"keys_not_tracked"`
 	MaxTrackedKeys   int  `json:"max_tracked_keys"`
 	RateLimitReached bool `json:"rate_limit_reached"`
@@ -81,7 +82,7 @@ const (
 func (a *answerer) status(s *sample) status {
 	st := status{
 		State: stateOK, Number: s.Number, Taken: unixTime(s.Taken.UnixNano()), AgeSeconds: rounded(time.Since(s.Taken).Seconds()),
-		Error: errorText(s.err), Keys: s.Keys, KeysNotTracked: s.Untracked, MaxTrackedKeys: a.cfg.MaxTrackedKeys,
+		Error: errorText(s.err), Keys: s.Keys, OverflowKeys: s.Snapshot.Overflow, KeysNotTracked: s.Untracked, MaxTrackedKeys: a.cfg.MaxTrackedKeys,
 		RateLimitReached: s.Untracked > 0,
 	}
 	if s.Rates != nil {
@@ -113,16 +114,19 @@ type metricStatus struct {
 	Description      string `json:"description"`
 	Unit             string `json:"unit"`
 	CardinalityLimit int    `json:"cardinality_limit"` // 0 = none, or it is not known
-	Keys             int    `json:"keys"`              // overflow keys among them
+	Keys             int    `json:"keys"`              // distinct ones, overflow keys apart
 	OverflowKeys     int    `json:"overflow_keys"`
-	Full             bool   `json:"full"` // keys are counted together under overflow keys
+	Full             bool   `json:"full"` // there are as many keys as the limit says, or keys overflow and the limit is not known
 }
 
 func newMetricStatus(s *sample, m *table.Metric) metricStatus {
 	d := s.descriptions[m.Name]
-	return metricStatus{m.Name, d.Description, d.Unit, d.CardinalityLimit, m.Live, m.OverflowKeys, full(m, d)}
+	return metricStatus{m.Name, d.Description, d.Unit, d.CardinalityLimit, m.Live - m.OverflowKeys, m.OverflowKeys, full(m, d)}
 }
 
 func full(m *table.Metric, d tallyprocessor.Description) bool {
-	return m.OverflowKeys > 0 || d.CardinalityLimit > 0 && m.Live >= d.CardinalityLimit
+	if d.CardinalityLimit == 0 {
+		return m.OverflowKeys > 0
+	}
+	return m.Live-m.OverflowKeys >= d.CardinalityLimit
 }

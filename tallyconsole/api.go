@@ -6,6 +6,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
 // answerMetrics is the body of /api/v1/metrics.
@@ -47,19 +48,26 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		m, _ := s.metric(name)
-		one := oneMetric{t.Metric, []attributeOf{}, t.Sum}
-		for i, c := range m.Columns {
-			one.Attributes = append(one.Attributes, attributeOf{query.ReferenceTo(m, i).String(), c.Name, c.Resource, len(c.Texts) - 1})
-		}
-		body.Metrics = append(body.Metrics, one)
+		body.Metrics = append(body.Metrics, oneMetric{t.Metric, attributesOf(m), t.Sum})
 	}
 	writeJSON(w, http.StatusOK, body)
+}
+
+func attributesOf(m *table.Metric) []attributeOf {
+	list := []attributeOf{}
+	for i, values := range m.Distinct() {
+		if c := m.Columns[i]; values > 0 {
+			list = append(list, attributeOf{query.ReferenceTo(m, i).String(), c.Name, c.Resource, values})
+		}
+	}
+	return list
 }
 
 // answerOverflow is the body of /api/v1/overflow.
 type answerOverflow struct {
 	Metric    metricStatus `json:"metric"`
 	Supported bool         `json:"supported"` // the store remembers what overflows
+	Since     *time.Time   `json:"since"`     // from when on it has done so; null = it does not
 	Items     []overflowed `json:"items"`
 }
 
@@ -90,8 +98,9 @@ func (h *handler) overflow(w http.ResponseWriter, r *http.Request) {
 		refused.write(w)
 		return
 	}
-	body := answerOverflow{newMetricStatus(s, m), h.overflows != nil, []overflowed{}}
+	body := answerOverflow{Metric: newMetricStatus(s, m), Supported: h.overflows != nil, Items: []overflowed{}}
 	if h.overflows != nil {
+		body.Since = unixTime(h.since.UnixNano())
 		for _, o := range h.overflows.Overflows(m.Name, limit) {
 			body.Items = append(body.Items, overflowed{o.Key, decodedLabels(o.Key), o.Estimate, o.MaxError})
 		}

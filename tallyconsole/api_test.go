@@ -11,8 +11,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processortest"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
 // shop is a store with a metric of 30 keys of its own and two that overflow, and one that nothing was counted of.
@@ -43,7 +50,7 @@ func TestMetrics(t *testing.T) {
 	body := ask[answerMetrics](t, start(t, shop()), "/api/v1/metrics")
 	require.Len(t, body.Metrics, 2)
 	m := body.Metrics[0]
-	assert.Equal(t, metricStatus{"http.requests", "Requests.", "{request}", 30, 31, 1, true}, m.metricStatus)
+	assert.Equal(t, metricStatus{"http.requests", "Requests.", "{request}", 30, 30, 1, true}, m.metricStatus)
 	assert.ElementsMatch(t, []attributeOf{
 		{"resource.service.name", "service.name", true, 3},
 		{"code", "code", false, 2},
@@ -54,7 +61,8 @@ func TestMetrics(t *testing.T) {
 	assert.Equal(t, metricStatus{Name: "nothing.yet"}, body.Metrics[1].metricStatus)
 	assert.Empty(t, body.Metrics[1].Attributes)
 	assert.Equal(t, stateOK, body.Status.State)
-	assert.Equal(t, 31, body.Status.Keys)
+	assert.Equal(t, 30, body.Status.Keys)
+	assert.Equal(t, 1, body.Status.OverflowKeys)
 }
 
 func TestTotals(t *testing.T) {
@@ -69,6 +77,8 @@ func TestTotals(t *testing.T) {
 	}
 	assert.Equal(t, body.Sum.Total, shown+body.Rest.Total)
 	assert.Equal(t, 1, body.Items[0].OverflowKeys)
+	assert.Zero(t, body.Items[0].Keys)
+	assert.True(t, body.Items[0].Overflow)
 	second := body.Items[1]
 	assert.Equal(t, `["http.requests",{"service.name":"service-0"},{"code":200,"route":"/r/0"}]`, second.Key)
 	assert.Equal(t, []label{
@@ -90,6 +100,7 @@ func TestTotals(t *testing.T) {
 	assert.Equal(t, []string{"resource.service.name"}, body.GroupBy)
 
 	body = ask[answerTotals](t, r, totalsPath("group_by=code"))
+	assert.Equal(t, []bool{false, false, true}, []bool{body.Items[0].Overflow, body.Items[1].Overflow, body.Items[2].Overflow})
 	assert.Empty(t, body.Items[2].Labels[0].Text, "keys without a code")
 
 	body = ask[answerTotals](t, r, "/api/v1/totals?metric=nothing.yet&where=a=b")
@@ -97,14 +108,122 @@ func TestTotals(t *testing.T) {
 }
 
 func TestOverflow(t *testing.T) {
-	r := start(t, shop())
+	store := shop()
+	r := start(t, store)
 	body := ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests&limit=1")
 	assert.True(t, body.Supported)
+	assert.True(t, body.Since.Equal(store.Opened()))
 	require.Len(t, body.Items, 1)
 	assert.Equal(t, 900, body.Items[0].Estimate)
 	assert.Equal(t, newLabel("route", false, `"/flood"`), body.Items[0].Labels[0])
 	assert.Len(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests").Items, 2)
 	assert.Empty(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=nothing.yet").Items)
+}
+
+// TestOverflowSince: the answer says since when it knows what overflows; a store that was restarted has forgotten.
+func TestOverflowSince(t *testing.T) {
+	since := func(store tallyprocessor.MetricStore) *time.Time {
+		return ask[answerOverflow](t, start(t, store), "/api/v1/overflow?metric=m").Since
+	}
+	first := tallyprocessor.NewMemoryStore()
+	first.Inc(`["m",{},{}]`)
+	assert.True(t, since(first).Equal(first.Opened()))
+	again := tallyprocessor.NewMemoryStore()
+	again.Inc(`["m",{},{}]`)
+	assert.True(t, since(again).After(*since(first)), "another process")
+
+	before := time.Now()
+	assert.False(t, since(struct {
+		tallyprocessor.MetricStore
+		tallyprocessor.Lister
+		tallyprocessor.OverflowKeeper
+	}{first, first, first}).Before(before), "a store that does not say when it was opened: since the console was")
+	assert.Nil(t, since(struct {
+		tallyprocessor.MetricStore
+		tallyprocessor.Lister
+	}{first, first}), "a store that does not remember")
+}
+
+// TestKeysAreThoseOfTelemetry: whatever the limit and the records, `keys` and `overflow_keys` are the numbers that the processor tells.
+func TestKeysAreThoseOfTelemetry(t *testing.T) {
+	random := evidence.Random(evidence.Seed(t))
+	for range evidence.Rounds(10, 200) {
+		store := newStepped()
+		limit := random.IntN(8)
+		telemetry := componenttest.NewTelemetry()
+		p := limited(t, store.MemoryStore, telemetry, limit)
+		records := 1 + random.IntN(30)
+		for range records {
+			count(t, p, 1, fmt.Sprint("/r/", random.IntN(12)), int64(random.IntN(2)))
+		}
+		require.Eventually(t, func() bool { return sumOf(t, store.MemoryStore) == records }, patience, time.Millisecond)
+		own := gauge(t, telemetry, "otelcol_processor_tally_keys")
+		overflow := gauge(t, telemetry, "otelcol_processor_tally_overflow_keys")
+		require.NoError(t, p.Shutdown(t.Context()))
+		r := start(t, store)
+		status := ask[answerHealth](t, r, "/api/v1/health").Status
+		assert.Equal(t, []int{own, overflow}, []int{status.Keys, status.OverflowKeys})
+		for _, m := range ask[answerMetrics](t, r, "/api/v1/metrics").Metrics {
+			assert.Equal(t, []int{own, overflow}, []int{m.Keys, m.OverflowKeys})
+			assert.Equal(t, []int{own, overflow}, []int{m.Sum.Keys, m.Sum.OverflowKeys})
+			assert.Equal(t, limit, m.CardinalityLimit)
+			assert.True(t, limit == 0 || m.Keys <= limit, "comparable with the limit")
+			assert.Equal(t, limit > 0 && m.Keys == limit, m.Full)
+		}
+	}
+}
+
+// limited is a tally processor with a limit that counts into a store.
+func limited(t *testing.T, store tallyprocessor.MetricStore, telemetry *componenttest.Telemetry, limit int) processor.Logs {
+	t.Helper()
+	factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store))
+	cfg := factory.CreateDefaultConfig()
+	require.NoError(t, confmap.NewFromStringMap(map[string]any{"logs": map[string]any{"m": map[string]any{
+		"cardinality_limit": limit, "attributes": []any{map[string]any{"key": "route"}, map[string]any{"key": "code"}},
+	}}}).Unmarshal(cfg))
+	set := processortest.NewNopSettings(factory.Type())
+	set.TelemetrySettings = telemetry.NewTelemetrySettings()
+	p, err := factory.CreateLogs(t.Context(), set, cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, p.Start(t.Context(), host{}))
+	return p
+}
+
+func sumOf(t *testing.T, store tallyprocessor.Lister) (sum int) {
+	t.Helper()
+	for total, err := range store.Totals(t.Context()) {
+		require.NoError(t, err)
+		sum += total.Value
+	}
+	return sum
+}
+
+// gauge returns the sum of a metric of the telemetry.
+func gauge(t *testing.T, telemetry *componenttest.Telemetry, name string) int {
+	t.Helper()
+	m, err := telemetry.GetMetric(name)
+	require.NoError(t, err)
+	sum := 0
+	for _, point := range m.Data.(metricdata.Gauge[int64]).DataPoints {
+		sum += int(point.Value)
+	}
+	return sum
+}
+
+// TestAttributesThatAreGone: what only keys had that were dropped is no attribute any more.
+func TestAttributesThatAreGone(t *testing.T) {
+	store := newStepped()
+	store.Add(`["m",{"code":"of the resource"},{"a":1}]`, 1)
+	store.Add(`["m",{},{"code":1,"other":2}]`, 2)
+	r := start(t, store)
+	sum := func() int { return ask[answerTotals](t, r, "/api/v1/totals?metric=m&where=code~o").Sum.Total }
+	assert.Equal(t, 0, sum(), "an attribute goes before one of the resource")
+	store.Forget(func(key string) bool { return strings.Contains(key, "other") })
+	store.step(t, r)
+	assert.Equal(t, 1, sum())
+	assert.ElementsMatch(t, []attributeOf{{"a", "a", false, 1}, {"resource.code", "code", true, 1}},
+		ask[answerMetrics](t, r, "/api/v1/metrics").Metrics[0].Attributes)
+	assert.ElementsMatch(t, []string{"a", "resource.code"}, refused(t, r, "/api/v1/totals?metric=m&where=other", http.StatusBadRequest).Allowed)
 }
 
 func TestBadQuestions(t *testing.T) {

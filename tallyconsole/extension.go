@@ -74,13 +74,12 @@ func (c *console) start(ctx context.Context, host component.Host, store tallypro
 	if c.numbers, err = newNumbers(c.settings, s, c.hub); err != nil {
 		return err
 	}
-	overflows, _ := store.(tallyprocessor.OverflowKeeper)
 	listener, err := c.cfg.Server.ToListener(ctx)
 	if err != nil {
 		return err
 	}
 	c.address = listener.Addr().String()
-	handler := newHandler(c.cfg, a, c.hub, overflows, c.numbers)
+	handler := newHandler(c.cfg, a, c.hub, store, c.numbers)
 	if c.server, err = c.cfg.Server.ToServer(ctx, host.GetExtensions(), c.settings.TelemetrySettings, handler); err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -41,6 +41,9 @@ func TestAssetsAreSmall(t *testing.T) {
 	assert.Less(t, total, 200_000)
 }
 
+// marked is how many rows are marked as groups with overflow keys in them.
+const marked = `document.querySelectorAll('#rows .mark:not([hidden])').length`
+
 // counter is a tally processor that counts into a store.
 func counter(t *testing.T, store tallyprocessor.MetricStore) processor.Logs {
 	t.Helper()
@@ -109,7 +112,7 @@ func testQuestion(t *testing.T, browser context.Context) {
 	b := newTab(t, browser, 1280, 900)
 	b.open(r, "")
 	b.until(rowCount + ` === 20`)
-	b.until(`document.getElementById('foot').innerText.includes('11 other keys')`)
+	b.until(`document.getElementById('foot').innerText.includes('11 other keys') && document.getElementById('foot').innerText.includes('All 30 keys and 1 overflow key')`)
 	b.filter("code=504\r")
 	b.until(rowCount + ` === 15`)
 	assert.Contains(t, js[string](b, search), "where=code%3D504")
@@ -338,6 +341,12 @@ func testFullLimits(t *testing.T, browser context.Context) {
 	b.click("#overflow summary")
 	b.until(`document.getElementById('overflow-rows').innerText.includes('/flood')`)
 	assert.Contains(t, js[string](b, `document.getElementById('overflow-rows').innerText`), "900")
+	assert.Contains(t, js[string](b, `document.getElementById('overflow-since').innerText`), "Since ")
+	assert.Equal(t, "30 of 30 that the metric may have, and 1 overflow key", js[string](b, `document.getElementById('sum-limit').innerText`))
+	assert.Equal(t, 0, js[int](b, marked))
+	b.click(`#group-list button:first-child`) // code
+	b.until(rowCount + ` === 3 && ` + marked + ` === 1`)
+	assert.Contains(t, js[string](b, `document.querySelector('#rows .mark:not([hidden])').closest('tr').innerText`), "none")
 	b.clean(r)
 
 	store := tallyprocessor.NewMemoryStore()

@@ -175,8 +175,10 @@ const maxListed = 100
 // references are what the attributes of a metric are called in questions.
 func references(m *table.Metric) []string {
 	list := make([]string, 0, len(m.Columns))
-	for i := range m.Columns {
-		list = append(list, query.ReferenceTo(m, i).String())
+	for i, c := range m.Columns {
+		if c.Live > 0 {
+			list = append(list, query.ReferenceTo(m, i).String())
+		}
 	}
 	slices.SortFunc(list, strings.Compare)
 	return list[:min(len(list), maxListed)]

@@ -36,13 +36,19 @@ type handler struct {
 	answerer  *answerer
 	hub       *hub
 	overflows tallyprocessor.OverflowKeeper // nil = the store keeps none
+	since     time.Time                     // from when on the store has kept them
 	numbers   *numbers
 	hosts     map[string]bool
 	routes    map[string]route
 }
 
-func newHandler(cfg *Config, a *answerer, hub *hub, overflows tallyprocessor.OverflowKeeper, n *numbers) *handler {
-	h := &handler{cfg: cfg, answerer: a, hub: hub, overflows: overflows, numbers: n, hosts: allowedHosts(cfg)}
+// newHandler returns a handler whose answers are of store, as a samples it.
+func newHandler(cfg *Config, a *answerer, hub *hub, store any, n *numbers) *handler {
+	h := &handler{cfg: cfg, answerer: a, hub: hub, since: time.Now(), numbers: n, hosts: allowedHosts(cfg)}
+	h.overflows, _ = store.(tallyprocessor.OverflowKeeper)
+	if opener, ok := store.(tallyprocessor.Opener); ok {
+		h.since = opener.Opened()
+	}
 	h.routes = map[string]route{
 		"/api/v1/metrics":      {"metrics", h.metrics},
 		"/api/v1/totals":       {"totals", h.totals},

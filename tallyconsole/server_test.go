@@ -222,7 +222,8 @@ func TestTelemetry(t *testing.T) {
 	one := func(value int64) []metricdata.DataPoint[int64] {
 		return []metricdata.DataPoint[int64]{{Value: value, Attributes: attribute.NewSet(id)}}
 	}
-	metadatatest.AssertEqualExtensionTallyConsoleKeys(t, r.telemetry, one(31), metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExtensionTallyConsoleKeys(t, r.telemetry, one(30), metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExtensionTallyConsoleOverflowKeys(t, r.telemetry, one(1), metricdatatest.IgnoreTimestamp())
 	metadatatest.AssertEqualExtensionTallyConsoleKeysNotTracked(t, r.telemetry, one(0), metricdatatest.IgnoreTimestamp())
 	metadatatest.AssertEqualExtensionTallyConsoleSubscribers(t, r.telemetry, one(0), metricdatatest.IgnoreTimestamp())
 	for name, positive := range map[string]bool{

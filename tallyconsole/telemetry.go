@@ -33,6 +33,7 @@ func newNumbers(set extension.Settings, s *sampler, h *hub) (*numbers, error) {
 	}
 	err = errors.Join(
 		b.RegisterExtensionTallyConsoleKeysCallback(one(func() int { return s.newest.Load().Keys })),
+		b.RegisterExtensionTallyConsoleOverflowKeysCallback(one(func() int { return s.newest.Load().Overflow })),
 		b.RegisterExtensionTallyConsoleKeysNotTrackedCallback(one(func() int { return s.newest.Load().Untracked })),
 		b.RegisterExtensionTallyConsoleSampleErrorsCallback(one(func() int { return int(s.errors.Load()) })),
 		b.RegisterExtensionTallyConsoleSubscribersCallback(one(h.subscribed)),

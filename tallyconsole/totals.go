@@ -25,8 +25,9 @@ type totals struct {
 
 // item is a key or a group of keys.
 type item struct {
-	Key    string  `json:"key,omitempty"` // the text of it; none of a group
-	Labels []label `json:"labels"`
+	Key      string  `json:"key,omitempty"` // the text of it; none of a group
+	Labels   []label `json:"labels"`
+	Overflow bool    `json:"overflow"` // overflow keys are in it: what it counts has lost attributes
 	summary
 	First *time.Time `json:"first"`
 	Last  *time.Time `json:"last"`
@@ -50,9 +51,9 @@ func newLabel(name string, resource bool, text string) label {
 
 // summary adds up keys. A rate is nil while none is known.
 type summary struct {
-	Keys           int      `json:"keys"`
+	Keys           int      `json:"keys"` // distinct ones, overflow keys apart
 	OverflowKeys   int      `json:"overflow_keys"`
-	KeysNotTracked int      `json:"keys_not_tracked"` // the rates lack those
+	KeysNotTracked int      `json:"keys_not_tracked"` // of both kinds: the rates lack those
 	Total          int      `json:"total"`
 	Rate10s        *float64 `json:"rate_10s"`
 	Rate1m         *float64 `json:"rate_1m"`
@@ -81,7 +82,7 @@ func newTotals(s *sample, m *table.Metric, q *question, res *query.Result) *tota
 		t.GroupBy = append(t.GroupBy, ref.String())
 	}
 	for _, found := range res.Items {
-		one := item{summary: newSummary(s, found.Summary), First: unixTime(found.First), Last: unixTime(found.Last)}
+		one := item{summary: newSummary(s, found.Summary), Overflow: found.Overflow > 0, First: unixTime(found.First), Last: unixTime(found.Last)}
 		if len(q.query.GroupBy) > 0 {
 			one.Labels = groupLabels(q.query.GroupBy, found.Tuple, m)
 		} else {

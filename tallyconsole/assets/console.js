@@ -1,7 +1,7 @@
 // The page: it asks the server that it came from, and no other.
 import { Choice, Controls } from './controls.js';
 import { Table, valueOf } from './table.js';
-import { count, duration, el, rate, shown, spark } from './text.js';
+import { count, duration, el, keys, rate, shown, spark, time } from './text.js';
 
 const byId = (id) => document.getElementById(id);
 const retryAfter = 2000; // milliseconds
@@ -98,6 +98,7 @@ async function once() {
 async function loadOverflow() {
   const { ok, body } = await get(`api/v1/overflow?${new URLSearchParams({ metric: choice.metric, limit: 50 })}`);
   if (!ok) return;
+  byId('overflow-since').textContent = body.since ? `Since ${time(body.since)}, when the store began to remember:` : '';
   const none = body.supported ? 'Nothing that the store remembers.' : 'This store does not remember what overflows.';
   byId('overflow-rows').replaceChildren(...(body.items.length ? body.items.map((item) => el('tr', null,
     el('th', { scope: 'row' }, ...(item.labels.length ? item.labels.map((label) => el('span', { class: 'label' },
@@ -120,16 +121,18 @@ function show(answer) {
   byId('sum-unit').replaceChildren(shown(metric.unit, 40));
   byId('sum-rate').textContent = (answer.sum.keys_not_tracked ? '≥ ' : '') + rate(answer.sum.rate_10s);
   byId('sum-keys').textContent = count(answer.sum.keys);
-  byId('sum-limit').textContent = metric.cardinality_limit
-    ? `${count(metric.keys - metric.overflow_keys)} of ${count(metric.cardinality_limit)} that the metric may have`
-    : choice.where.length ? `of ${count(metric.keys)}` : '';
+  byId('sum-limit').textContent = [
+    metric.cardinality_limit ? `${count(metric.keys)} of ${count(metric.cardinality_limit)} that the metric may have`
+      : choice.where.length ? `of ${count(metric.keys)}` : '',
+    answer.sum.overflow_keys ? `and ${keys({ keys: 0, overflow_keys: answer.sum.overflow_keys })}` : '',
+  ].filter(Boolean).join(', ');
   if (trend.number !== answer.status.number) {
     trend.number = answer.status.number;
     trend.rates = [...trend.rates, answer.sum.rate_10s ?? 0].slice(-60);
     spark(byId('sum-spark'), trend.rates);
   }
   byId('more').hidden = answer.rest.items === 0 || !controls.canShowMore();
-  byId('overflow').hidden = !metric.full;
+  byId('overflow').hidden = !metric.full && !metric.overflow_keys;
   if (answer.items.length > 0) byId('empty').hidden = true;
   else showEmpty(choice.where.length ? 'No key meets all filters.' : 'Nothing is counted under this metric yet.');
 }
@@ -180,7 +183,9 @@ function showNotes() {
   if (metric?.full) {
     notes.push(['warn', metric.cardinality_limit
       ? `The limit of ${count(metric.cardinality_limit)} keys is full: further keys are counted together, under otel.metric.overflow. Totals are exact all the same.`
-      : 'The limit of keys is full: further keys are counted together, under otel.metric.overflow. Totals are exact all the same.']);
+      : 'Some keys are counted together, under otel.metric.overflow. Totals are exact all the same.']);
+  } else if (metric?.overflow_keys) {
+    notes.push(['warn', 'Keys beyond the limit, or longer than key_length_limit, were counted together, under otel.metric.overflow. Totals are exact all the same.']);
   }
   if (status.rate_limit_reached) {
     notes.push(['warn', `More keys grow than have rates (max_tracked_keys: ${count(status.max_tracked_keys)}); ${count(status.keys_not_tracked)} have none.`]);

@@ -1,5 +1,5 @@
 // The table of totals. Rows stay the same elements for as long as their items are there, so that focus and what is open stay.
-import { count, el, rate, shown, spark, svg, time } from './text.js';
+import { count, el, keys, rate, shown, spark, svg, time } from './text.js';
 
 const longestValue = 80; // characters of a value in a row; all of it is in the details
 const longestName = 60;
@@ -10,7 +10,7 @@ const idOf = (item) => item.key ?? JSON.stringify(item.labels);
 
 // condition is what asks for the keys that have the value of a label.
 export function condition(label) {
-  const scope = label.resource ? 'resource.' : /^(resource|attribute)\./.test(label.name) ? 'attribute.' : '';
+  const scope = label.resource ? 'resource.' : /^(resource|attribute)\.|^$/.test(label.name) ? 'attribute.' : '';
   const name = scope + label.name;
   const plain = /^[^"!=~]+$/.test(name) ? name : JSON.stringify(name);
   return label.text === '' ? `!${plain}` : `${plain}=${label.text}`; // the text is exact where a number of JavaScript is not
@@ -85,8 +85,10 @@ export class Table {
       rates: ['', ' wide', ' wide'].map((width) => el('td', { class: 'number' + width })),
       spark: svg('svg', { class: 'spark', 'aria-hidden': 'true', preserveAspectRatio: 'none' }),
     };
+    row.mark = el('span', { class: 'mark', hidden: true });
     row.main = el('tr', null,
-      el('th', { scope: 'row' }, el('div', { class: 'key' }, open, el('span', { class: 'labels' }, ...(labels.length ? labels : ['everything'])))),
+      el('th', { scope: 'row' }, el('div', { class: 'key' }, open,
+        el('span', { class: 'labels' }, ...(labels.length ? labels : ['everything']), row.mark))),
       row.total, ...row.rates, el('td', { class: 'wide' }, row.spark));
     row.cell = el('td', { colspan: '6' });
     row.details = el('tr', { class: 'details', hidden: true }, row.cell);
@@ -111,9 +113,12 @@ export class Table {
     row.item = item;
     row.total.firstChild.textContent = count(item.total);
     row.total.lastChild.style.setProperty('--part', String(item.total / top));
+    row.mark.hidden = !item.overflow || item.key !== undefined; // the labels of a key say it
+    row.mark.textContent = `with ${keys({ keys: 0, overflow_keys: item.overflow_keys })}`;
+    row.mark.title = 'A part of this total was counted with other values, which are not known any more';
     const rates = [item.rate_10s, item.rate_1m, item.rate_5m];
     row.rates.forEach((cell, i) => {
-      cell.textContent = item.keys_not_tracked === item.keys ? '?' : (item.keys_not_tracked > 0 ? '≥ ' : '') + rate(rates[i]);
+      cell.textContent = item.keys_not_tracked === item.keys + item.overflow_keys ? '?' : (item.keys_not_tracked > 0 ? '≥ ' : '') + rate(rates[i]);
       cell.title = item.keys_not_tracked > 0 ? 'Keys without a rate are in it: max_tracked_keys others have one' : '';
     });
     spark(row.spark, trend);
@@ -129,7 +134,7 @@ export class Table {
       ...item.labels.map((label) => entry(
         el('span', null, label.resource ? 'resource ' : '', shown(label.name)),
         valueOf(label))),
-      entry('Keys', count(item.keys)),
+      entry('Keys', keys(item)),
       entry('Rates / s', `${rate(item.rate_10s)} in 10 s, ${rate(item.rate_1m)} in 1 min, ${rate(item.rate_5m)} in 5 min`),
       entry('First counted', time(item.first)), entry('Last counted', time(item.last)),
       ...(item.key ? [entry('Text', el('code', null, shown(item.key)))] : []))));
@@ -139,10 +144,10 @@ export class Table {
     const line = (title, s, kind) => el('tr', { class: kind }, el('th', { scope: 'row' }, title),
       el('td', { class: 'number' }, count(s.total)), el('td', { class: 'number' }, rate(s.rate_10s)),
       el('td', { class: 'number wide' }, rate(s.rate_1m)), el('td', { class: 'number wide' }, rate(s.rate_5m)), el('td', { class: 'wide' }));
-    const things = answer.group_by.length ? 'groups' : 'keys';
+    const things = (n, sum, other) => answer.group_by.length ? `${count(n)} ${other}groups` : keys(sum, other);
     const lines = [];
-    if (answer.rest.items > 0) lines.push(line(`${count(answer.rest.items)} other ${things}`, answer.rest, 'rest'));
-    if (answer.items.length > 0) lines.push(line(`All ${count(answer.item_count)} ${things}`, answer.sum, 'sum'));
+    if (answer.rest.items > 0) lines.push(line(things(answer.rest.items, answer.rest, 'other '), answer.rest, 'rest'));
+    if (answer.items.length > 0) lines.push(line(`All ${things(answer.item_count, answer.sum, '')}`, answer.sum, 'sum'));
     this.foot.replaceChildren(...lines);
   }
 

@@ -53,6 +53,13 @@ export function shown(text, longest) {
 }
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+// keys writes how many keys a sum is of.
+export function keys(sum, other = '') {
+  const some = (n, what) => `${count(n)} ${other}${what}${n === 1 ? '' : 's'}`;
+  if (!sum.overflow_keys) return some(sum.keys, 'key');
+  return (sum.keys ? `${some(sum.keys, 'key')} and ` : '') + some(sum.overflow_keys, 'overflow key');
+}
+
 const precise = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
 
 // count writes a whole number; one that JavaScript cannot hold exactly is marked.

@@ -30,6 +30,7 @@ type TelemetryBuilder struct {
 	registrations                           []metric.Registration
 	ExtensionTallyConsoleKeys               metric.Int64ObservableGauge
 	ExtensionTallyConsoleKeysNotTracked     metric.Int64ObservableGauge
+	ExtensionTallyConsoleOverflowKeys       metric.Int64ObservableGauge
 	ExtensionTallyConsoleRequests           metric.Int64Counter
 	ExtensionTallyConsoleSampleDuration     metric.Float64Histogram
 	ExtensionTallyConsoleSampleErrors       metric.Int64ObservableCounter
@@ -71,6 +72,21 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyConsoleKeysNotTrackedCall
 		cb(ctx, &observerInt64{inst: builder.ExtensionTallyConsoleKeysNotTracked, obs: o})
 		return nil
 	}, builder.ExtensionTallyConsoleKeysNotTracked)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionTallyConsoleOverflowKeysCallback sets callback for observable ExtensionTallyConsoleOverflowKeys metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyConsoleOverflowKeysCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyConsoleOverflowKeys, obs: o})
+		return nil
+	}, builder.ExtensionTallyConsoleOverflowKeys)
 	if err != nil {
 		return err
 	}
@@ -195,13 +211,19 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ExtensionTallyConsoleKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_console_keys",
-		metric.WithDescription("Number of keys in the newest snapshot. [Alpha]"),
+		metric.WithDescription("Number of distinct keys in the newest snapshot, overflow keys apart. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleKeysNotTracked, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_console_keys_not_tracked",
 		metric.WithDescription("Number of keys that grow and have no rate, because `max_tracked_keys` others have. [Alpha]"),
+		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionTallyConsoleOverflowKeys, err = builder.meter.Int64ObservableGauge(
+		"otelcol_extension_tally_console_overflow_keys",
+		metric.WithDescription("Number of overflow keys in the newest snapshot. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)

@@ -60,7 +60,7 @@ func ReferenceTo(m *table.Metric, column int) Reference {
 	if field.Resource {
 		return Reference{Resource, field.Name}
 	}
-	if r := ParseReference(field.Name); r.Scope == AnyScope {
+	if r := ParseReference(field.Name); r.Scope == AnyScope && r.Name != "" {
 		return r
 	}
 	return Reference{Attributes, field.Name}
@@ -166,7 +166,7 @@ type binding struct {
 func bind(m *table.Metric, ref Reference) (binding, error) {
 	column := -1
 	for i, c := range m.Columns {
-		if c.Name != ref.Name || ref.Scope == Resource && !c.Resource || ref.Scope == Attributes && c.Resource {
+		if c.Live == 0 || c.Name != ref.Name || ref.Scope == Resource && !c.Resource || ref.Scope == Attributes && c.Resource {
 			continue
 		}
 		if column < 0 || !c.Resource { // an attribute goes before the one of the resource

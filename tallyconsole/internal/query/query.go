@@ -80,9 +80,9 @@ type Item struct {
 
 // Summary adds up keys.
 type Summary struct {
-	Keys      int
-	Overflow  int // overflow keys, among Keys
-	Untracked int // keys that grow and whose rates are not known, among Keys
+	Keys      int // distinct ones, overflow keys apart
+	Overflow  int // overflow keys
+	Untracked int // keys of both kinds that grow and whose rates are not known
 	Total     int
 	Rates     [rates.Windows]float64 // a second
 	First     int64                  // when the first of them was first counted; Unix time in nanoseconds
@@ -94,7 +94,7 @@ type Result struct {
 	Items  []Item
 	Groups int     // items that there are in all
 	Sum    Summary // of all keys that meet the conditions
-	Rest   Summary // of those that are neither here nor before; its Groups are in RestGroups
+	Rest   Summary // of those that are neither here nor before; their number is RestGroups
 
 	RestGroups int
 	Next       *Position // nil = nothing follows
@@ -133,13 +133,13 @@ func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result
 			continue
 		}
 		res.Groups++
-		s.offer(v.candidate(row, &one))
+		s.offer(v.candidate(row, &one), &one)
 	}
 	if groups != nil {
 		v.groups = groups.groups
 		res.Groups = len(v.groups)
 		for i := range v.groups {
-			s.offer(v.candidate(i, &v.groups[i].sum))
+			s.offer(v.candidate(i, &v.groups[i].sum), &v.groups[i].sum)
 		}
 	}
 	res.finish(v, s)
@@ -174,9 +174,11 @@ type view struct {
 // summary is that of one row.
 func (v *view) summary(row int) Summary {
 	m := v.metric
-	s := Summary{Keys: 1, Total: m.Values[row], First: m.Starts[row], Last: m.Lasts[row]}
+	s := Summary{Total: m.Values[row], First: m.Starts[row], Last: m.Lasts[row]}
 	if m.Shapes[m.ShapeOf(row)].Overflow {
 		s.Overflow = 1
+	} else {
+		s.Keys = 1
 	}
 	switch slot := m.Slots[row]; {
 	case slot >= 0:
@@ -191,7 +193,7 @@ func (v *view) summary(row int) Summary {
 
 // add adds up; a total at the largest int stays there.
 func (s *Summary) add(o *Summary) {
-	if s.Keys == 0 || o.First < s.First {
+	if s.Keys+s.Overflow == 0 || o.First < s.First {
 		s.First = o.First
 	}
 	s.Keys += o.Keys
@@ -241,7 +243,6 @@ func (v *view) candidate(id int, s *Summary) candidate {
 // finish fills in the items, and what is left.
 func (res *Result) finish(v *view, s *selection) {
 	list := s.sorted()
-	before := s.before
 	for _, c := range list {
 		it := Item{Row: c.id, Summary: v.sum(c.id)}
 		if len(v.by) > 0 {
@@ -251,29 +252,11 @@ func (res *Result) finish(v *view, s *selection) {
 			it.Tuple = append(it.Tuple, strings.Clone(v.part(c.id, i)))
 		}
 		res.Items = append(res.Items, it)
-		before.add(&it.Summary)
 	}
 	res.RestGroups = res.Groups - s.passed - len(list)
-	res.Rest = res.Sum.without(&before)
+	res.Rest = s.rest
 	if res.RestGroups > 0 && len(list) > 0 {
 		last := list[len(list)-1]
 		res.Next = &Position{Rate: last.rate, Total: last.total, Tuple: res.Items[len(list)-1].Tuple}
 	}
-}
-
-// without takes off what o is the sum of. First and Last, which cannot be taken off, are those of all.
-func (s Summary) without(o *Summary) Summary {
-	s.Keys -= o.Keys
-	s.Overflow -= o.Overflow
-	s.Untracked -= o.Untracked
-	if s.Total != math.MaxInt {
-		s.Total -= o.Total
-	}
-	for i := range s.Rates {
-		s.Rates[i] = max(0, s.Rates[i]-o.Rates[i])
-		if s.Keys == 0 || s.Rates[i] < 1e-9*o.Rates[i] { // what rounding leaves
-			s.Rates[i] = 0
-		}
-	}
-	return s
 }

@@ -117,7 +117,7 @@ func TestWhere(t *testing.T) {
 		}
 		assert.Equal(t, want, got, where)
 		assert.Zero(t, res.Rest.Keys)
-		assert.Equal(t, len(want), res.Sum.Keys)
+		assert.Equal(t, len(want), res.Sum.Keys+res.Sum.Overflow)
 	}
 	_, res := ask(t, []string{"code=200", "resource.service=cart"}, nil, "total", 10)
 	assert.Len(t, res.Items, 2, "all conditions must be met")
@@ -126,7 +126,7 @@ func TestWhere(t *testing.T) {
 func TestGroupsAndRest(t *testing.T) {
 	items, res := ask(t, nil, []string{"resource.service"}, "total", 10)
 	assert.Equal(t, []string{`"cart"=270`, `"web"=180`}, items)
-	assert.Equal(t, 3, res.Items[1].Keys)
+	assert.Equal(t, 2, res.Items[1].Keys)
 	assert.Equal(t, 1, res.Items[1].Overflow)
 
 	items, res = ask(t, nil, []string{"resource.service", "code"}, "total", 2)
@@ -316,10 +316,21 @@ func TestAgainstAPlainModel(t *testing.T) {
 	}
 }
 
+// TestSumsSaturate: a sum stays at the largest int, and what is left of it is exact.
 func TestSumsSaturate(t *testing.T) {
 	m, r := shop(t, map[string]int{`["m",{},{"a":1}]`: math.MaxInt / 9, `["m",{},{"a":2}]`: math.MaxInt / 9, `["m",{},{"a":3}]`: 3})
-	m.Values[0], m.Values[1] = math.MaxInt, math.MaxInt
-	res, err := Run(t.Context(), m, r, Query{Limit: 1})
-	require.NoError(t, err)
-	assert.Equal(t, math.MaxInt, res.Sum.Total)
+	for row, key := range m.Keys {
+		if key != `["m",{},{"a":3}]` {
+			m.Values[row] = math.MaxInt
+		}
+	}
+	for limit, rest := range map[int]int{1: math.MaxInt, 2: 3, 3: 0} {
+		for _, by := range [][]Reference{nil, {{Name: "a"}}} {
+			res, err := Run(t.Context(), m, r, Query{Limit: limit, GroupBy: by})
+			require.NoError(t, err)
+			assert.Equal(t, math.MaxInt, res.Sum.Total)
+			assert.Equal(t, rest, res.Rest.Total, limit)
+			assert.Equal(t, 3-limit, res.Rest.Keys)
+		}
+	}
 }

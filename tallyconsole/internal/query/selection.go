@@ -19,24 +19,26 @@ type selection struct {
 	limit  int
 	heap   []candidate // the last of them is at the root
 	passed int         // candidates up to the position
-	before Summary     // their sum
+	rest   Summary     // of those that were not kept
 }
 
 func newSelection(v *view, limit int) *selection { return &selection{view: v, limit: limit} }
 
-func (s *selection) offer(c candidate) {
-	if after := s.view.query.After; after != nil && s.compareTo(c, after) <= 0 {
-		sum := s.view.sum(c.id)
-		s.before.add(&sum)
-		s.passed++
-		return
-	}
+// offer offers a candidate, whose summary is sum.
+func (s *selection) offer(c candidate, sum *Summary) {
+	after := s.view.query.After
 	switch {
+	case after != nil && s.compareTo(c, after) <= 0:
+		s.passed++
 	case len(s.heap) < s.limit:
 		heap.Push((*byOrder)(s), c)
 	case s.compare(c, s.heap[0]) < 0:
+		out := s.view.sum(s.heap[0].id)
+		s.rest.add(&out)
 		s.heap[0] = c
 		heap.Fix((*byOrder)(s), 0)
+	default:
+		s.rest.add(sum)
 	}
 }
 

@@ -154,7 +154,8 @@ func (b *Builder) End(now time.Time, complete bool) *Snapshot {
 			continue
 		}
 		s.Metrics[name] = view
-		s.Keys += view.Live
+		s.Keys += view.Live - view.OverflowKeys
+		s.Overflow += view.OverflowKeys
 		for _, slot := range view.Slots {
 			if slot == rates.Untracked {
 				s.Untracked++
@@ -180,9 +181,6 @@ func (b *Builder) finish(name string, m *builder) *Metric {
 		}
 		if value != Gone {
 			view.Live++
-			if m.shapes[m.shapeOf[row]].Overflow {
-				view.OverflowKeys++
-			}
 		}
 	}
 	if gone := len(m.values) - view.Live; len(m.values) >= minCompacted && gone > len(m.values)/2 {
@@ -190,5 +188,6 @@ func (b *Builder) finish(name string, m *builder) *Metric {
 		b.metrics[name] = m
 	}
 	m.show(view)
+	view.count()
 	return view
 }

@@ -43,7 +43,7 @@ func (m *builder) show(view *Metric) {
 	view.Starts, view.Slots = slices.Clone(m.starts), slices.Clone(m.slots)
 	view.shapes, view.offsets, view.cells = m.shapeOf, m.offsets, m.cells
 	for _, c := range m.columns {
-		view.Columns = append(view.Columns, Column{c.field, c.texts})
+		view.Columns = append(view.Columns, Column{Field: c.field, Texts: c.texts})
 	}
 }
 

@@ -21,10 +21,11 @@ type Field struct {
 	Name     string
 }
 
-// Column is a Field and its distinct values.
+// Column is a Field and its distinct values, those among them that only keys had which are Gone.
 type Column struct {
 	Field
 	Texts []string // as JSON; the first stands for an absent value
+	Live  int      // rows that have the field and are not Gone
 }
 
 // Shape is the fields of a key: numbers into Metric.Columns, in the order of its cells.
@@ -60,6 +61,45 @@ func (m *Metric) ShapeOf(row int) int { return int(m.shapes[row]) }
 // Cell returns the number of a row's value in the column at position of its shape.
 func (m *Metric) Cell(row, position int) uint32 { return m.cells[int(m.offsets[row])+position] }
 
+// count counts the rows that are not Gone, by column and the overflow keys.
+func (m *Metric) count() {
+	live := make([]int, len(m.Shapes))
+	for row, value := range m.Values {
+		if value != Gone {
+			live[m.shapes[row]]++
+		}
+	}
+	for i, shape := range m.Shapes {
+		for _, c := range shape.Columns {
+			m.Columns[c].Live += live[i]
+		}
+		if shape.Overflow {
+			m.OverflowKeys += live[i]
+		}
+	}
+}
+
+// Distinct returns how many values each column has in rows that are not Gone.
+func (m *Metric) Distinct() []int {
+	counts := make([]int, len(m.Columns))
+	seen := make([][]bool, len(m.Columns))
+	for i, c := range m.Columns {
+		seen[i] = make([]bool, len(c.Texts))
+	}
+	for row, value := range m.Values {
+		if value == Gone {
+			continue
+		}
+		for position, c := range m.Shapes[m.ShapeOf(row)].Columns {
+			if cell := m.Cell(row, position); !seen[c][cell] {
+				seen[c][cell] = true
+				counts[c]++
+			}
+		}
+	}
+	return counts
+}
+
 // Snapshot is what one sample has found. It does not change.
 type Snapshot struct {
 	Number  int       // of the sample, from 1
@@ -67,7 +107,8 @@ type Snapshot struct {
 	Metrics map[string]*Metric
 	Rates   *rates.Rates
 
-	Keys      int // of all metrics
+	Keys      int // of all metrics, overflow keys apart
+	Overflow  int // overflow keys of all metrics
 	Foreign   int // keys in the store that are not tally's
 	Untracked int // keys that grow and have no rate, since there was no slot
 	Tracked   int // keys that have a slot

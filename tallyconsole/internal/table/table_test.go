@@ -62,18 +62,20 @@ func TestColumns(t *testing.T) {
 	s := sample(NewBuilder(10), epoch, true,
 		one{keyA, 3, epoch}, one{keyB, 4, epoch}, one{`["n",{},{"otel.metric.overflow":true}]`, 5, epoch},
 		one{"not a key", 1, epoch}, one{`["n",{},{"a":nul}]`, 1, epoch}, one{`["n",{"a":1}`, 1, epoch})
-	assert.Equal(t, 3, s.Keys)
+	assert.Equal(t, 2, s.Keys)
+	assert.Equal(t, 1, s.Overflow)
 	assert.Equal(t, 3, s.Foreign)
 	assert.Equal(t, map[string]int{keyA: 3, keyB: 4}, values(s, "m"))
 	m := s.Metrics["m"]
 	assert.Equal(t, []Column{
-		{Field{true, "r"}, []string{"", `"x"`}},
-		{Field{false, "a"}, []string{"", "1", `"1"`}},
-		{Field{false, "b"}, []string{"", "true"}},
+		{Field{true, "r"}, []string{"", `"x"`}, 2},
+		{Field{false, "a"}, []string{"", "1", `"1"`}, 2},
+		{Field{false, "b"}, []string{"", "true"}, 1},
 	}, m.Columns)
 	assert.Equal(t, uint32(2), m.Cell(1, 1))
 	assert.Equal(t, 1, s.Metrics["n"].OverflowKeys)
 	assert.Len(t, s.Metrics["n"].Keys, 1, "what is no key leaves nothing behind")
+	assert.Equal(t, []int{1, 2, 1}, m.Distinct())
 }
 
 func TestSnapshotsDoNotChange(t *testing.T) {
