@@ -60,7 +60,9 @@ func (e *events) next(t testing.TB) (name string, body answerTotals) {
 func (e *events) at(t testing.TB, number int) answerTotals {
 	t.Helper()
 	for {
-		if name, body := e.next(t); name == "totals" && body.Status.Number == number {
+		name, body := e.next(t)
+		require.NotEqual(t, "problem", name)
+		if name == "totals" && body.Status.Number == number {
 			return body
 		}
 	}
