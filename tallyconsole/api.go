@@ -91,7 +91,7 @@ func (h *handler) overflow(w http.ResponseWriter, r *http.Request) {
 	}
 	s := h.answerer.sampler.newest.Load()
 	m, ok := s.metric(values.Get("metric"))
-	if refused == nil && !ok {
+	if refused == nil && !(ok && values.Has("metric")) {
 		refused = unknownMetric(values.Get("metric"), s)
 	}
 	if refused != nil {

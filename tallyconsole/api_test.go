@@ -267,6 +267,13 @@ func TestBadQuestions(t *testing.T) {
 		p := refused(t, r, path, tt.code)
 		assert.True(t, tt.allowed == "" || slices.Contains(p.Allowed, tt.allowed), "%s: %v", path, p)
 	}
+	store := shop()
+	store.Inc(`["",{},{}]`)
+	nameless := start(t, store)
+	for _, path := range []string{"/api/v1/totals", "/api/v1/live", "/api/v1/overflow"} {
+		refused(t, nameless, path, http.StatusBadRequest)
+	}
+	assert.Equal(t, 1, ask[answerTotals](t, nameless, "/api/v1/totals?metric=").Sum.Total)
 	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=50")).Items, 31)
 	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=1")).Items, 1)
 }

@@ -2,9 +2,11 @@ package tallyconsole
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -298,6 +300,15 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 	js[any](b, fmt.Sprintf(`document.querySelectorAll('#rows button.open')[%d].click()`, index))
 	b.until(`document.querySelector('#rows tr.details:not([hidden])').innerText.includes('` + strings.Repeat("x", 10_000) + `')`)
 	assert.LessOrEqual(t, js[int](b, `document.documentElement.scrollWidth`), 1280)
+
+	// Each name that the page suggests is a condition.
+	for _, suggested := range js[[]string](b, `[...document.querySelectorAll('#references option')].map((option) => option.value)`) {
+		code, _, answer := r.get(t, "/api/v1/totals?"+url.Values{"metric": {"<b>m</b>"}, "where": {suggested + "name"}}.Encode())
+		var found answerTotals
+		require.Equal(t, http.StatusOK, code, "%s: %s", suggested, answer)
+		require.NoError(t, json.Unmarshal(answer, &found))
+		assert.Positive(t, found.ItemCount, suggested)
+	}
 
 	// Each value is a filter that finds its own key.
 	for _, find := range []string{`gnp.exe`, `<img`, `9223372036854775807`, `200.0`, `مرحبا`, `line\\nbreak`} {

@@ -76,7 +76,7 @@ func (h *handler) parseQuestion(values url.Values) (*question, *refusal) {
 	}
 	newest := h.answerer.sampler.newest.Load()
 	q := &question{metric: values.Get("metric"), page: page{cursor: values.Get("cursor")}}
-	if _, ok := newest.metric(q.metric); !ok {
+	if _, ok := newest.metric(q.metric); !ok || !values.Has("metric") {
 		return nil, unknownMetric(q.metric, newest)
 	}
 	var r *refusal

@@ -18,6 +18,7 @@ const controls = new Controls(choice, () => {
   table.clear();
   Object.assign(trend, { number: 0, rates: [] });
   byId('overflow').open = false;
+  byId('overflow-rows').replaceChildren();
   watch();
 });
 const table = new Table((text) => controls.filter(text));
@@ -96,8 +97,9 @@ async function once() {
 }
 
 async function loadOverflow() {
-  const { ok, body } = await get(`api/v1/overflow?${new URLSearchParams({ metric: choice.metric, limit: 50 })}`);
-  if (!ok) return;
+  const asked = choice.metric;
+  const { ok, body } = await get(`api/v1/overflow?${new URLSearchParams({ metric: asked, limit: 50 })}`);
+  if (!ok || asked !== choice.metric) return;
   byId('overflow-since').textContent = body.since ? `Since ${time(body.since)}, when the store began to remember:` : '';
   const none = body.supported ? 'Nothing that the store remembers.' : 'This store does not remember what overflows.';
   byId('overflow-rows').replaceChildren(...(body.items.length ? body.items.map((item) => el('tr', null,

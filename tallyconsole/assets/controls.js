@@ -1,5 +1,5 @@
 // What the user has chosen. All of it is in the address, so a link holds the whole view.
-import { count, el, shown } from './text.js';
+import { count, el, quoted, shown } from './text.js';
 
 const limits = ['10', '20', '50', '100', '200', '500', '1000'];
 const defaults = { order: 'total', limit: '20' };
@@ -147,7 +147,7 @@ export class Controls {
     this.offered = wanted;
     const at = [...byId('group-list').children].indexOf(document.activeElement);
     byId('group').hidden = all.length === 0;
-    byId('references').replaceChildren(...list.map((name) => el('option', { value: `${name}=` })));
+    byId('references').replaceChildren(...list.map((name) => el('option', { value: `${quoted(name)}=` })));
     byId('group-list').replaceChildren(...all.map((name) => {
       const on = this.choice.groupBy.includes(name);
       const chip = el('button', { type: 'button', class: 'chip toggle', 'aria-pressed': String(on) }, shown(name, 60));

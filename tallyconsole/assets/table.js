@@ -1,5 +1,5 @@
 // The table of totals. Rows stay the same elements for as long as their items are there, so that focus and what is open stay.
-import { count, el, keys, rate, shown, spark, svg, time } from './text.js';
+import { count, el, keys, quoted, rate, shown, spark, svg, time } from './text.js';
 
 const longestValue = 80; // characters of a value in a row; all of it is in the details
 const longestName = 60;
@@ -11,15 +11,16 @@ const idOf = (item) => item.key ?? JSON.stringify(item.labels);
 // condition is what asks for the keys that have the value of a label.
 export function condition(label) {
   const scope = label.resource ? 'resource.' : /^(resource|attribute)\.|^$/.test(label.name) ? 'attribute.' : '';
-  const name = scope + label.name;
-  const plain = /^[^"!=~]+$/.test(name) ? name : JSON.stringify(name);
-  return label.text === '' ? `!${plain}` : `${plain}=${label.text}`; // the text is exact where a number of JavaScript is not
+  const name = quoted(scope + label.name);
+  return label.text === '' ? `!${name}` : `${name}=${label.text}`; // the text is exact where a number of JavaScript is not
 }
 
 // valueOf is what a label shows.
 export function valueOf(label, longest) {
   if (label.text === '') return el('i', null, 'none');
-  return shown(typeof label.value === 'string' ? label.value : label.text, longest);
+  // The text of a double, 200.0, says its kind; JavaScript's, 200, is the one of labels.
+  const isDouble = typeof label.value === 'number' && /[.e]/.test(label.text);
+  return shown(typeof label.value === 'string' ? label.value : isDouble ? String(label.value) : label.text, longest);
 }
 
 export class Table {

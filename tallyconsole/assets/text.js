@@ -14,6 +14,9 @@ export function el(name, attributes, ...children) {
   return node;
 }
 
+// quoted returns a reference to an attribute as a condition takes it.
+export const quoted = (reference) => /^[^"!=~]+$/.test(reference) ? reference : JSON.stringify(reference);
+
 const svgNamespace = 'http://www.w3.org/2000/svg';
 
 export function svg(name, attributes) {
