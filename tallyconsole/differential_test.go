@@ -119,7 +119,7 @@ func (q asked) query() url.Values {
 // all pages of it, and what live streams show.
 func TestDifferential(t *testing.T) {
 	g := generator{evidence.Random(evidence.Seed(t))}
-	for range evidence.Rounds(5, 150) {
+	for range evidence.Rounds(4, 100) {
 		store, n := newStepped(), naive{}
 		g.count(store, n)
 		r := start(t, store)

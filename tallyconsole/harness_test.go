@@ -65,6 +65,10 @@ func testConfig(change ...func(*Config)) *Config {
 // start returns a console that has taken a first sample, and ends with the test.
 func start(t testing.TB, store tallyprocessor.MetricStore, change ...func(*Config)) *running {
 	t.Helper()
+	s, byStep := store.(*stepped)
+	if byStep {
+		change = append(change, func(c *Config) { c.RefreshInterval = time.Hour })
+	}
 	cfg := testConfig(change...)
 	require.NoError(t, cfg.Validate())
 	telemetry := componenttest.NewTelemetry()
@@ -75,7 +79,7 @@ func start(t testing.TB, store tallyprocessor.MetricStore, change ...func(*Confi
 		http.DefaultClient.CloseIdleConnections()
 	})
 	r := &running{console: c, url: "http://" + c.address, telemetry: telemetry}
-	if s, ok := store.(*stepped); ok {
+	if byStep {
 		s.step(t, r)
 	} else {
 		r.settled(t)
@@ -183,7 +187,8 @@ func (f *fragile) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, er
 	}
 }
 
-// stepped is a store that is listed only when a test says so: between two steps there is one snapshot.
+// stepped is a store that is listed only when a test says so: between two steps there is one snapshot, and at each step live streams
+// get one event.
 type stepped struct {
 	*tallyprocessor.MemoryStore
 	steps chan struct{}
@@ -202,11 +207,12 @@ func (s *stepped) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, er
 	}
 }
 
-// step lets the console take one sample, and returns when everybody sees it.
+// step lets the console take one sample, and returns when everybody sees it, and live streams have been sent it.
 func (s *stepped) step(t testing.TB, r *running) {
 	t.Helper()
 	newest := &r.hub.answerer.sampler.newest
 	before := newest.Load()
 	s.steps <- struct{}{}
 	require.Eventually(t, func() bool { return newest.Load() != before }, patience, time.Millisecond)
+	r.hub.refresh(t.Context())
 }
