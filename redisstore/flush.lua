@@ -1,8 +1,8 @@
 -- Takes what one writer has counted in one shard. All of it happens at once, and is replicated as one: see protocol.go.
 --
 -- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `e` epoch of the writers, `d` time of the last
---         disturbance; for each counted key, behind a colon, its id (4 bytes); and for each id, behind a number sign, a record:
---         total / 1e9 (5 bytes), total % 1e9 (4), start (6), last (6)
+--         disturbance, `f` when the last of the forgotten writers was seen; for each counted key, behind a colon, its id (4 bytes);
+--         and for each id, behind a number sign, a record: total / 1e9 (5 bytes), total % 1e9 (4), start (6), last (6)
 --       2 the writers: `g` generation and epoch, and for each writer, behind a colon, "sequence token seen"
 --       3 the slot of this writer in this generation, a string: what it has contributed to each key, by the writer's index of
 --         it, as two numbers: contribution / 1e9 (5 bytes), contribution % 1e9 (4)
@@ -36,8 +36,8 @@ local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local nowText = string.format('%.0f', now)
 
 -- The shard.
-local meta = redis.call('HMGET', totals, 'g', 's', 'i', 'e')
-local generation, lastId, epoch = meta[1], tonumber(meta[3] or 0), tonumber(meta[4] or 0)
+local meta = redis.call('HMGET', totals, 'g', 's', 'i', 'e', 'f')
+local generation, lastId, epoch, forgotten = meta[1], tonumber(meta[3] or 0), tonumber(meta[4] or 0), tonumber(meta[5] or 0)
 local function answer(status, token, full, ids)
   return {status, generation, nowText, full or 0, token or '', epoch, ids or ''}
 end
@@ -70,8 +70,13 @@ if state[1] ~= generation .. ' ' .. string.format('%.0f', epoch) then -- somebod
   redis.call('HSET', writers, 'g', generation .. ' ' .. string.format('%.0f', epoch))
 end
 local hasSlot = redis.call('EXISTS', slot) == 1
+local seen = tonumber(ARGV[8])
+local function see(sequence, token) -- never earlier than the writer heard of it, wherever the clock goes
+  redis.call('HSET', writers, writer, sequence .. ' ' .. token .. ' ' .. string.format('%.0f', math.max(now, seen)))
+end
 if head then
-  local sequence, token = string.match(head, '^(%d+) (%S*)')
+  local sequence, token, seenBefore = string.match(head, '^(%d+) (%S*) (%d+)')
+  seen = math.max(seen, tonumber(seenBefore))
   local lost = token ~= acked and token ~= current
   local own = string.sub(token, 1, #ARGV[11]) == ARGV[11] or string.sub(token, 1, 1) == '?'
   if lost and not own and tonumber(sequence) >= tonumber(ARGV[6]) then
@@ -84,14 +89,15 @@ if head then
     return disturbed('behind', token)
   end
   if token == current then -- it has been taken before, or brings nothing
-    redis.call('HSET', writers, writer, sequence .. ' ' .. token .. ' ' .. nowText)
+    see(sequence, token)
     redis.call('PEXPIRE', slot, ARGV[9])
     return answer('ok', token)
   end
 else
   if not hasSlot then
-    if tonumber(ARGV[13]) < epoch or now - tonumber(ARGV[8]) > tonumber(ARGV[10]) then
-      return answer('gone') -- it was deleted, or forgotten, and not lost with what it had contributed
+    -- It was deleted, or forgotten, and not lost with what it had contributed. The clock may have gone back since then.
+    if tonumber(ARGV[13]) < epoch or now - seen > tonumber(ARGV[10]) or acked ~= '' and seen <= forgotten then
+      return answer('gone')
     end
     if acked ~= '' then
       return disturbed('behind')
@@ -100,7 +106,7 @@ else
     -- From now on the writer is known again: should its slot be deleted before it sends all once more, it is not taken for one of whose
     -- contributions the totals have none.
     local token = '?' .. clock[1] .. '.' .. clock[2]
-    redis.call('HSET', writers, writer, ARGV[6] .. ' ' .. token .. ' ' .. nowText)
+    see(ARGV[6], token)
     return answer('behind', token)
   end
   if n == 0 then
@@ -109,9 +115,11 @@ else
   -- Forget a few writers that are long gone, whenever one comes.
   local sample = redis.call('HRANDFIELD', writers, 4, 'WITHVALUES')
   for i = 1, #sample, 2 do
-    local seen = string.match(sample[i + 1], '^%d+ %S* (%d+)$')
-    if seen and now - tonumber(seen) > tonumber(ARGV[10]) then
+    local last = tonumber(string.match(sample[i + 1], '^%d+ %S* (%d+)$'))
+    if last and now - last > tonumber(ARGV[10]) then
+      forgotten = math.max(forgotten, last)
       redis.call('HDEL', writers, sample[i])
+      redis.call('HSET', totals, 'f', string.format('%.0f', forgotten))
     end
   end
 end
@@ -205,5 +213,5 @@ if lastId > firstId then
   redis.call('HSET', totals, 'i', string.format('%.0f', lastId))
 end
 redis.call('PEXPIRE', slot, ARGV[9])
-redis.call('HSET', writers, writer, string.format('%.0f', ARGV[6] + 1) .. ' ' .. current .. ' ' .. nowText)
+see(string.format('%.0f', ARGV[6] + 1), current)
 return answer('ok', current, full, unknown)

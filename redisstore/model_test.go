@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -26,8 +27,15 @@ type fleet struct {
 	names   names
 	writers []*modelWriter
 	copied  map[string]int64  // by key: what more than one writer has counted, as it was copied
-	replica map[string]string // what a replica has which got nothing since; nil = there is none
+	replica map[string]stored // what a replica has which got nothing since; nil = there is none
+	clock   time.Time         // of the server
 	fired   map[string]int
+}
+
+// stored is a key of a replica.
+type stored struct {
+	value   string
+	expires time.Time // by the server's clock; zero = never
 }
 
 // modelWriter is a writer and the requests that it has sent under its name, any of which may arrive once more.
@@ -43,42 +51,78 @@ type sentFlush struct {
 	args []any
 }
 
-var modelPeriods = periods{slot: time.Hour, writer: time.Hour}
+var modelPeriods = periods{slot: time.Hour, writer: writerExpiries * time.Hour}
+
+// modelScript is the script on a server whose clock the model sets, and which notes when a slot expires by that.
+var modelScript = redis.NewScript(strings.NewReplacer(
+	"redis.call('TIME')", "redis.call('HMGET', 'clock', 'seconds', 'microseconds')",
+	"redis.call('PEXPIRE', slot, ARGV[9])", "redis.call('HSET', 'expiries', slot, string.format('%.0f', now + ARGV[9]))",
+).Replace(flushSource))
 
 // TestFault_redis_any_order: whatever is lost, comes twice or late, is forgotten, goes back to an earlier state, restarts or is
 // copied, in whatever order: when all writers have flushed, each total is what was counted.
 func TestFault_redis_any_order(t *testing.T) {
 	for name, server := range map[string]*redistest.Server{"redis": redistest.Start(t), "valkey": redistest.StartValkey(t)} {
-		t.Run(name, func(t *testing.T) { testAnyOrder(t, server) })
+		t.Run(name, func(t *testing.T) {
+			testActions(t, server, anyAction, evidence.Figure{
+				Rows: []int{48, 52, 55, 57, 58}, Claim: "whatever is lost, repeated, late, wiped, evicted, failed over, restarted or copied, in random order: each total exact",
+			}, eventWiped, eventBehind, eventExpired, eventFenced)
+		})
 	}
 }
 
-func testAnyOrder(t *testing.T, server *redistest.Server) {
+// TestFault_redis_any_clock: writers are silent for any time, and the clock of the server is set to any, ahead and back, as by a
+// failover: when all writers have flushed, each total is what was counted.
+func TestFault_redis_any_clock(t *testing.T) {
+	testActions(t, redistest.Start(t), clockActions, evidence.Figure{
+		Rows: []int{55, 58}, Claim: "writers are silent for any time, and the server's clock goes ahead and back: each total exact",
+	}, eventExpired)
+}
+
+// actions are the steps of a fleet, by name.
+type actions = func(f *fleet) map[string]func(*rapid.T)
+
+func anyAction(f *fleet) map[string]func(*rapid.T) {
+	all := clockActions(f)
+	maps.Copy(all, map[string]func(*rapid.T){
+		"no server": func(*rapid.T) { f.exchange(f.pick(), true, false) },
+		"late":      f.late,
+		"expire":    f.expire,
+		"replicate": func(*rapid.T) { f.replica = f.dump() },
+		"wipe": func(t *rapid.T) {
+			if rapid.IntRange(0, 3).Draw(t, "seldom") == 0 {
+				f.erase()
+				f.replica = nil
+			}
+		},
+		"evict":     f.evict,
+		"fail over": f.failOver,
+		"copy":      f.copyWriter,
+	})
+	return all
+}
+
+// clockActions are those in which it is time that makes the server forget.
+func clockActions(f *fleet) map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"count":     f.count,
+		"flush":     func(*rapid.T) { f.exchange(f.pick(), false, false) },
+		"no reply":  func(*rapid.T) { f.exchange(f.pick(), false, true) },
+		"silence":   func(t *rapid.T) { f.step(t, drawPeriod(t)) },
+		"set clock": func(t *rapid.T) { f.step(t, drawPeriod(t)*time.Duration(rapid.SampledFrom([]int{-1, 1}).Draw(t, "sign"))) },
+		"restart":   f.restart,
+	}
+}
+
+// testActions takes random actions, and reports a figure: each of events has happened.
+func testActions(t *testing.T, server *redistest.Server, actions actions, figure evidence.Figure, events ...event) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Protocol: 2})
 	defer func() { _ = client.Close() }()
 	fired := map[string]int{}
 	once := func(t *rapid.T) {
-		f := &fleet{t: t, client: client, names: names{newToken()}, copied: map[string]int64{}, fired: fired}
+		f := &fleet{t: t, client: client, names: names{newToken()}, copied: map[string]int64{}, clock: time.Now(), fired: fired}
 		f.writers = []*modelWriter{f.newWriter(), f.newWriter()}
-		t.Repeat(map[string]func(*rapid.T){
-			"count":     f.count,
-			"flush":     func(*rapid.T) { f.exchange(f.pick(), false, false) },
-			"no server": func(*rapid.T) { f.exchange(f.pick(), true, false) },
-			"no reply":  func(*rapid.T) { f.exchange(f.pick(), false, true) },
-			"late":      f.late,
-			"expire":    f.expire,
-			"replicate": func(*rapid.T) { f.replica = f.dump() },
-			"wipe": func(t *rapid.T) {
-				if rapid.IntRange(0, 3).Draw(t, "seldom") == 0 {
-					f.erase()
-					f.replica = nil
-				}
-			},
-			"evict":     f.evict,
-			"fail over": f.failOver,
-			"restart":   f.restart,
-			"copy":      f.copyWriter,
-		})
+		t.Repeat(actions(f))
 		f.settle()
 	}
 	repeats := evidence.Rounds(5, 50)
@@ -87,7 +131,7 @@ func testAnyOrder(t *testing.T, server *redistest.Server) {
 	}
 	t.Logf("what happened: %v", fired)
 	least := math.MaxInt
-	for _, event := range []event{eventWiped, eventBehind, eventExpired, eventFenced} {
+	for _, event := range events {
 		least = min(least, fired[string(event)])
 	}
 	rounds := repeats * 100
@@ -96,10 +140,9 @@ func testAnyOrder(t *testing.T, server *redistest.Server) {
 		require.NoError(t, err)
 		rounds = repeats * n
 	}
-	evidence.Report(t, evidence.Figure{
-		Rows: []int{48, 52, 55, 57, 58}, Claim: "whatever is lost, repeated, late, wiped, evicted, failed over, restarted or copied, in random order: each total exact",
-		Unit: "sequences of steps", Rounds: rounds, Fired: least, Note: fmt.Sprintf("how often the server was found in another state: %v", fired),
-	})
+	figure.Unit, figure.Rounds, figure.Fired = "sequences of steps", rounds, least
+	figure.Note = fmt.Sprintf("how often the server was found in another state: %v", fired)
+	evidence.Report(t, figure)
 }
 
 func (f *fleet) newWriter() *modelWriter {
@@ -145,7 +188,9 @@ func (f *fleet) exchange(w *modelWriter, noRequest, noReply bool) (more bool) {
 }
 
 func (f *fleet) run(s sentFlush) any {
-	reply, err := flushScript.Run(f.t.Context(), f.client, s.keys, s.args...).Result()
+	f.clock = f.clock.Add(time.Millisecond)
+	require.NoError(f.t, f.client.HSet(f.t.Context(), "clock", "seconds", f.clock.Unix(), "microseconds", f.clock.Nanosecond()/1000).Err())
+	reply, err := modelScript.Run(f.t.Context(), f.client, s.keys, s.args...).Result()
 	require.NoError(f.t, err)
 	return reply
 }
@@ -202,19 +247,73 @@ func (f *fleet) isBehind(w *modelWriter) bool {
 	return token != w.slot.acked && (w.slot.pending == nil || token != w.slot.pending.token)
 }
 
+// drawPeriod draws a time in which a writer is heard of, is not, is forgotten, or is long forgotten.
+func drawPeriod(t *rapid.T) time.Duration {
+	return rapid.OneOf(
+		rapid.Just(time.Second), rapid.Just(modelPeriods.slot*2/3), rapid.Just(modelPeriods.slot+time.Minute), rapid.Just(modelPeriods.writer+time.Minute),
+		rapid.Custom(func(t *rapid.T) time.Duration {
+			return time.Duration(rapid.Int64Range(1, int64(5*modelPeriods.writer)).Draw(t, "nanoseconds"))
+		}),
+	).Draw(t, "period")
+}
+
+// step moves the server's clock, and what expires by that is gone: nobody is heard of for so long, or somebody sets the clock, or the
+// server fails over to one whose clock is ahead, or behind. Two cases are left out, in which nobody can tell what was taken: that the
+// server is behind of what it forgets, as in expire; and that a reply got lost to a writer that it forgets altogether.
+func (f *fleet) step(t *rapid.T, by time.Duration) {
+	now := f.clock.Add(by)
+	held := f.dump()
+	for _, w := range f.writers {
+		k, found := held[f.names.slot(0, w.slot.name, w.slot.generation)]
+		expires := found && !k.expires.After(now)
+		if expires && (w.late || f.isBehind(w)) || w.slot.pending != nil && now.UnixMilli()-f.seen(w) > modelPeriods.writer.Milliseconds() {
+			t.Skip()
+		}
+	}
+	f.clock = now
+	for key, k := range held {
+		if k.expires.IsZero() || k.expires.After(now) {
+			continue
+		}
+		require.NoError(t, f.client.Del(t.Context(), key).Err())
+		f.replica = nil // none is behind for so long
+	}
+	if by >= modelPeriods.slot {
+		for _, w := range f.writers {
+			w.sent = nil // no request is on its way for so long
+		}
+	}
+}
+
+// seen returns when the server last took a flush of a writer, by what it knows of it; 0 if it knows nothing.
+func (f *fleet) seen(w *modelWriter) int64 {
+	head, err := f.client.HGet(f.t.Context(), f.names.writers(0), ":"+w.slot.name).Result()
+	if err != nil {
+		return 0
+	}
+	seen, err := strconv.ParseInt(strings.Fields(head)[2], 10, 64)
+	require.NoError(f.t, err)
+	return seen
+}
+
 func (f *fleet) erase() {
 	for key := range f.dump() {
 		require.NoError(f.t, f.client.Del(f.t.Context(), key).Err())
 	}
 }
 
-func (f *fleet) dump() map[string]string {
-	found := map[string]string{}
+func (f *fleet) dump() map[string]stored {
+	found := map[string]stored{}
 	keys, err := f.client.Keys(f.t.Context(), "{"+f.names.prefix+":0}:*").Result()
 	require.NoError(f.t, err)
 	for _, key := range keys {
-		found[key], err = f.client.Dump(f.t.Context(), key).Result()
+		value, err := f.client.Dump(f.t.Context(), key).Result()
 		require.NoError(f.t, err)
+		k := stored{value: value}
+		if millis, err := f.client.HGet(f.t.Context(), "expiries", key).Int64(); err == nil {
+			k.expires = time.UnixMilli(millis)
+		}
+		found[key] = k
 	}
 	return found
 }
@@ -225,9 +324,17 @@ func (f *fleet) failOver(t *rapid.T) {
 		f.replica = f.dump()
 		return
 	}
+	for _, k := range f.replica {
+		if !k.expires.IsZero() && !k.expires.After(f.clock) {
+			t.Skip() // see step
+		}
+	}
 	f.erase()
-	for key, value := range f.replica {
-		require.NoError(t, f.client.Restore(t.Context(), key, time.Hour, value).Err())
+	for key, k := range f.replica {
+		require.NoError(t, f.client.Restore(t.Context(), key, 0, k.value).Err())
+		if !k.expires.IsZero() {
+			require.NoError(t, f.client.HSet(t.Context(), "expiries", key, k.expires.UnixMilli()).Err())
+		}
 	}
 }
 

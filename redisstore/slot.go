@@ -189,7 +189,9 @@ func (s *slot) beat() *flush {
 
 // settle takes the answer to f, which next or beat has returned.
 func (s *slot) settle(f *flush, a answer) (event, error) {
-	s.epoch = a.epoch
+	if a.status != statusShards { // which is not of the shard that the slot is of
+		s.epoch, s.seen = a.epoch, a.now // also of one that is forgotten: else its new name would be, again and again
+	}
 	if a.status != statusOK { // an id is sure as long as the server has the token with whose answer it came, or a later one
 		s.shard.all(func(e *entry) { e.id = 0 })
 	}
@@ -198,7 +200,7 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		return eventNone, s.accepted(f, a)
 	case statusWiped:
 		known := s.generation
-		s.generation, s.sequence, s.acked, s.pending, s.seen = a.generation, 0, "", nil, a.now
+		s.generation, s.sequence, s.acked, s.pending = a.generation, 0, "", nil
 		// What other slots of this process have contributed is gone as well.
 		s.shard.all(func(e *entry) { e.base, e.acked = e.foreign, e.foreign })
 		s.resend()
@@ -207,7 +209,7 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		}
 		return eventWiped, nil
 	case statusBehind:
-		s.acked, s.pending, s.seen, s.restored = a.token, nil, a.now, false
+		s.acked, s.pending, s.restored = a.token, nil, false
 		s.resend()
 		return eventBehind, nil
 	case statusGone, statusGoneAfter:
@@ -228,7 +230,7 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 
 // accepted enters that the server has taken f.
 func (s *slot) accepted(f *flush, a answer) error {
-	s.seen, s.restored = a.now, false
+	s.restored = false
 	err := learn(f, a.ids)
 	acknowledge(f)
 	if len(f.entries) > 0 {
