@@ -105,12 +105,14 @@ func anyAction(f *fleet) map[string]func(*rapid.T) {
 // clockActions are those in which it is time that makes the server forget.
 func clockActions(f *fleet) map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
-		"count":     f.count,
-		"flush":     func(*rapid.T) { f.exchange(f.pick(), false, false) },
-		"no reply":  func(*rapid.T) { f.exchange(f.pick(), false, true) },
-		"silence":   func(t *rapid.T) { f.step(t, drawPeriod(t)) },
-		"set clock": func(t *rapid.T) { f.step(t, drawPeriod(t)*time.Duration(rapid.SampledFrom([]int{-1, 1}).Draw(t, "sign"))) },
-		"restart":   f.restart,
+		"count":    f.count,
+		"flush":    func(*rapid.T) { f.exchange(f.pick(), false, false) },
+		"no reply": func(*rapid.T) { f.exchange(f.pick(), false, true) },
+		"silence":  func(t *rapid.T) { f.step(t, drawPeriod(t)) },
+		"set clock": func(t *rapid.T) {
+			f.step(t, drawPeriod(t)*time.Duration(rapid.SampledFrom([]int{-1, 1}).Draw(t, "sign")))
+		},
+		"restart": f.restart,
 	}
 }
 
