@@ -26,6 +26,8 @@ type Proxy struct {
 	target string
 	drop   float64
 	pieces int
+	delay  time.Duration
+	jitter time.Duration
 	held   chan struct{} // closed when it is not held
 	conns  map[net.Conn]bool
 }
@@ -93,6 +95,14 @@ func (p *Proxy) CutIntoPieces(bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pieces = bytes
+}
+
+// Delay makes each piece wait before it is forwarded, in either direction, for d and up to jitter more, by chance: as a server does
+// that is far away.
+func (p *Proxy) Delay(d, jitter time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay, p.jitter = d, jitter
 }
 
 // Hold makes the proxy take connections and what comes on them, and forward nothing, until release.
@@ -169,11 +179,17 @@ func (p *Proxy) forward(from, to net.Conn, reply bool) {
 	}
 }
 
-// wait waits while the proxy is held, and says whether to go on.
+// wait waits for the delay, and while the proxy is held, and says whether to go on.
 func (p *Proxy) wait() bool {
 	p.mu.Lock()
-	held := p.held
+	held, delay := p.held, p.delay
+	if p.jitter > 0 {
+		delay += time.Duration(p.random.Int64N(int64(p.jitter)))
+	}
 	p.mu.Unlock()
+	if delay > 0 {
+		time.Sleep(delay)
+	}
 	select {
 	case <-held:
 		return true

@@ -76,6 +76,13 @@ func TestFaults(t *testing.T) {
 	_, err = ask(t, p, time.Second)
 	require.NoError(t, err)
 
+	p.Delay(20*time.Millisecond, 10*time.Millisecond)
+	before := time.Now()
+	_, err = ask(t, p, time.Second)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, time.Since(before), 40*time.Millisecond, "in both directions")
+	p.Delay(0, 0)
+
 	p.Target("127.0.0.1:1")
 	_, err = ask(t, p, time.Second)
 	require.Error(t, err, "nobody is there")
