@@ -1,8 +1,12 @@
 package tallyprocessor
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -11,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/processor/processortest"
+	"pgregory.net/rapid"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/metadata"
@@ -74,6 +79,38 @@ func TestFault_lifecycle_shared_store(t *testing.T) {
 func TestStoreIsNil(t *testing.T) {
 	_, err := startOn(t, "tally", "store: shared", hostWith(nil))
 	require.ErrorIs(t, err, ErrNotAStore)
+}
+
+// unflushable is a store whose server is away: a flush takes until its context ends.
+type unflushable struct {
+	*MemoryStore
+	flushes atomic.Int64
+}
+
+func (s *unflushable) Flush(ctx context.Context) error {
+	s.flushes.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *unflushable) Durable() error { return nil }
+
+// An extension flushes its store itself, once, when all who count in it are shut down. So a store whose server is away costs one wait,
+// however many processors there are.
+func TestProcessorsDoNotFlushTheStoreOfAnExtension(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		processors := rapid.IntRange(1, 8).Draw(r, "processors")
+		durable := rapid.Bool().Draw(r, "durable")
+		synctest.Test(t, func(t *testing.T) {
+			store := &unflushable{MemoryStore: NewMemoryStore()}
+			began := time.Now()
+			for i := range processors {
+				run(t, fmt.Sprintf("tally/%d", i), fmt.Sprintf("{store: shared, durable: %v}", durable), hostWith(store))
+			}
+			assert.Zero(t, store.flushes.Load())
+			assert.Zero(t, time.Since(began))
+		})
+	})
 }
 
 func TestStoreIsNotThere(t *testing.T) {

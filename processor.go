@@ -72,8 +72,8 @@ func (p *logsProcessor) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 	return p.tally.consume(ctx, logs, p.extractor, p.next)
 }
 
-// Shutdown refuses further logs, waits for the calls in flight and for their counts to be applied, and flushes the
-// store, within the deadline of ctx and `shutdown_timeout`. It returns what it could not finish. Without Start, and
+// Shutdown refuses further logs, waits for the calls in flight and for their counts to be applied, and flushes a
+// store that was injected, within the deadline of ctx and `shutdown_timeout`. It returns what it could not finish. Without Start, and
 // the second time, it does nothing.
 func (p *logsProcessor) Shutdown(ctx context.Context) error {
 	if !p.intake.close() {

@@ -64,7 +64,8 @@ type Settler interface {
 	SettleTime() time.Duration
 }
 
-// Flusher is implemented by a MetricStore that buffers. The processor flushes at the end of its Shutdown.
+// Flusher is implemented by a MetricStore that buffers. The processor flushes a store of WithMetricStore at the end of its Shutdown. A
+// StoreExtension flushes its store in its own Shutdown, which is after that of all processors.
 type Flusher interface {
 	// Flush returns when everything added before the call is as durable as the store makes it, or with an error,
 	// at the latest when ctx ends.

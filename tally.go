@@ -42,6 +42,7 @@ type tally struct {
 	explain   *explainer
 	totals    *published // nil when the store is not ours
 	committer *committer // nil without `durable`
+	flusher   Flusher    // the store, if it buffers and is no extension's, which flushes it itself when all have counted
 
 	// ends undo what Start has begun at a store that may be others' too.
 	ends []func()
@@ -90,6 +91,9 @@ func startTally(
 	t.binder, _ = t.store.(Binder)
 	t.bindings = newBindings(t.admitted)
 	t.overflows, _ = t.store.(OverflowKeeper)
+	if cfg.Store == nil {
+		t.flusher, _ = t.store.(Flusher)
+	}
 	for _, m := range t.metrics {
 		if m.Value != "" && t.adder == nil && t.binder == nil {
 			return nil, fmt.Errorf("`logs::%s::value` is %q: %w", m.name, m.Value, errNeedsAdder)
@@ -152,7 +156,7 @@ func (t *tally) admitted() int {
 	return sum
 }
 
-// shutdown applies what is queued, flushes the store, and returns what could not be done before ctx ended.
+// shutdown applies what is queued, flushes a store that was injected, and returns what could not be done before ctx ended.
 func (t *tally) shutdown(ctx context.Context) error {
 	t.pool.shutdown(ctx)
 	if t.committer != nil {
@@ -165,8 +169,8 @@ func (t *tally) shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%w: %d records of metric %q", errLost, lost, m.name))
 		}
 	}
-	if f, ok := t.store.(Flusher); ok {
-		if err := guarded(func() error { return f.Flush(ctx) }); err != nil {
+	if t.flusher != nil {
+		if err := guarded(func() error { return t.flusher.Flush(ctx) }); err != nil {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -88,7 +89,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 				full.failAfter(3)
 				r.settled(t)
 				assert.NoError(t, check(t, r, router, totalsPath(), 200))
-				brief := start(t, full, func(c *Config) { c.CursorLifetime = 1 })
+				brief := start(t, full, func(c *Config) { c.CursorLifetime = time.Millisecond })
 				expired := ask[answerTotals](t, brief, totalsPath("limit=1")).Next
 				require.Eventually(t, func() bool {
 					code, _, _ := brief.get(t, totalsPath("limit=1", "cursor="+expired))

@@ -19,9 +19,6 @@ import (
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
-// wholeDoubles makes generated keys have doubles without a fraction, which conditions find by the same text as integers.
-const wholeDoubles = false
-
 var (
 	someNames = []string{
 		"code", "x", "y", "service.name", "resource.x", "attribute.y", "resource.", "a=b", "a~b", "a!=b", "!n", `"q"`, `q"q`, "", "ü", "a b&c",
@@ -42,10 +39,7 @@ func (g generator) value() identity.Value {
 	case 2:
 		return identity.BoolValue(g.IntN(2) == 0)
 	case 3:
-		if wholeDoubles && g.IntN(2) == 0 {
-			return identity.DoubleValue(pick(g, []float64{200, 2, -1, 0, 1e6}))
-		}
-		return identity.DoubleValue(pick(g, []float64{1.5, -0.25}))
+		return identity.DoubleValue(pick(g, []float64{200, 2, -1, 0, 1e6, 1.5, -0.25}))
 	default:
 		return identity.StringValue(pick(g, someTexts))
 	}

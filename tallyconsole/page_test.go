@@ -286,7 +286,7 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 	text := js[string](b, `document.getElementById('rows').innerText`)
 	for _, want := range []string{
 		`<img src=x onerror="window.hacked = 1">`, `\u202egnp.exe\u202c`, `line\nbreak\ttab\u0000null\u001b[31mred\u007f`, "مرحبا",
-		`\u2066isolated\u2069\u200f\u200b\ufeff`, `\u2028\u2029`, `\u{e0041}`, "10,000 characters", "9223372036854775807", "v=200.0",
+		`\u2066isolated\u2069\u200f\u200b\ufeff`, `\u2028\u2029`, `\u{e0041}`, "10,000 characters", "9223372036854775807", "v=200\n",
 	} {
 		assert.Contains(t, text, want)
 	}
@@ -311,7 +311,7 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 	}
 
 	// Each value is a filter that finds its own key.
-	for _, find := range []string{`gnp.exe`, `<img`, `9223372036854775807`, `200.0`, `مرحبا`, `line\\nbreak`} {
+	for _, find := range []string{`gnp.exe`, `<img`, `9223372036854775807`, `200`, `مرحبا`, `line\\nbreak`} {
 		js[any](b, fmt.Sprintf(`[...document.querySelectorAll('#rows .label')].find((l) => l.querySelector('.text').innerText.includes(%s)).click()`, "`"+find+"`"))
 		b.until(rowCount + ` === 1`)
 		b.click(`#filters .chip`)
