@@ -60,10 +60,12 @@ func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) 
 	}
 }
 
-// class is what kind of failure an error is: what it says in metrics, and whether it may pass by itself.
+// class is what kind of failure an error is: what it says in metrics, whether it may pass by itself, and whether no server answers, or
+// none that lets us in.
 type class struct {
 	name   string
 	passes bool
+	absent bool
 }
 
 // classes are told apart by how the server's errors begin; see RESP's "error reply" convention.
@@ -71,23 +73,23 @@ var classes = []struct {
 	prefix string
 	class  class
 }{
-	{"WRONGPASS", class{"auth", false}},
-	{"NOAUTH", class{"auth", false}},
-	{"ERR AUTH", class{"auth", false}},
-	{"NOPERM", class{"permission", false}},
-	{"WRONGTYPE", class{"wrong_type", false}},
-	{"OOM", class{"out_of_memory", true}},
-	{"READONLY", class{"read_only", true}},
-	{"LOADING", class{"loading", true}},
-	{"MASTERDOWN", class{"loading", true}},
-	{"CLUSTERDOWN", class{"cluster", true}},
-	{"MOVED", class{"cluster", true}},
-	{"ASK", class{"cluster", true}},
-	{"TRYAGAIN", class{"cluster", true}},
-	{"CROSSSLOT", class{"cluster", false}},
-	{"MISCONF", class{"server", true}},
-	{"BUSY", class{"server", true}},
-	{"NOREPLICAS", class{"server", true}},
+	{"WRONGPASS", class{name: "auth", absent: true}},
+	{"NOAUTH", class{name: "auth", absent: true}},
+	{"ERR AUTH", class{name: "auth", absent: true}},
+	{"NOPERM", class{name: "permission"}},
+	{"WRONGTYPE", class{name: "wrong_type"}},
+	{"OOM", class{name: "out_of_memory", passes: true}},
+	{"READONLY", class{name: "read_only", passes: true}},
+	{"LOADING", class{name: "loading", passes: true, absent: true}},
+	{"MASTERDOWN", class{name: "loading", passes: true, absent: true}},
+	{"CLUSTERDOWN", class{name: "cluster", passes: true}},
+	{"MOVED", class{name: "cluster", passes: true}},
+	{"ASK", class{name: "cluster", passes: true}},
+	{"TRYAGAIN", class{name: "cluster", passes: true}},
+	{"CROSSSLOT", class{name: "cluster"}},
+	{"MISCONF", class{name: "server", passes: true}},
+	{"BUSY", class{name: "server", passes: true}},
+	{"NOREPLICAS", class{name: "server", passes: true}},
 }
 
 // classify returns the class of an error that is not nil.
@@ -96,13 +98,15 @@ func classify(err error) class {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, errShards):
-		return class{"shards", false}
+		return class{name: "shards"}
 	case errors.Is(err, errWrongAnswer):
-		return class{"wrong_answer", false}
+		return class{name: "wrong_answer"}
+	case errors.Is(err, errUpset):
+		return class{name: "server", passes: true}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return class{"timeout", true}
+		return class{name: "timeout", passes: true, absent: true}
 	case !errors.As(err, &reply):
-		return class{"connection", true}
+		return class{name: "connection", passes: true, absent: true}
 	}
 	text := strings.TrimPrefix(reply.Error(), "ERR Error running script: ")
 	for _, c := range classes {
@@ -111,5 +115,5 @@ func classify(err error) class {
 			return c.class
 		}
 	}
-	return class{"server", true}
+	return class{name: "server", passes: true}
 }

@@ -180,6 +180,15 @@ func (c *Config) validatePeriods() error {
 	return errors.Join(errs...)
 }
 
+// settleTime returns how long it takes at most, from when a server has lost something, until each process has sent it again. The
+// longest that one is silent is, where the server answers, until it beats, and where the server fails, an attempt and the wait after
+// it. Then it finds out, and sends.
+func (c *Config) settleTime() time.Duration {
+	const attempt = attemptTimeouts
+	silence := max(c.HeartbeatInterval+c.FlushInterval, attempt*c.Timeout+c.MaxBackoff)
+	return silence + c.FlushInterval + attempt*c.Timeout
+}
+
 func (c *Config) periods() periods {
 	return periods{slot: c.WriterExpiry, writer: writerExpiries * c.WriterExpiry}
 }

@@ -59,7 +59,7 @@ func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
 	}
 	w := e.store.writer
 	w.client = client
-	w.health = &health{logger: e.settings.Logger, host: host, numbers: w.numbers}
+	w.health = newHealth(e.settings.Logger, host, w.numbers)
 	e.store.reader = newReader(e.cfg, client, e.store.local.opened)
 	if err := e.restore(ctx, host); err != nil {
 		return fmt.Errorf("start tally_redis: %w", errors.Join(err, client.Close()))

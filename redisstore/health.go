@@ -6,12 +6,15 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/sampledlog"
 )
 
 // health tells whether the server takes what it is given: each change once to the log and the component status, all of it to
 // the metrics. It is serial.
 type health struct {
 	logger  *zap.Logger
+	sampled *zap.Logger // passes each message once in a while
 	host    component.Host
 	numbers *numbers
 
@@ -19,8 +22,12 @@ type health struct {
 	storageFailing bool
 }
 
-// note takes the outcome of a flush.
-func (h *health) note(err error) {
+func newHealth(logger *zap.Logger, host component.Host, n *numbers) *health {
+	return &health{logger: logger, sampled: sampledlog.New(logger), host: host, numbers: n}
+}
+
+// note takes the outcome of a flush, and when that began.
+func (h *health) note(err error, began time.Time) {
 	if err == nil {
 		h.numbers.flushes.Add(1)
 		if h.failing != "" {
@@ -36,16 +43,17 @@ func (h *health) note(err error) {
 	if h.failing == c.name {
 		return
 	}
+	logger := h.sampled // the classes of a server that is not well change again and again
 	if h.failing == "" {
-		now := time.Now()
-		h.numbers.failingSince.Store(&now)
+		logger = h.logger
+		h.numbers.failingSince.Store(&began)
 	}
 	h.failing = c.name
 	message := "The server does not take the counts. Counting goes on in memory; sending is tried again."
 	if !c.passes {
 		message = "The server refuses the counts, and will until somebody changes that. Counting goes on in memory; sending is tried again."
 	}
-	h.logger.Error(message, zap.String("class", c.name), zap.Error(err))
+	logger.Error(message, zap.String("class", c.name), zap.Error(err))
 	componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
 }
 
@@ -73,11 +81,11 @@ var messages = map[event]string{
 	eventFenced:  "Another process writes under the same name, as a copied machine or storage does. This one goes on as a new writer, with what it has counted itself.",
 }
 
-// happened takes what a slot has found out.
+// happened takes what a slot has found out. All shards find out the same when a server fails over, so the log has the first of them.
 func (h *health) happened(what event, shard int) {
 	if what == eventNone {
 		return
 	}
 	h.numbers.happened(what)
-	h.logger.Warn(messages[what], zap.Int("shard", shard), zap.String("event", string(what)))
+	h.sampled.Warn(messages[what], zap.Int("shard", shard), zap.String("event", string(what)))
 }

@@ -44,7 +44,7 @@ type sight struct {
 func newReader(cfg *Config, client redis.UniversalClient, opened time.Time) *reader {
 	return &reader{
 		client: client, names: names{cfg.KeyPrefix}, opened: opened,
-		settle: cfg.HeartbeatInterval + 2*cfg.FlushInterval, shards: make([]sight, cfg.Shards),
+		settle: cfg.settleTime(), shards: make([]sight, cfg.Shards),
 	}
 }
 

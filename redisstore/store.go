@@ -74,7 +74,16 @@ func (s *store) Get(key string) int {
 func (s *store) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
 	return func(yield func(tallyprocessor.Total, error) bool) {
 		_ = s.writer.flushNow(ctx) // health reports it, and what was not sent is not in the totals yet
-		s.reader.totals(ctx)(yield)
+		if err := s.writer.away(); err != nil {
+			yield(tallyprocessor.Total{}, err)
+			return
+		}
+		s.reader.totals(ctx)(func(t tallyprocessor.Total, err error) bool {
+			if err != nil {
+				s.writer.doubt(err)
+			}
+			return yield(t, err)
+		})
 	}
 }
 
@@ -82,8 +91,9 @@ func (s *store) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, erro
 func (s *store) LocalTotals() iter.Seq[tallyprocessor.Total] { return s.local.totals() }
 
 // Flush returns when everything that was added before is on the server, or with the error of the last attempt: at the deadline of
-// ctx, after a few attempts if it has none, or at once if only somebody's help will do. What could not be sent is tried again.
-func (s *store) Flush(ctx context.Context) error { return s.writer.flushBy(ctx) }
+// ctx, or at once if it has none, or if only somebody's help will do. While the server fails, it is asked no more often than the
+// back-off allows. What could not be sent is tried again.
+func (s *store) Flush(ctx context.Context) error { return s.writer.flushBy(ctx, false) }
 
 // Durable returns nil: what was flushed is on the server, and outlives this process.
 func (s *store) Durable() error { return nil }
@@ -100,7 +110,10 @@ func (s *store) Describe(d tallyprocessor.Description) { s.described.describe(d)
 func (s *store) Descriptions() []tallyprocessor.Description {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	others, err := s.reader.descriptions(ctx)
+	others, err := map[string]tallyprocessor.Description(nil), s.writer.away()
+	if err == nil {
+		others, err = s.reader.descriptions(ctx)
+	}
 	if err != nil {
 		s.logger.Debug("The descriptions of the fleet could not be read", zap.Error(err))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -13,13 +12,15 @@ import (
 )
 
 const (
-	minBackoff = 100 * time.Millisecond
+	// attemptTimeouts is how many times `timeout` a round of calls takes at most: to connect, and to be answered.
+	attemptTimeouts = 2
 
-	// flushAttempts is how often Flush tries before it gives up.
-	flushAttempts = 3
+	// maxUpsets is in how many rounds of a flush the server may be found in another state. One fails over, or is wiped, once in a
+	// while; one that is always in another state is none to go on asking.
+	maxUpsets = 8
 )
 
-var errStopped = errors.New("store is shut down")
+var errUpset = errors.New("the server is in another state at each flush")
 
 // writer is the one goroutine that sends what was counted: every interval, on demand, and for the last time.
 type writer struct {
@@ -32,21 +33,25 @@ type writer struct {
 	health   *health
 	numbers  *numbers
 
-	requests chan chan error // each reply has room for one
+	requests chan request
 	cancel   context.CancelFunc
 	done     chan struct{}
 
-	waiting atomic.Int64 // keys that may have something unsent
+	waiting atomic.Int64          // keys that may have something unsent
+	absence atomic.Pointer[error] // of the last attempt, when no server answers, or none that lets us in; nil = one does
+	doubted atomic.Bool           // a reader has got no answer
 
 	// Only the goroutine has these.
 	failures int       // attempts in a row
+	failure  error     // of the last
 	next     time.Time // when to flush
+	heard    time.Time // when the server last answered; zero = not yet
 }
 
 // start starts the goroutine, which goes on until stop, not until ctx ends.
 func (w *writer) start(ctx context.Context) {
 	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	w.requests, w.done = make(chan chan error), make(chan struct{})
+	w.requests, w.done = make(chan request), make(chan struct{})
 	go w.run(ctx)
 }
 
@@ -62,65 +67,51 @@ func (w *writer) run(ctx context.Context) {
 			if time.Now().Before(w.next) {
 				w.keepUnsent(ctx)
 			} else {
-				_ = w.flush(ctx) // health has reported it
+				_ = w.flush(ctx, false) // health has reported it
 			}
 			timer.Reset(max(0, min(scatter(w.cfg.FlushInterval), time.Until(w.next))))
-		case reply := <-w.requests:
-			reply <- w.flushPatiently(ctx)
+		case r := <-w.requests:
+			r.reply <- w.answer(ctx, r)
 		}
 	}
 }
 
-// scatter takes up to a quarter off, by chance: so a fleet which has lost its server does not come back to it as one.
-func scatter(d time.Duration) time.Duration { return d - time.Duration(rand.Int64N(int64(d)/4+1)) }
-
-// plan says when to flush next: after the interval, or, the more attempts in a row have failed, the later.
-func (w *writer) plan(err error) {
-	if err == nil {
-		w.failures = 0
-		w.next = time.Now().Add(scatter(w.cfg.FlushInterval))
-		return
+// flush sends everything that was counted before the call, once, and whatever keeps the slots alive. What is counted meanwhile is
+// for the next one: so it ends, however much that is and however far away the server. The last one does not look whether the server is
+// there for nothing.
+func (w *writer) flush(ctx context.Context, last bool) error {
+	began := time.Now()
+	for _, s := range w.slots {
+		s.collect()
 	}
-	w.failures++
-	w.next = time.Now().Add(scatter(min(minBackoff<<min(w.failures-1, 20), w.cfg.MaxBackoff)))
-}
-
-// flushPatiently tries a few times.
-func (w *writer) flushPatiently(ctx context.Context) (err error) {
-	for attempt := range flushAttempts {
-		if err = w.flush(ctx); err == nil || !classify(err).passes || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-time.After(minBackoff << attempt):
-		case <-ctx.Done():
-		}
-	}
-	return err
-}
-
-// flush sends everything that was counted before the call, in as many rounds as it takes, and whatever keeps the slots alive.
-func (w *writer) flush(ctx context.Context) error {
-	var err error
-	for i := 0; err == nil; i++ {
-		for _, s := range w.slots {
-			if i == 0 || s.waiting() == 0 {
-				s.collect()
-			}
-		}
-		sent := false
-		sent, err = w.round(ctx, i == 0)
-		w.count()
-		if !sent {
-			break
-		}
+	err := w.rounds(ctx)
+	if err == nil && !last {
+		err = w.ask(ctx)
 	}
 	if ctx.Err() != nil && err != nil {
 		return err // stopped in the middle: that says nothing about the server
 	}
 	w.plan(err)
-	w.health.note(err)
+	w.health.note(err, began)
 	return err
+}
+
+// rounds sends what was collected, a chunk of each shard at a time, and all once more where the server has lost it.
+func (w *writer) rounds(ctx context.Context) error {
+	upsets := 0
+	for first := true; ; first = false {
+		upset, err := w.round(ctx, first)
+		w.count()
+		if upset {
+			upsets++
+		}
+		switch {
+		case err != nil || w.waiting.Load() == 0:
+			return err
+		case upsets > maxUpsets:
+			return errUpset
+		}
+	}
 }
 
 func (w *writer) count() {
@@ -140,9 +131,9 @@ type call struct {
 	cmd   *redis.Cmd
 }
 
-// round sends one flush for each shard that has something to send, or was not heard of for long. sent says whether there may
-// be more.
-func (w *writer) round(ctx context.Context, first bool) (sent bool, err error) {
+// round sends one flush for each shard that has something to send, or was not heard of for long. upset says whether the server was in
+// another state than a slot left it in.
+func (w *writer) round(ctx context.Context, first bool) (upset bool, err error) {
 	calls := w.calls(first)
 	fields := w.describe.take()
 	if len(calls) == 0 && fields == nil {
@@ -154,14 +145,47 @@ func (w *writer) round(ctx context.Context, first bool) (sent bool, err error) {
 		w.describe.giveBack()
 	}
 	for i := range calls {
-		c := &calls[i]
-		if c.cmd == nil {
-			continue
-		}
-		errs = append(errs, w.settle(c))
-		sent = sent || len(c.flush.entries) > 0 || w.slots[c.shard].waiting() > 0
+		what, err := w.settle(&calls[i])
+		errs = append(errs, err)
+		upset = upset || what != eventNone
 	}
-	return sent, combine(errs)
+	err = combine(errs)
+	w.hear(err)
+	return upset, err
+}
+
+// ask asks the server whether it is there, when there was nothing to send and it was not heard of for long: so one that is not, or does
+// not let us in, is known before anything is counted, and that it is back as well.
+func (w *writer) ask(ctx context.Context) error {
+	if !w.doubted.Load() && !w.heard.IsZero() && time.Since(w.heard) < w.cfg.HeartbeatInterval {
+		return nil
+	}
+	pipe := w.client.Pipeline()
+	for i := range w.slots {
+		pipe.Exists(ctx, w.names.totals(i))
+	}
+	err := w.attempt(ctx, pipe)
+	w.hear(err)
+	if err != nil {
+		return fmt.Errorf("ask the server: %w", err)
+	}
+	return nil
+}
+
+// attempt sends what is in pipe and waits for the answers, not longer than an attempt may take. Readers rely on that: see settleTime.
+func (w *writer) attempt(ctx context.Context, pipe redis.Pipeliner) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout)
+	defer cancel()
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
+// hear notes that the server has answered.
+func (w *writer) hear(err error) {
+	if err == nil {
+		w.heard = time.Now()
+		w.doubted.Store(false)
+	}
 }
 
 func (w *writer) calls(first bool) []call {
@@ -244,7 +268,7 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 		c := &calls[i]
 		c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
 	}
-	_, err := pipe.Exec(ctx)
+	err := w.attempt(ctx, pipe)
 	for i := range calls { // each has its own error, unless there was not even a connection
 		if c := &calls[i]; err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil {
 			c.cmd.SetErr(err)
@@ -272,24 +296,32 @@ func (w *writer) load(ctx context.Context, calls []call) {
 }
 
 // settle gives the answer to the slot.
-func (w *writer) settle(c *call) error {
-	s := w.slots[c.shard]
+func (w *writer) settle(c *call) (event, error) {
+	what, err := w.take(c)
+	if err != nil {
+		return eventNone, fmt.Errorf("flush shard %d: %w", c.shard, err)
+	}
+	w.health.happened(what, c.shard)
+	return what, nil
+}
+
+func (w *writer) take(c *call) (event, error) {
 	reply, err := c.cmd.Result()
 	if err != nil {
-		return fmt.Errorf("flush shard %d: %w", c.shard, err)
+		return eventNone, err
 	}
 	a, err := parseAnswer(reply)
 	if err != nil {
-		return fmt.Errorf("flush shard %d: %w", c.shard, err)
+		return eventNone, err
 	}
+	s := w.slots[c.shard]
 	what, err := s.settle(c.flush, a)
 	if err != nil {
-		return fmt.Errorf("flush shard %d: %w", c.shard, err)
+		return eventNone, err
 	}
 	s.heard = time.Now()
 	w.numbers.flushed(len(c.flush.entries), a.full)
-	w.health.happened(what, c.shard)
-	return nil
+	return what, nil
 }
 
 // combine joins errors; of many shards with the same one it is told once.
@@ -307,43 +339,4 @@ func combine(errs []error) error {
 		}
 	}
 	return errors.Join(all...)
-}
-
-// flushNow has the goroutine flush and waits for it until ctx ends.
-func (w *writer) flushNow(ctx context.Context) error {
-	reply := make(chan error, 1)
-	select {
-	case w.requests <- reply:
-	case <-w.done:
-		return errStopped
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the server: %w", context.Cause(ctx))
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the server: %w", context.Cause(ctx))
-	}
-}
-
-// flushBy has the goroutine flush until the server has taken everything, when ctx has a deadline: a server that fails over, or is
-// started again, may be back before. Without a deadline it gives up after a few attempts.
-func (w *writer) flushBy(ctx context.Context) error {
-	for {
-		err := w.flushNow(ctx)
-		if _, bounded := ctx.Deadline(); !bounded || err == nil || ctx.Err() != nil || errors.Is(err, errStopped) || !classify(err).passes {
-			return err
-		}
-	}
-}
-
-// stop flushes for the last time until ctx ends, and ends the goroutine. A call that the server does not answer ends when its
-// connection is closed.
-func (w *writer) stop(ctx context.Context) error {
-	err := w.flushBy(ctx)
-	w.cancel()
-	err = errors.Join(err, w.client.Close())
-	<-w.done
-	return err
 }
