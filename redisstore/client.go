@@ -10,11 +10,21 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.uber.org/zap"
 )
 
 // clusterReload is how often the client asks a Cluster where its shards are. With the minute that is the library's default a
 // failover took as long to be noticed.
 const clusterReload = 2 * time.Second
+
+// clientLog is where the client library logs: it would write to standard error, at every level. It has one logger for the process,
+// the last that was set. Errors that matter are returned as well, and told by health.
+type clientLog struct{ logger *zap.Logger }
+
+// Printf implements the library's logger.
+func (l clientLog) Printf(_ context.Context, format string, args ...any) {
+	l.logger.Debug("Redis client", zap.String("message", fmt.Sprintf(format, args...)))
+}
 
 // newClient returns a client, which connects when it is used. It repeats no command: the writer does, and knows when.
 func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) {

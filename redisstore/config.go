@@ -3,7 +3,9 @@ package redisstore
 import (
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -16,7 +18,7 @@ import (
 
 // Config is the configuration of the extension.
 type Config struct {
-	// Endpoints are the host:port of the server, of the Sentinels, or of some nodes of the Cluster.
+	// Endpoints are the host:port, without a scheme, user or password, of the server, of the Sentinels, or of some nodes of the Cluster.
 	Endpoints []string `mapstructure:"endpoints"`
 
 	// Sentinel makes Endpoints those of Sentinels, which know the server.
@@ -94,10 +96,24 @@ const maxShards = 1024
 const writerExpiries = 7
 
 var (
-	errNone   = errors.New("must not be empty")
-	errBoth   = errors.New("must not be set together with `cluster`")
-	errPrefix = errors.New("must be of letters, digits, and any of . _ - /")
+	errNone     = errors.New("must not be empty")
+	errBoth     = errors.New("must not be set together with `cluster`")
+	errEndpoint = errors.New("must be host:port and nothing else; a scheme, user and password go to the options `tls`, `username` and `password`")
+	errPrefix   = errors.New("must be of letters, digits, and any of . _ - /")
 )
+
+// hostPattern leaves out whatever a URL has besides a host.
+var hostPattern = regexp.MustCompile(`^[\p{L}\p{N}._:%-]*$`)
+
+// isEndpoint says whether a text is host:port. What is not may have a password in it, so nobody shows it.
+func isEndpoint(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || !hostPattern.MatchString(host) {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
 
 // prefixPattern keeps braces out, which would change the hash tag, and whatever patterns of the ACL give a meaning.
 var prefixPattern = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
@@ -134,6 +150,8 @@ func (c *Config) Validate() error {
 	for i, endpoint := range c.Endpoints {
 		if endpoint == "" {
 			errs = append(errs, fmt.Errorf("`endpoints::%d` %w", i, errNone))
+		} else if !isEndpoint(endpoint) {
+			errs = append(errs, fmt.Errorf("`endpoints::%d` %w", i, errEndpoint))
 		}
 	}
 	if len(c.Endpoints) > 1 && !c.Cluster && c.Sentinel.MasterName == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
 	"go.uber.org/zap"
@@ -53,6 +54,7 @@ func (e *redisExtension) Dependencies() []component.ID {
 // Start begins to send what is counted. A server that does not answer is no error: counting does not need it. What Start starts
 // ends in Shutdown, not with ctx.
 func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
+	redis.SetLogger(clientLog{e.settings.Logger})
 	client, err := newClient(ctx, e.cfg)
 	if err != nil {
 		return fmt.Errorf("start tally_redis: %w", err)
