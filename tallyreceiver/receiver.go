@@ -19,6 +19,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/sampledlog"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
@@ -28,6 +29,7 @@ type metricsReceiver struct {
 
 	cfg      *Config
 	settings receiver.Settings
+	sampled  *zap.Logger // passes each message once a minute
 	next     consumer.Metrics
 
 	running bool
@@ -42,7 +44,7 @@ type metricsReceiver struct {
 }
 
 func newMetricsReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics) (*metricsReceiver, error) {
-	r := &metricsReceiver{cfg: cfg, settings: set, next: next}
+	r := &metricsReceiver{cfg: cfg, settings: set, sampled: sampledlog.New(set.Logger), next: next}
 	factory := scraper.NewFactory(metadata.Type, nil, scraper.WithMetrics(
 		func(context.Context, scraper.Settings, component.Config) (scraper.Metrics, error) {
 			return scraper.NewMetrics(r.scrape)
@@ -85,7 +87,7 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 func (r *metricsReceiver) scrape(ctx context.Context) (pmetric.Metrics, error) {
 	collection, err := r.reader.Collect(ctx)
 	if err != nil {
-		r.settings.Logger.Warn("Some totals could not be read", zap.Error(err))
+		r.sampled.Warn("Some totals could not be read", zap.Error(err))
 	}
 	r.collection = collection
 	return collection.Metrics, nil

@@ -3,6 +3,7 @@ package tallyreceiver
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/emission"
@@ -191,4 +194,30 @@ func TestStoreForgetsBeforeItsSeriesEnds(t *testing.T) {
 	require.ErrorIs(t, err, emission.ErrForgetsFirst)
 	assert.ErrorContains(t, err, storeID.String())
 	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+// awayStore is a store whose server is away.
+type awayStore struct{ *tallyprocessor.MemoryStore }
+
+func (awayStore) Totals(context.Context) iter.Seq2[tallyprocessor.Total, error] {
+	return func(yield func(tallyprocessor.Total, error) bool) { yield(tallyprocessor.Total{}, errors.New("nobody answers")) }
+}
+
+// A store that cannot be read for long does not fill the log.
+func TestUnreadStoreIsToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zap.WarnLevel)
+		set := receivertest.NewNopSettings(metadata.Type)
+		set.Logger = zap.New(core)
+		cfg := createDefaultConfig().(*Config)
+		cfg.Store, cfg.CollectionInterval = &storeID, time.Second
+		r, err := NewFactory().CreateMetrics(t.Context(), set, cfg, consumertest.NewNop())
+		require.NoError(t, err)
+		require.NoError(t, r.Start(t.Context(), hostWith(awayStore{tallyprocessor.NewMemoryStore()})))
+		time.Sleep(10 * time.Minute)
+		require.Error(t, r.Shutdown(t.Context()))
+		told := lines.FilterMessage("Some totals could not be read").Len()
+		assert.GreaterOrEqual(t, told, 9)
+		assert.LessOrEqual(t, told, 11)
+	})
 }
