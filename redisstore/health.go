@@ -83,9 +83,6 @@ var messages = map[event]string{
 
 // happened takes what a slot has found out. All shards find out the same when a server fails over, so the log has the first of them.
 func (h *health) happened(what event, shard int) {
-	if what == eventNone {
-		return
-	}
 	h.numbers.happened(what)
 	h.sampled.Warn(messages[what], zap.Int("shard", shard), zap.String("event", string(what)))
 }

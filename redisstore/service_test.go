@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
@@ -339,6 +340,21 @@ func TestFault_redis_settling(t *testing.T) {
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{52, 55}, Claim: "a writer that backs off finds a wiped server late: no total is listed before it is complete", Rounds: 1, Fired: unsettled, Counts: 1001,
 	})
+}
+
+// A server that has lost the totals has lost the descriptions of the metrics as well: they come back with them.
+func TestDescriptionsComeBack(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	s := open(t, cfg).store
+	s.Describe(tallyprocessor.Description{Metric: "m", Unit: "By"})
+	s.Add("a", 1)
+	require.NoError(t, s.Flush(t.Context()))
+	server.CLI("FLUSHALL")
+	s.Add("a", 1)
+	require.NoError(t, s.Flush(t.Context()))
+	require.NoError(t, s.Flush(t.Context()))
+	assert.Equal(t, s.Descriptions(), open(t, cfg).store.Descriptions())
 }
 
 // eachReply is a hook that does something after each pipeline, while it is on.

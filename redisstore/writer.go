@@ -301,7 +301,10 @@ func (w *writer) settle(c *call) (event, error) {
 	if err != nil {
 		return eventNone, fmt.Errorf("flush shard %d: %w", c.shard, err)
 	}
-	w.health.happened(what, c.shard)
+	if what != eventNone {
+		w.describe.giveBack() // they may be lost as well
+		w.health.happened(what, c.shard)
+	}
 	return what, nil
 }
 

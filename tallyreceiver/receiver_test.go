@@ -200,7 +200,9 @@ func TestStoreForgetsBeforeItsSeriesEnds(t *testing.T) {
 type awayStore struct{ *tallyprocessor.MemoryStore }
 
 func (awayStore) Totals(context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) { yield(tallyprocessor.Total{}, errors.New("nobody answers")) }
+	return func(yield func(tallyprocessor.Total, error) bool) {
+		yield(tallyprocessor.Total{}, errors.New("nobody answers"))
+	}
 }
 
 // A store that cannot be read for long does not fill the log.
