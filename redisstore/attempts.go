@@ -52,7 +52,10 @@ func (w *writer) plan(err error) {
 // not make attempts more.
 func (w *writer) answer(ctx context.Context, r request) (err error) {
 	if r.last {
-		return w.flush(ctx, true)
+		if err = w.flush(ctx, true); err == nil {
+			w.leave(ctx)
+		}
+		return err
 	}
 	for range requestAttempts {
 		if !w.isDue(ctx) {

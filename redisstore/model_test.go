@@ -26,6 +26,7 @@ type fleet struct {
 	client  *redis.Client
 	names   names
 	writers []*modelWriter
+	left    []*modelWriter
 	copied  map[string]int64  // by key: what more than one writer has counted, as it was copied
 	replica map[string]stored // what a replica has which got nothing since; nil = there is none
 	clock   time.Time         // of the server
@@ -53,11 +54,15 @@ type sentFlush struct {
 
 var modelPeriods = periods{slot: time.Hour, writer: writerExpiries * time.Hour}
 
-// modelScript is the script on a server whose clock the model sets, and which notes when a slot expires by that.
-var modelScript = redis.NewScript(strings.NewReplacer(
-	"redis.call('TIME')", "redis.call('HMGET', 'clock', 'seconds', 'microseconds')",
-	"redis.call('PEXPIRE', slot, ARGV[9])", "redis.call('HSET', 'expiries', slot, string.format('%.0f', now + ARGV[9]))",
-).Replace(flushSource))
+// modelScript and modelLeaveScript are the scripts on a server whose clock the model sets, and which notes when a slot expires by that.
+var (
+	modelScript, modelLeaveScript = redis.NewScript(modelServer.Replace(flushSource)), redis.NewScript(modelServer.Replace(leaveSource))
+
+	modelServer = strings.NewReplacer(
+		"redis.call('TIME')", "redis.call('HMGET', 'clock', 'seconds', 'microseconds')",
+		"redis.call('PEXPIRE', slot, ARGV[9])", "redis.call('HSET', 'expiries', slot, string.format('%.0f', now + ARGV[9]))",
+	)
+)
 
 // TestFault_redis_any_order: whatever is lost, comes twice or late, is forgotten, goes back to an earlier state, restarts or is
 // copied, in whatever order: when all writers have flushed, each total is what was counted.
@@ -76,6 +81,14 @@ func TestFault_redis_any_order(t *testing.T) {
 func TestFault_redis_any_clock(t *testing.T) {
 	testActions(t, redistest.Start(t), clockActions, evidence.Figure{
 		Rows: []int{55, 58}, Claim: "writers are silent for any time, and the server's clock goes ahead and back: each total exact",
+	}, eventExpired)
+}
+
+// TestFault_redis_leaving: writers that have had all acknowledged leave, and what they have sent before comes once more, late. Nothing is
+// counted twice, nothing is lost, and no slot stays.
+func TestFault_redis_leaving(t *testing.T) {
+	testActions(t, redistest.Start(t), leaveActions, evidence.Figure{
+		Rows: []int{58}, Claim: "writers leave and come, their requests come late, the clock goes ahead and back: each total exact",
 	}, eventExpired)
 }
 
@@ -114,6 +127,14 @@ func clockActions(f *fleet) map[string]func(*rapid.T) {
 		},
 		"restart": f.restart,
 	}
+}
+
+// leaveActions are those in which writers leave, and others come.
+func leaveActions(f *fleet) map[string]func(*rapid.T) {
+	all := clockActions(f)
+	all["late"] = f.late
+	all["leave"] = f.leave
+	return all
 }
 
 // testActions takes random actions, and reports a figure: each of events has happened.
@@ -198,7 +219,7 @@ func (f *fleet) run(s sentFlush) any {
 }
 
 func (f *fleet) late(t *rapid.T) {
-	w := f.pick()
+	w := rapid.SampledFrom(append(slices.Clone(f.writers), f.left...)).Draw(f.t, "writer")
 	if len(w.sent) == 0 {
 		t.Skip()
 	}
@@ -280,8 +301,8 @@ func (f *fleet) step(t *rapid.T, by time.Duration) {
 		require.NoError(t, f.client.Del(t.Context(), key).Err())
 		f.replica = nil // none is behind for so long
 	}
-	if by >= modelPeriods.slot {
-		for _, w := range f.writers {
+	if by >= modelPeriods.slot/2 {
+		for _, w := range append(slices.Clone(f.writers), f.left...) {
 			w.sent = nil // no request is on its way for so long
 		}
 	}
@@ -318,6 +339,27 @@ func (f *fleet) dump() map[string]stored {
 		found[key] = k
 	}
 	return found
+}
+
+// leave makes a writer that has sent all leave, and another come.
+func (f *fleet) leave(*rapid.T) {
+	w := f.pick()
+	f.flush(w)
+	if !w.slot.isDone() {
+		return
+	}
+	keys := f.names.flushKeys(0, w.slot)[1:]
+	left, err := modelLeaveScript.Run(f.t.Context(), f.client, keys, w.slot.leaveArgs(modelPeriods)...).Int()
+	require.NoError(f.t, err)
+	require.Equal(f.t, 1, left)
+	require.Zero(f.t, f.client.Exists(f.t.Context(), keys[1]).Val())
+	gone := *w
+	f.left = append(f.left, &gone)
+	for key, e := range w.local.shards[0].entries {
+		f.copied[key] -= e.value.Load()
+	}
+	*w = *f.newWriter()
+	f.fired["left"]++
 }
 
 // failOver makes the server have what the replica has; one that nobody has made yet begins to be behind now.

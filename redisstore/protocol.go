@@ -24,6 +24,9 @@ var flushSource string
 
 var flushScript = redis.NewScript(flushSource)
 
+//go:embed leave.lua
+var leaveSource string
+
 // names are those of the keys on the server.
 type names struct{ prefix string }
 
@@ -54,6 +57,9 @@ type periods struct {
 	writer time.Duration // how far it was acknowledged
 }
 
+// lateness is how late a request may come of a process that is gone.
+const lateness = time.Hour
+
 // flushArgs returns the ARGV of the script.
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
 	args := make([]any, 0, 15+len(f.entries)+2)
@@ -65,6 +71,11 @@ func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
 		}
 	}
 	return s.appendRuns(args, f)
+}
+
+// leaveArgs returns the ARGV of the script by which a writer leaves.
+func (s *slot) leaveArgs(p periods) []any {
+	return []any{s.name, s.acked, min(p.slot, lateness).Milliseconds(), p.writer.Milliseconds()}
 }
 
 // amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, its index, and its

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/extension/extensiontest"
@@ -431,4 +432,40 @@ func TestLogOfTheClient(t *testing.T) {
 	for _, line := range found {
 		assert.Equal(t, zap.DebugLevel, line.Level)
 	}
+}
+
+// A clean end leaves nothing on the server to compare with, as nobody comes back to it; the totals stay. With `storage` the next process
+// goes on from it, so there it stays, and so it does where something is unsent.
+func TestSlotsOfThoseWhoLeave(t *testing.T) {
+	server := redistest.Start(t)
+	random := evidence.Random(evidence.Seed(t))
+	want := map[string]int{}
+	live := func(cfg *Config, host component.Host) {
+		e := openOn(t, cfg, host)
+		for range 1 + random.IntN(3) {
+			for range random.IntN(50) {
+				key := strconv.Itoa(random.IntN(30))
+				e.store.Add(key, 5)
+				want[key] += 5
+			}
+			if random.IntN(2) == 0 {
+				require.NoError(t, e.store.Flush(t.Context()))
+			}
+		}
+		require.NoError(t, e.Shutdown(t.Context()))
+	}
+	for range evidence.Rounds(20, 1000) {
+		live(testConfig(server.Addr()), newWatcher())
+	}
+	assert.Empty(t, server.CLI("KEYS", "*:writer:*"))
+	assert.Equal(t, want, read(t, open(t, testConfig(server.Addr())).store))
+
+	d := newDisk()
+	for range 5 {
+		live(keptConfig(server.Addr()), d)
+	}
+	assert.NotEmpty(t, server.CLI("KEYS", "*:writer:*"))
+	last := openOn(t, keptConfig(server.Addr()), d)
+	assert.Equal(t, want, read(t, last.store))
+	assert.Empty(t, last.store.writer.numbers.copy(last.store.writer.numbers.events), "it goes on where the one before has ended")
 }

@@ -287,6 +287,9 @@ func (s *slot) begin(fenced bool) {
 	})
 }
 
+// isDone says whether the server has had something of the slot, and has all.
+func (s *slot) isDone() bool { return s.acked != "" && s.waiting() == 0 }
+
 // waiting returns how many keys may have something that the server does not have.
 func (s *slot) waiting() int {
 	n := len(s.backlog)

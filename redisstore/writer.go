@@ -206,6 +206,20 @@ func (w *writer) calls(first bool) []call {
 	return calls
 }
 
+// leave frees what the server keeps of this process to compare with, when it ends for good: with `storage`, the next goes on from it.
+// If that fails, the server frees it when it has not heard of the process for long.
+func (w *writer) leave(ctx context.Context) {
+	pipe := w.client.Pipeline()
+	for i, s := range w.slots {
+		if w.state == nil && s.isDone() {
+			pipe.Eval(ctx, leaveSource, w.names.flushKeys(i, s)[1:], s.leaveArgs(w.cfg.periods())...)
+		}
+	}
+	if pipe.Len() > 0 {
+		_ = w.attempt(ctx, pipe) // nothing depends on it
+	}
+}
+
 // isIdle says whether the server has not heard of a slot for the heartbeat interval.
 func (w *writer) isIdle(s *slot) bool {
 	return s.heard.IsZero() || time.Since(s.heard) >= w.cfg.HeartbeatInterval
