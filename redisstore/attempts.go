@@ -12,10 +12,8 @@ const (
 	// minBackoff is the first wait after a failure.
 	minBackoff = 100 * time.Millisecond
 
-	// requestAttempts is how often the server is asked at most for one request, and patience how long a request waits at most for the
-	// next attempt to be due. So those who ask do not notice that a connection has broken.
-	requestAttempts = 3
-	patience        = 500 * time.Millisecond
+	// patience is how long a request waits at most for attempts to be due: so those who ask do not notice that a connection has broken.
+	patience = 500 * time.Millisecond
 
 	// maxPause is the longest wait between two attempts of a flush with a deadline.
 	maxPause = time.Second
@@ -57,28 +55,28 @@ func (w *writer) answer(ctx context.Context, r request) (err error) {
 		}
 		return err
 	}
-	for range requestAttempts {
-		if !w.isDue(ctx) {
+	until := time.Now().Add(patience)
+	for {
+		if !w.isDue(ctx, until) {
 			return w.failure
 		}
-		if err = w.flush(ctx, false); err == nil || !classify(err).passes {
+		err = w.flush(ctx, false)
+		if err == nil || !classify(err).passes || ctx.Err() != nil || time.Now().After(until) {
 			return err
 		}
 	}
-	return err
 }
 
-// isDue says whether it is time for an attempt. If it is soon, it waits for that.
-func (w *writer) isDue(ctx context.Context) bool {
-	wait := time.Until(w.next)
-	if w.failure == nil || wait <= 0 {
+// isDue says whether it is time for an attempt. If it is before until, it waits for that.
+func (w *writer) isDue(ctx context.Context, until time.Time) bool {
+	if w.failure == nil || !w.next.After(time.Now()) {
 		return true
 	}
-	if wait > patience {
+	if w.next.After(until) {
 		return false
 	}
 	select {
-	case <-time.After(wait):
+	case <-time.After(time.Until(w.next)):
 		return true
 	case <-ctx.Done():
 		return false

@@ -21,6 +21,9 @@ func check(ctx context.Context, client redis.UniversalClient, logger *zap.Logger
 		switch warning, err := c(ctx, client); {
 		case err != nil:
 			logger.Debug("A setting of the server could not be checked", zap.Error(err))
+			if classify(err).absent {
+				return // the others neither
+			}
 		case warning != "":
 			logger.Warn(warning)
 		}

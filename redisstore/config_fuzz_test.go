@@ -12,6 +12,7 @@ import (
 )
 
 func FuzzConfig(f *testing.F) {
+	f.Cleanup(awaitLibrary)
 	configfuzz.Fuzz(f, createDefaultConfig, func(t *testing.T, cfg component.Config) (component.Component, error) {
 		c := cfg.(*Config)
 		c.Endpoints = []string{"127.0.0.1:1"} // nobody listens there

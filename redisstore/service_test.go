@@ -159,7 +159,7 @@ func TestUpsetServer(t *testing.T) {
 	server.CLI("FLUSHALL")
 	s.Add("a", 1)
 	require.ErrorIs(t, s.Flush(t.Context()), errUpset)
-	assert.LessOrEqual(t, wiping.fired.Load(), int64((requestAttempts+1)*(maxUpsets+2)), "the timer may have tried as well")
+	assert.LessOrEqual(t, wiping.fired.Load(), int64(6*(maxUpsets+2)), "within the patience of a request there are some attempts")
 	assert.Positive(t, s.writer.numbers.unsentSeconds())
 	wiping.on.Store(false)
 	ctx, cancel := within(10 * time.Second)
