@@ -80,7 +80,8 @@ func withoutRepeats(attributes []AttributeConfig) (list []AttributeConfig) {
 // valueBytes is the Value of a metric that adds up the sizes of records.
 const valueBytes = "bytes"
 
-// defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds.
+// defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds. What an expression yields has a unit
+// that only the user knows.
 func (m MetricConfig) defaultUnit() string {
 	switch m.Value {
 	case "":
@@ -88,7 +89,7 @@ func (m MetricConfig) defaultUnit() string {
 	case valueBytes:
 		return "By"
 	}
-	return "1"
+	return ""
 }
 
 // amount compiles Value.

@@ -91,7 +91,7 @@ type Config struct {
 type MetricConfig struct {
 	Description string `mapstructure:"description"`
 
-	// Unit of the metric; empty = `{record}`, or `By` for a Value of `bytes`, or `1` for any other Value.
+	// Unit of the metric; empty = `{record}`, or `By` for a Value of `bytes`, or none for any other Value.
 	Unit string `mapstructure:"unit"`
 
 	// Conditions are OTTL conditions on a log record. A record that meets any of them is counted. Empty = all.

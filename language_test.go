@@ -119,5 +119,5 @@ logs:
   d: {value: bytes, unit: kBy}`).metrics() {
 		units[m.name] = m.Unit
 	}
-	assert.Equal(t, map[string]string{"a": "{record}", "b": "By", "c": "1", "d": "kBy"}, units)
+	assert.Equal(t, map[string]string{"a": "{record}", "b": "By", "c": "", "d": "kBy"}, units)
 }

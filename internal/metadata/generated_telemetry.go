@@ -394,13 +394,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ProcessorTallyAmountCounted, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_amount_counted",
 		metric.WithDescription("What was added to the store, by metric, in its unit. For a metric without `value` it is the number of records counted. [Alpha]"),
-		metric.WithUnit("1"),
+		metric.WithUnit("{amount}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyAmountForgotten, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_amount_forgotten",
 		metric.WithDescription("Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
-		metric.WithUnit("1"),
+		metric.WithUnit("{amount}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyBatchesApplied, err = builder.meter.Int64ObservableCounter(

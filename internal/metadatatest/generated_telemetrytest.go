@@ -25,7 +25,7 @@ func AssertEqualProcessorTallyAmountCounted(t *testing.T, tt *componenttest.Tele
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_amount_counted",
 		Description: "What was added to the store, by metric, in its unit. For a metric without `value` it is the number of records counted. [Alpha]",
-		Unit:        "1",
+		Unit:        "{amount}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
 			IsMonotonic: true,
@@ -41,7 +41,7 @@ func AssertEqualProcessorTallyAmountForgotten(t *testing.T, tt *componenttest.Te
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_amount_forgotten",
 		Description: "Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]",
-		Unit:        "1",
+		Unit:        "{amount}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
 			IsMonotonic: true,

@@ -194,7 +194,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ExtensionTallyMemoryAmountForgotten, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_amount_forgotten",
 		metric.WithDescription("Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
-		metric.WithUnit("1"),
+		metric.WithUnit("{amount}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryFlushErrors, err = builder.meter.Int64ObservableCounter(

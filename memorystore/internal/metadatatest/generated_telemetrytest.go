@@ -25,7 +25,7 @@ func AssertEqualExtensionTallyMemoryAmountForgotten(t *testing.T, tt *componentt
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_amount_forgotten",
 		Description: "Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
-		Unit:        "1",
+		Unit:        "{amount}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
 			IsMonotonic: true,
