@@ -2,6 +2,7 @@ package tallyprocessor
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/collector/component"
@@ -21,10 +22,16 @@ func WithMetricStore(store MetricStore) Option {
 	return func(r *registry) { r.store = store }
 }
 
+// WithKind makes the processors of the factory tell their own metrics as a component of another kind does, which has them in it: with
+// the label `connector`, say, in place of `processor`.
+func WithKind(kind component.Kind) Option {
+	return func(r *registry) { r.label = strings.ToLower(kind.String()) }
+}
+
 // NewFactory returns the factory of the processor `tally`. Without an option each component id counts in a MemoryStore
 // of its own and publishes its totals on the Collector's own telemetry.
 func NewFactory(options ...Option) processor.Factory {
-	r := &registry{leases: map[*Config]*lease{}, ended: map[component.ID]*tally{}}
+	r := &registry{label: processorLabel, leases: map[*Config]*lease{}, ended: map[component.ID]*tally{}}
 	for _, option := range options {
 		option(r)
 	}
@@ -39,6 +46,7 @@ func NewFactory(options ...Option) processor.Factory {
 // factory; the Collector gives all processors of one id the same Config.
 type registry struct {
 	store MetricStore // nil = a private one for each tally
+	label string      // of the component id on the telemetry
 
 	// mu guards the fields below.
 	mu     sync.Mutex

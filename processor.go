@@ -51,7 +51,7 @@ func (p *logsProcessor) Start(ctx context.Context, host component.Host) error {
 				return nil, err
 			}
 		}
-		return startTally(ctx, p.settings, p.cfg, store, p.extractor)
+		return startTally(ctx, p.settings, p.registry.label, p.cfg, store, p.extractor)
 	})
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)

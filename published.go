@@ -1,40 +1,24 @@
 package tallyprocessor
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/prometheus/otlptranslator"
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/labels"
-	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
 // defaultHelp describes a metric without a description on the Collector's telemetry: where two processors share a name,
 // the exporter for Prometheus does not stand an empty one beside another.
 const defaultHelp = "Log records counted by tally."
-
-// pageSize is how many series of one metric go through one instrument. The OpenTelemetry SDK folds what exceeds its
-// own limit, 2000 attribute sets an instrument by default (go.opentelemetry.io/otel/sdk/metric, WithCardinalityLimit),
-// into an overflow series of its own; the pages keep well below, so that it never cuts a second time.
-const pageSize = 1000
-
-// largestShown is the largest int64 that the SDK shows as it is: it computes in float64 (sdk/metric/internal/aggregate,
-// atomicCounter), where what is larger would round to 2^63 and turn negative. Above 2^53 it rounds.
-const largestShown = math.MaxInt64 - 1023
-
-// processorLabel tells apart the points of several processors, as in the Collector's own processor metrics.
-const processorLabel = "processor"
 
 // published shows the totals of a private store on the Collector's own telemetry: each metric is an observable counter
 // under its own name, each key a series.
@@ -49,9 +33,14 @@ type published struct {
 	// mu guards the fields below. No callback of an instrument takes it: it is held while an instrument is made, and
 	// the SDK waits for the callbacks then.
 	mu     sync.Mutex
-	series map[string]*publishedSeries // by metric and Prometheus labels
-	pages  [][]*page                   // by metric
-	room   [][]*page                   // by metric: those that may have room
+	series map[seriesKey]*publishedSeries
+	pages  map[pageKey]*page // those that are needed so far
+}
+
+// seriesKey tells series apart.
+type seriesKey struct {
+	metric int
+	labels string // as Prometheus would show them
 }
 
 // publishedSeries is one series, usually of one key.
@@ -62,25 +51,14 @@ type publishedSeries struct {
 	options []metric.ObserveOption
 }
 
-// page is one instrument and its series. Its meter differs from that of every other page in its scope attributes, which
-// Prometheus does not show by default, so that the SDK takes them for different instruments.
-type page struct {
-	registration metric.Registration
-
-	// mu guards series and what they hold.
-	mu     sync.Mutex
-	series []*publishedSeries
-}
-
 func newPublished(set processor.Settings, metrics []namedMetric, store MetricStore) *published {
 	return &published{
 		provider: set.MeterProvider,
 		id:       set.ID.String(),
 		metrics:  metrics,
 		store:    store,
-		series:   map[string]*publishedSeries{},
-		pages:    make([][]*page, len(metrics)),
-		room:     make([][]*page, len(metrics)),
+		series:   map[seriesKey]*publishedSeries{},
+		pages:    map[pageKey]*page{},
 	}
 }
 
@@ -99,7 +77,7 @@ func (p *published) add(i int, key string) error {
 		return nil
 	}
 	s := &publishedSeries{keys: []string{key}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
-	if s.page, err = p.pageWithRoom(i); err != nil {
+	if s.page, err = p.pageFor(name); err != nil {
 		return err
 	}
 	s.page.append(s)
@@ -120,48 +98,16 @@ func (p *published) remove(i int, key string) {
 		return
 	}
 	delete(p.series, name)
-	if !slices.Contains(p.room[i], s.page) {
-		p.room[i] = append(p.room[i], s.page)
-	}
 }
 
-// seriesOf returns the name of the series of a key of metric i, and its labels.
-func (p *published) seriesOf(i int, key string) (name string, set attribute.Set, err error) {
+// seriesOf returns the series of a key of metric i, and its labels.
+func (p *published) seriesOf(i int, key string) (name seriesKey, set attribute.Set, err error) {
 	decoded, err := identity.Decode(key)
 	if err != nil {
-		return "", set, err
+		return name, set, err
 	}
-	set = attribute.NewSet(p.labels(decoded)...)
-	return fmt.Sprint(i, seriesName(set)), set, nil
-}
-
-// pageWithRoom returns a page of metric i that has room, or a new one.
-func (p *published) pageWithRoom(i int) (*page, error) {
-	for n := len(p.room[i]); n > 0; n = len(p.room[i]) {
-		if pg := p.room[i][n-1]; pg.len() < pageSize {
-			return pg, nil
-		}
-		p.room[i] = p.room[i][:n-1]
-	}
-	pages := p.pages[i]
-	pg := &page{}
-	meter := p.provider.Meter(metadata.ScopeName, metric.WithInstrumentationAttributes(
-		attribute.String(processorLabel, p.id), attribute.Int("page", len(pages)),
-	))
-	m := p.metrics[i]
-	// An error is about the form of the name, which is the user's to choose; the instrument works all the same.
-	counter, _ := meter.Int64ObservableCounter(m.name, metric.WithDescription(cmp.Or(m.Description, defaultHelp)), metric.WithUnit(m.Unit))
-	var err error
-	pg.registration, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		pg.observe(o, counter, p.store)
-		return nil
-	}, counter)
-	if err != nil {
-		return nil, err
-	}
-	p.pages[i] = append(pages, pg)
-	p.room[i] = append(p.room[i], pg)
-	return pg, nil
+	list, text := p.labels(decoded)
+	return seriesKey{i, text}, attribute.NewSet(list...), nil
 }
 
 // stop ends the publication.
@@ -169,112 +115,50 @@ func (p *published) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for _, pages := range p.pages {
-		for _, pg := range pages {
-			errs = append(errs, pg.registration.Unregister())
-		}
+	for _, pg := range p.pages {
+		errs = append(errs, pg.registration.Unregister())
 	}
 	return errors.Join(errs...)
 }
 
-func (pg *page) len() int {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	return len(pg.series)
-}
-
-func (pg *page) append(s *publishedSeries) {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	s.index = len(pg.series)
-	pg.series = append(pg.series, s)
-}
-
-// drop takes a key from a series, and says whether the series is gone since it was the last.
-func (pg *page) drop(s *publishedSeries, key string) bool {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	if s.keys = slices.DeleteFunc(s.keys, func(k string) bool { return k == key }); len(s.keys) > 0 {
-		return false
-	}
-	last := len(pg.series) - 1
-	moved := pg.series[last]
-	pg.series[s.index], moved.index = moved, s.index
-	pg.series[last] = nil
-	pg.series = pg.series[:last]
-	return true
-}
-
-func (pg *page) join(s *publishedSeries, key string) {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	s.keys = append(s.keys, key)
-}
-
-func (pg *page) observe(o metric.Observer, counter metric.Int64Observable, store MetricStore) {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	for _, s := range pg.series {
-		var sum int64
-		for _, key := range s.keys {
-			sum += int64(store.Get(key))
-		}
-		o.ObserveInt64(counter, min(sum, largestShown), s.options...)
-	}
-}
-
-// labels returns the labels of a key: the processor, the attributes under their own names, then the resource attributes
-// under theirs. A name that is taken, or that Prometheus would not take, gets `attribute.` or `resource.` before it, and
-// a number behind it should that be taken too. A label without a value is left out, as Prometheus has it.
-func (p *published) labels(k identity.Key) []attribute.KeyValue {
+// labels returns the labels of a key, and their text as Prometheus would show them, in an order and form that no other labels
+// have: the processor, the attributes under their own names, then the resource attributes under theirs, as far as labels.Namer
+// lets them. A label without a value is left out, as Prometheus has it.
+func (p *published) labels(k identity.Key) (list []attribute.KeyValue, text string) {
 	names := labels.NewNamer(processorLabel)
-	list := []attribute.KeyValue{attribute.String(processorLabel, p.id)}
+	list = []attribute.KeyValue{attribute.String(processorLabel, p.id)}
+	var parts []string
 	add := func(prefix string, attributes []identity.Attribute) {
 		for _, a := range attributes {
 			name := names.Name(prefix, a.Name)
-			if text := a.Value.AsString(); text != "" {
-				list = append(list, attribute.String(name, text))
+			if value := a.Value.AsString(); value != "" {
+				list = append(list, attribute.String(name.Name, value))
+				parts = append(parts, fmt.Sprintf("%q=%q", name.Prometheus, value))
 			}
 		}
 	}
 	add(labels.AttributePrefix, k.Attributes)
 	add(labels.ResourcePrefix, k.Resource)
-	return list
-}
-
-// seriesName returns the labels as Prometheus would show them, in an order and form that no other labels have.
-func seriesName(set attribute.Set) string {
-	parts := make([]string, 0, set.Len())
-	for _, kv := range set.ToSlice() {
-		label, _ := labels.Prometheus(string(kv.Key))
-		parts = append(parts, fmt.Sprintf("%q=%q", label, kv.Value.AsString()))
-	}
 	slices.Sort(parts)
-	return strings.Join(parts, ",")
+	return list, strings.Join(parts, ",")
 }
 
-// validatePublishedNames wants names that stay apart from each other and from the Collector's own on its telemetry:
-// two metrics of one Prometheus name, or one of another type, would break the whole page.
-func validatePublishedNames(names []string) error {
-	namer := otlptranslator.NewMetricNamer("", otlptranslator.UnderscoreEscapingWithoutSuffixes)
-	owners := map[string]string{}
-	var errs []error
-	for _, name := range names {
-		if name == "" {
-			continue // the metric says so itself
+// showKnown admits and publishes keys that are known before anything is counted under them, those of metrics that have one key
+// only: their series begin at 0, so that the first increase is seen.
+func (t *tally) showKnown(x *extract.Extractor) error {
+	if t.totals == nil {
+		return nil
+	}
+	for i := range t.metrics {
+		key := x.OnlyKey(i)
+		if key == "" {
+			continue
 		}
-		prometheus, err := namer.Build(otlptranslator.Metric{Name: name, Type: otlptranslator.MetricTypeMonotonicCounter})
-		owner, taken := owners[prometheus]
-		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("`logs::%s`: name of a metric: %w", name, err))
-		case strings.HasPrefix(prometheus, "otelcol_"), prometheus == "target_info", strings.HasPrefix(prometheus, "promhttp_"):
-			errs = append(errs, fmt.Errorf("`logs::%s`: name of a metric %w for the Collector's own", name, errReserved))
-		case taken:
-			errs = append(errs, fmt.Errorf("`logs::%s`: the metric is called %s in Prometheus, as `logs::%s` is", name, prometheus, owner))
-		default:
-			owners[prometheus] = name
+		t.limiters[i].Restore(key, false)
+		t.numbers.keyLength(len(key))
+		if err := t.totals.add(i, key); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -41,7 +41,7 @@ type metricsPage struct {
 func newMetricsPage(t *testing.T, options ...otelprometheus.Option) *metricsPage {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	options = append(options, otelprometheus.WithRegisterer(registry), otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithoutSuffixes))
+	options = append(options, otelprometheus.WithRegisterer(registry), otelprometheus.WithTranslationStrategy(otlptranslator.NoTranslation))
 	exporter, err := otelprometheus.New(options...)
 	require.NoError(t, err)
 	provider := metric.NewMeterProvider(metric.WithReader(exporter))
@@ -76,7 +76,7 @@ func (p *metricsPage) scrape(name string) map[string]float64 {
 		labels := labelText(m)
 		_, twice := series[labels]
 		require.False(p.t, twice, labels)
-		series[labels] = m.GetCounter().GetValue()
+		series[labels] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 	}
 	return series
 }
@@ -196,16 +196,17 @@ func TestLabelRule(t *testing.T) {
 	}
 	p := &published{id: "tally"}
 	var got []string
-	for _, l := range p.labels(identity.Key{
+	list, _ := p.labels(identity.Key{
 		Resource:   []identity.Attribute{text("__name__"), text("a.b"), text("a_b"), text("only"), text("processor")},
 		Attributes: []identity.Attribute{{Name: "a.b", Value: identity.IntValue(1)}, {Name: "empty"}, text("processor")},
-	}) {
+	})
+	for _, l := range list {
 		got = append(got, string(l.Key)+"="+l.Value.AsString())
 	}
 	assert.Equal(t, []string{
 		"processor=tally",
 		"a.b=1", "attribute.processor=processor",
-		"resource.__name__=__name__", "resource.a.b=a.b", "resource.a_b_2=a_b", "only=only", "resource.processor=processor",
+		"resource_name_=__name__", "resource.a.b=a.b", "resource.a_b_2=a_b", "only=only", "resource.processor=processor",
 	}, got)
 }
 
@@ -237,7 +238,7 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 2500}}`))
 			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_amount_forgotten")["metric=c,processor=tally"])
 		}
 		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_amount_counted")["metric=c,processor=tally"])
-		assert.Len(t, p.(*logsProcessor).tally.totals.pages[0], 3, "pages are used again")
+		assert.LessOrEqual(t, len(p.(*logsProcessor).tally.totals.pages), regularPages(2500), "pages are used again")
 	})
 }
 

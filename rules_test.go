@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/logtally/tallyprocessor/internal/shown"
 )
 
 // Each folder of testdata/rules is a rule: with its config.yaml the records of logs.yaml, as one batch, become totals.yaml
@@ -49,7 +51,7 @@ func TestRules(t *testing.T) {
 			}
 			assert.Equal(t, expected, metrics)
 			h.requireConserved(t)
-			assert.EqualValues(t, min(sum, largestShown), h.number(t, "amount_counted"), "the sum over all keys is exact")
+			assert.EqualValues(t, min(sum, shown.Largest), h.number(t, "amount_counted"), "the sum over all keys is exact")
 		})
 	}
 }

@@ -61,7 +61,7 @@ type tally struct {
 // startTally returns a running tally; its workers do not end with ctx but with shutdown. A nil store makes it count in a
 // MemoryStore of its own and publish the totals.
 func startTally(
-	ctx context.Context, set processor.Settings, cfg *Config, store MetricStore, x *extract.Extractor,
+	ctx context.Context, set processor.Settings, label string, cfg *Config, store MetricStore, x *extract.Extractor,
 ) (*tally, error) {
 	t := &tally{
 		logger:        set.Logger,
@@ -111,9 +111,13 @@ func startTally(
 	}
 	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply, t.binder == nil)
 	var err error
-	if t.numbers, err = newNumbers(set, t); err != nil {
+	if t.numbers, err = newNumbers(set, label, t); err != nil {
 		t.end()
 		return nil, err
+	}
+	if err := t.showKnown(x); err != nil {
+		t.end()
+		return nil, errors.Join(err, t.withdraw())
 	}
 	t.pool.start(context.WithoutCancel(ctx), t.keepForgetting)
 	if t.committer != nil {

@@ -40,11 +40,18 @@ var reasonNames = [reasons]string{
 	lostAtShutdown:    "lost_at_shutdown",
 }
 
+// The names of attributes. In place of processorLabel, that of a component of another kind is its kind.
+const (
+	processorLabel = "processor"
+	metricLabel    = "metric"
+	reasonLabel    = "reason"
+)
+
 // numbers are what a tally tells about itself. Counting them costs an atomic addition; the instruments read them when
 // they are collected.
 type numbers struct {
-	builder *metadata.TelemetryBuilder
-	byTally metric.MeasurementOption // attributes of what is told once for a tally
+	builders []*metadata.TelemetryBuilder // one a group of metrics; the first also tells what is told once for a tally
+	byTally  metric.MeasurementOption     // attributes of what is told once for a tally
 
 	received    atomic.Int64
 	inside      atomic.Int64 // records of the calls of ConsumeLogs in progress
@@ -70,106 +77,28 @@ type metricNumbers struct {
 	amount     atomic.Int64 // if hasAmount
 }
 
-// newNumbers returns the numbers of t and registers what reads them.
-func newNumbers(set processor.Settings, t *tally) (*numbers, error) {
-	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
-	if err != nil {
-		return nil, err
-	}
-	id := attribute.String("processor", set.ID.String())
+// newNumbers returns the numbers of t, which is of a component of the kind that label names, and registers what reads them.
+func newNumbers(set processor.Settings, label string, t *tally) (*numbers, error) {
+	id := attribute.String(label, set.ID.String())
 	n := &numbers{
-		builder: builder,
 		byTally: metric.WithAttributeSet(attribute.NewSet(id)),
 		metrics: make([]metricNumbers, len(t.metrics)),
 	}
 	for i, m := range t.metrics {
-		name := attribute.String("metric", m.name)
+		name := attribute.String(metricLabel, m.name)
 		n.metrics[i].hasAmount = m.Value != ""
 		n.metrics[i].byMetric = metric.WithAttributeSet(attribute.NewSet(id, name))
 		for r, text := range reasonNames {
-			n.metrics[i].byReason[r] = metric.WithAttributeSet(attribute.NewSet(id, name, attribute.String("reason", text)))
+			n.metrics[i].byReason[r] = metric.WithAttributeSet(attribute.NewSet(id, name, attribute.String(reasonLabel, text)))
 		}
 	}
-	if err := n.register(t); err != nil {
-		builder.Shutdown()
-		return nil, err
+	for from := 0; from < len(t.metrics); from += metricsPerGroup {
+		if err := n.addGroup(set.TelemetrySettings, id, t, from); err != nil {
+			n.stop()
+			return nil, err
+		}
 	}
 	return n, nil
-}
-
-func (n *numbers) register(t *tally) error {
-	b := n.builder
-	one := func(value func() int64) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(value(), n.byTally)
-			return nil
-		}
-	}
-	each := func(value func(i int) int64) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			for i := range n.metrics {
-				o.Observe(value(i), n.metrics[i].byMetric)
-			}
-			return nil
-		}
-	}
-	for _, r := range []struct {
-		register func(metric.Int64Callback) error
-		callback metric.Int64Callback
-	}{
-		{b.RegisterProcessorTallyRecordsReceivedCallback, one(n.received.Load)},
-		{b.RegisterProcessorTallyBatchesAppliedCallback, one(n.batches.Load)},
-		{b.RegisterProcessorTallyKeysAppliedCallback, one(n.keys.Load)},
-		{b.RegisterProcessorTallyValuesCutCallback, one(n.cutValues.Load)},
-		{b.RegisterProcessorTallyStoreErrorsCallback, one(n.storeErrors.Load)},
-		{b.RegisterProcessorTallyStoreSaturationsCallback, one(func() int64 {
-			if s, ok := t.store.(Saturater); ok {
-				return s.Saturated()
-			}
-			return 0
-		})},
-		{b.RegisterProcessorTallyQueueSizeCallback, one(func() int64 { return int64(len(t.pool.places)) })},
-		{b.RegisterProcessorTallyQueueCapacityCallback, one(func() int64 { return int64(cap(t.pool.places)) })},
-		{b.RegisterProcessorTallyRecordsCountedCallback, each(func(i int) int64 {
-			counted, _, _ := t.pool.ledger(i)
-			return counted
-		})},
-		{b.RegisterProcessorTallyRecordsInFlightCallback, each(func(i int) int64 { return n.inFlight(t, i) })},
-		{b.RegisterProcessorTallyRecordsOverflowedCallback, each(func(i int) int64 { return n.metrics[i].overflowed.Load() })},
-		{b.RegisterProcessorTallyKeysCallback, each(func(i int) int64 {
-			keys, _ := t.limiters[i].Len()
-			return int64(keys)
-		})},
-		{b.RegisterProcessorTallyOverflowKeysCallback, each(func(i int) int64 {
-			_, keys := t.limiters[i].Len()
-			return int64(keys)
-		})},
-		{b.RegisterProcessorTallyCardinalityLimitCallback, each(func(i int) int64 { return int64(t.limiters[i].Limit()) })},
-		{b.RegisterProcessorTallyLongestKeyCallback, one(n.longestKey.Load)},
-		{b.RegisterProcessorTallyRecordsUnconfirmedCallback, one(n.unconfirmed.Load)},
-		{b.RegisterProcessorTallyAmountCountedCallback, each(func(i int) int64 {
-			if n.metrics[i].hasAmount {
-				return min(n.metrics[i].amount.Load(), largestShown)
-			}
-			counted, _, _ := t.pool.ledger(i)
-			return counted
-		})},
-		{b.RegisterProcessorTallyAmountForgottenCallback, each(func(i int) int64 { return int64(t.forgotten(i).Total) })},
-		{b.RegisterProcessorTallyKeysForgottenCallback, each(func(i int) int64 { return int64(t.forgotten(i).Keys) })},
-		{b.RegisterProcessorTallyRecordsNotCountedCallback, func(_ context.Context, o metric.Int64Observer) error {
-			for i := range n.metrics {
-				for r := range reasons {
-					o.Observe(n.notCountedFor(t, i, r), n.metrics[i].byReason[r])
-				}
-			}
-			return nil
-		}},
-	} {
-		if err := r.register(r.callback); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // inFlight returns the records of metric i that are received and neither counted nor not counted.
@@ -197,7 +126,11 @@ func (n *numbers) notCountedFor(t *tally, i int, r reason) int64 {
 	return count
 }
 
-func (n *numbers) stop() { n.builder.Shutdown() }
+func (n *numbers) stop() {
+	for _, b := range n.builders {
+		b.Shutdown()
+	}
+}
 
 func (n *numbers) enter(records int64) {
 	n.received.Add(records)
@@ -208,12 +141,12 @@ func (n *numbers) leave(records int64) { n.inside.Add(-records) }
 
 // waited enters a wait for a place. The caller's context stays out of it: an exemplar would hold on to what that holds.
 func (n *numbers) waited(d time.Duration) {
-	n.builder.ProcessorTallyQueueWaitDuration.Record(context.Background(), d.Seconds(), n.byTally)
+	n.builders[0].ProcessorTallyQueueWaitDuration.Record(context.Background(), d.Seconds(), n.byTally)
 }
 
 // committed enters how long a batch that was forwarded has waited for its counts to be durable.
 func (n *numbers) committed(d time.Duration) {
-	n.builder.ProcessorTallyCommitDuration.Record(context.Background(), d.Seconds(), n.byTally)
+	n.builders[0].ProcessorTallyCommitDuration.Record(context.Background(), d.Seconds(), n.byTally)
 }
 
 // notCounted enters records that metric i does not count.
@@ -225,10 +158,13 @@ func (n *numbers) applied(keys, cutValues int64) {
 	n.cutValues.Add(cutValues)
 }
 
-// addAmount enters what was added for metric i, if that is not the number of its records.
+// addAmount enters what was added for metric i, if that is not the number of its records. At the largest int64 it stays.
 func (n *numbers) addAmount(i int, amount int64) {
-	if n.metrics[i].hasAmount {
-		n.metrics[i].amount.Add(amount)
+	for m := &n.metrics[i]; m.hasAmount; {
+		old := m.amount.Load()
+		if sum, _ := addSaturated(old, amount); m.amount.CompareAndSwap(old, sum) {
+			return
+		}
 	}
 }
 

@@ -43,8 +43,8 @@ func (c *Config) Validate() error {
 		userconfig.Positive("shutdown_timeout", c.ShutdownTimeout),
 		userconfig.Durations(c),
 	}
-	if c.Store == nil && !c.LikeCount {
-		errs = append(errs, validatePublishedNames(slices.Sorted(maps.Keys(c.Logs))))
+	if !c.LikeCount {
+		errs = append(errs, c.validatePublishedNames())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
 		errs = append(errs, namedMetric{name, c.Logs[name], c.LikeCount}.validate("logs::"+name, parser))

@@ -2,6 +2,7 @@ package memorystore
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/shown"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
@@ -151,5 +153,21 @@ func TestFault_storage_older_state(t *testing.T) {
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{47}, Claim: "a state of version 1: read, and written as the present version",
 		Rounds: 1, Fired: 1, Counts: 7,
+	})
+}
+
+// What was forgotten stays at the largest number that can be shown, and does not turn negative.
+func TestForgottenAmountSaturates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, newDisk(), forgetAfter(time.Minute))
+		for n := range 3 {
+			i.store.Add(podKey("m", n), math.MaxInt)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		id := attribute.NewSet(attribute.String("extension", "tally_memory"), attribute.String("metric", "m"))
+		metadatatest.AssertEqualExtensionTallyMemoryAmountForgotten(t, i.telemetry,
+			[]metricdata.DataPoint[int64]{{Attributes: id, Value: shown.Largest}}, metricdatatest.IgnoreTimestamp())
+		require.NoError(t, i.Shutdown(t.Context()))
 	})
 }

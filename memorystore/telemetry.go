@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/shown"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadata"
 )
 
@@ -68,7 +69,7 @@ func byMetric(
 ) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
 		for name, f := range store.Forgotten() {
-			o.Observe(int64(number(f)), metric.WithAttributes(
+			o.Observe(min(int64(number(f)), shown.Largest), metric.WithAttributes(
 				attribute.String("extension", set.ID.String()), attribute.String("metric", name)))
 		}
 		return nil

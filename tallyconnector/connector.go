@@ -48,7 +48,7 @@ func newLogsConnector(
 	ctx context.Context, set connector.Settings, cfg *Config, next consumer.Metrics,
 ) (*logsConnector, error) {
 	c := &logsConnector{cfg: cfg, settings: set, next: next, stop: make(chan context.Context, 1)}
-	var options []tallyprocessor.Option
+	options := []tallyprocessor.Option{tallyprocessor.WithKind(component.KindConnector)}
 	if cfg.Tally.Store == nil {
 		c.store = tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(cfg.Tally.ForgetAfter))
 		options = append(options, tallyprocessor.WithMetricStore(c.store))

@@ -34,13 +34,20 @@ func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
 		Name: "tally_console_snapshot_age_seconds", Help: "Time since the totals on this page were listed.",
 		Value: rounded(time.Since(s.Taken).Seconds()),
 	})
-	for _, name := range s.names() {
-		if m, ok := s.Metrics[name]; ok {
-			d := s.descriptions[name]
-			page.Family(exposition.Family{Metric: m, Help: d.Description, Unit: d.Unit})
-		}
-	}
+	page.Families(s.families())
 	if page.Close() != nil || buffered.Flush() != nil {
 		panic(http.ErrAbortHandler) // the server ends the connection, so that nobody takes half of a page for a page
 	}
+}
+
+// families returns the metrics that have keys, in the order of their names.
+func (s *sample) families() []exposition.Family {
+	var list []exposition.Family
+	for _, name := range s.names() {
+		if m, ok := s.Metrics[name]; ok {
+			d := s.descriptions[name]
+			list = append(list, exposition.Family{Metric: m, Help: d.Description, Unit: d.Unit})
+		}
+	}
+	return list
 }

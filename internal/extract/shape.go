@@ -13,7 +13,11 @@ func (x *Extractor) OnlyKey(metric int) string {
 	if len(m.attributes)+len(m.globs) > 0 || x.resourceNames == nil || len(x.resourceNames)+len(x.resourceGlobs) > 0 {
 		return ""
 	}
-	return string(m.keyStart) + `{},{}]`
+	key := string(m.keyStart) + `{},{}]`
+	if limit := x.settings.KeyLengthLimit; limit > 0 && len(key) > limit {
+		return ""
+	}
+	return key
 }
 
 // CanHave says whether records may have a key of a metric, by the names of its attributes, and whether it is an overflow key. Another

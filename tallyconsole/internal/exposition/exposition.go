@@ -6,16 +6,17 @@ import (
 	"bytes"
 	"cmp"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/otlptranslator"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/logtally/tallyprocessor/internal/labels"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
@@ -48,7 +49,7 @@ type Writer struct {
 	format  expfmt.Format
 	created bool
 	scheme  model.EscapingScheme
-	taken   map[string]bool // names of families, escaped
+	taken   map[string]bool // names of families as Prometheus has them
 	buffer  bytes.Buffer
 	err     error
 }
@@ -60,19 +61,24 @@ func NewWriter(out io.Writer, format expfmt.Format, created bool) *Writer {
 
 // Gauge writes a number of the console's own. These come first, so that no metric takes their names.
 func (w *Writer) Gauge(g Gauge) {
-	w.taken[g.Name] = true
+	w.taken[g.Name], w.taken[g.Name+"_total"] = true, true // OpenMetrics calls the counter x_total x
 	w.encode(&dto.MetricFamily{
 		Name: proto.String(g.Name), Help: proto.String(g.Help), Type: dto.MetricType_GAUGE.Enum(),
 		Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: proto.Float64(g.Value)}}},
 	}, false)
 }
 
-// Family writes all series of a metric.
-func (w *Writer) Family(f Family) {
-	name, ok := w.name(f)
-	if !ok || f.Metric.Live == 0 {
-		return
+// Families writes all series of the metrics. It is called once.
+func (w *Writer) Families(list []Family) {
+	for i, name := range w.names(list) {
+		if list[i].Metric.Live > 0 {
+			w.family(list[i], name)
+		}
 	}
+}
+
+// family writes all series of a metric.
+func (w *Writer) family(f Family, name string) {
 	family := &dto.MetricFamily{
 		Name: proto.String(name), Help: proto.String(cmp.Or(f.Help, defaultHelp)), Type: dto.MetricType_COUNTER.Enum(),
 		Metric: make([]*dto.Metric, 0, chunk),
@@ -142,24 +148,34 @@ func (w *Writer) Close() error {
 	return w.err
 }
 
-// name returns what a metric is called: with the suffixes that Prometheus wants, and a number where two metrics would be called
-// the same. ok is false for a name that nothing can be made of.
-func (w *Writer) name(f Family) (string, bool) {
-	namer := otlptranslator.NewMetricNamer("", otlptranslator.NoUTF8EscapingWithSuffixes)
-	escaping := otlptranslator.NewMetricNamer("", otlptranslator.UnderscoreEscapingWithSuffixes)
-	for i := 1; ; i++ {
-		m := otlptranslator.Metric{Name: f.Metric.Name, Unit: f.Unit, Type: otlptranslator.MetricTypeMonotonicCounter}
-		if i > 1 {
-			m.Name += "_" + strconv.Itoa(i)
-		}
-		name, err := namer.Build(m)
-		escaped, escapedErr := escaping.Build(m)
-		if err != nil || escapedErr != nil {
-			return "", false
-		}
-		if !w.taken[escaped] {
-			w.taken[escaped] = true
-			return model.EscapeName(name, w.scheme), true
+// names returns what the metrics are called: as the Prometheus exporter does it, with suffixes. Where that makes one of two, the
+// name is the first one's, and the others get a number that no name has. The order of list decides.
+func (w *Writer) names(list []Family) []string {
+	names := make([]string, len(list))
+	for number := 1; slices.Contains(names, ""); number++ {
+		for i, f := range list {
+			if names[i] == "" {
+				names[i] = w.claim(numbered(f.Metric.Name, number), f.Unit)
+			}
 		}
 	}
+	return names
+}
+
+// numbered returns the name with a number, unless that is 1.
+func numbered(name string, number int) string {
+	if number == 1 {
+		return name
+	}
+	return name + "_" + strconv.Itoa(number)
+}
+
+// claim returns the name for the client, empty when it is taken.
+func (w *Writer) claim(name, unit string) string {
+	shown, prometheus := labels.Total(name, unit)
+	if w.taken[prometheus] {
+		return ""
+	}
+	w.taken[prometheus] = true
+	return model.EscapeName(shown, w.scheme)
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,9 +46,7 @@ func page(t testing.TB, format expfmt.Format, created bool, families ...Family) 
 	var out bytes.Buffer
 	w := NewWriter(&out, format, created)
 	w.Gauge(Gauge{"tally_up", "Whether it is.", 1})
-	for _, f := range families {
-		w.Family(f)
-	}
+	w.Families(families)
 	require.NoError(t, w.Close())
 	return out.String()
 }
@@ -113,37 +113,91 @@ func TestLargestTotal(t *testing.T) {
 	assert.Contains(t, got, "m_total 9.223372036854776e+18\n")
 }
 
-// FuzzLabels: whatever keys there are, the page can be read, and no two series have the same labels.
+// TestNames: the console calls metrics and labels what the Prometheus exporter calls them, and leaves none out.
+func TestNames(t *testing.T) {
+	var totals []one
+	for _, name := range []string{"bytes.seen", "1st", "été.count", "日本", "東京", "a.b", "a_b", "a_b_2", "tally.console"} {
+		totals = append(totals, one{fmt.Sprintf(`[%q,{"aws:region":"r","1a":"x"},{"_a":1,"__tenant_id__":2}]`, name), 1})
+	}
+	all := metrics(totals...)
+	var families []Family
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		families = append(families, Family{all[name], "", map[string]string{"bytes.seen": "By"}[name]})
+	}
+	const labels = `{attribute_tenant_id_="2",aws_region="r",key_1a="x",key_a="1"} 1`
+	got := page(t, text, false, families...)
+	for _, name := range []string{"bytes_seen_total", "_1st_total", "t_count_total", "total", "_2_total", "a_b_total", "a_b_3_total", "a_b_2_total", "tally_console_total"} {
+		assert.Contains(t, got, "\n"+name+labels+"\n")
+	}
+	got = page(t, text+"; escaping=allow-utf-8", false, families...)
+	for _, name := range []string{"bytes_seen_total", "_1st_total", "t_count_total", "total", "_2_total", "a_b_3_total", "a_b_2_total"} {
+		assert.Contains(t, got, "\n"+name+labels+"\n")
+	}
+	assert.Contains(t, got, `{"a.b_total",`+labels[1:])
+}
+
+// FuzzLabels: whatever keys there are, every client can read the page, no two series have the same labels, and the sums are right.
 func FuzzLabels(f *testing.F) {
-	f.Add("a.b", "1", "a_b", "x", "m")
-	f.Add("__name__", "", "le", "\x00\xff\u2028", "")
-	f.Add("a", "\"\\\n", "resource.a", "}", "1\"")
-	f.Fuzz(func(t *testing.T, name, value, other, second, metric string) {
+	f.Add("a.b", "1", "a_b", "x", "m", "a.b")
+	f.Add("__name__", "", "le", "\x00\xff\u2028", "", "日本")
+	f.Add("a", "\"\\\n", "resource.a", "}", "1\"", "tally.up")
+	f.Add("aws:region", "1", "1a", "2a", "2xx.count", "4xx.count")
+	f.Add("日本", "\u202e", "_", strings.Repeat("x", 300), "a_2", "a")
+	f.Fuzz(func(t *testing.T, name, value, other, second, metric, another string) {
 		b := table.NewBuilder(1)
 		b.Begin()
-		for _, key := range fuzzKeys(name, value, other, second, metric) {
-			b.Add(key, 1, epoch, epoch)
-		}
-		for _, m := range b.End(epoch, true).Metrics {
-			got := page(t, text, false, Family{m, "", ""})
-			parser := expfmt.NewTextParser(model.LegacyValidation)
-			families, err := parser.TextToMetricFamilies(strings.NewReader(got))
-			if err != nil {
-				t.Fatalf("%v\n%s", err, got)
+		want := map[string]float64{}
+		for _, m := range []string{metric, another} {
+			for i, key := range fuzzKeys(name, value, other, second, m) {
+				b.Add(key, 1+i, epoch, epoch)
 			}
-			for _, family := range families {
-				seen := map[string]bool{}
-				for _, one := range family.Metric {
-					labels := fmt.Sprint(one.Label)
-					if seen[labels] {
-						t.Fatalf("series comes twice\n%s", got)
-					}
-					seen[labels] = true
-				}
+		}
+		all := b.End(epoch, true).Metrics
+		var families []Family
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			families = append(families, Family{all[name], "", []string{"", "By"}[len(name)%2]})
+			for _, n := range all[name].Values {
+				want[name] += float64(n)
+			}
+		}
+		for format, scheme := range map[expfmt.Format]model.ValidationScheme{text: model.LegacyValidation, text + "; escaping=allow-utf-8": model.UTF8Validation} {
+			sums := read(t, page(t, format, false, families...), scheme)
+			if len(sums) != len(want) {
+				t.Fatalf("%d metrics of %d: %v", len(sums), len(want), sums)
+			}
+			if fmt.Sprint(sorted(sums)) != fmt.Sprint(sorted(want)) {
+				t.Fatalf("%v, want %v", sums, want)
 			}
 		}
 	})
 }
+
+// read returns the sums of the counters on a page, which has every series once.
+func read(t *testing.T, page string, scheme model.ValidationScheme) map[string]float64 {
+	t.Helper()
+	parser := expfmt.NewTextParser(scheme)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, page)
+	}
+	sums := map[string]float64{}
+	for name, family := range families {
+		seen := map[string]bool{}
+		for _, one := range family.Metric {
+			labels := fmt.Sprint(one.Label)
+			if seen[labels] {
+				t.Fatalf("series comes twice\n%s", page)
+			}
+			seen[labels] = true
+			if one.Counter != nil {
+				sums[name] += one.Counter.GetValue()
+			}
+		}
+	}
+	return sums
+}
+
+func sorted(m map[string]float64) []float64 { return slices.Sorted(maps.Values(m)) }
 
 // heap is a writer that looks at what is in use while it is written to.
 type heap struct {
@@ -176,7 +230,7 @@ func TestMemoryOfAPage(t *testing.T) {
 		before := inUse()
 		h := &heap{}
 		w := NewWriter(h, format, true)
-		w.Family(Family{m, "", ""})
+		w.Families([]Family{{m, "", ""}})
 		require.NoError(t, w.Close())
 		require.Greater(t, h.writes, 100)
 		t.Logf("%s: %d kB in use at most", format, (int64(h.peak)-int64(before))/1024)
@@ -194,7 +248,7 @@ func BenchmarkPage(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w := NewWriter(io.Discard, text, false)
-		w.Family(Family{m, "", ""})
+		w.Families([]Family{{m, "", ""}})
 		if err := w.Close(); err != nil {
 			b.Fatal(err)
 		}

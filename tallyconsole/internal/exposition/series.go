@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
-	"strings"
 
 	"github.com/prometheus/common/model"
 
@@ -24,9 +23,9 @@ type series struct {
 
 // labelOf is a label of a shape.
 type labelOf struct {
-	name     string // with underscores
-	escaped  *string
-	position int // of the cell
+	name     string  // as Prometheus has it
+	escaped  *string // as the client wants it
+	position int     // of the cell
 	column   uint32
 }
 
@@ -50,24 +49,14 @@ func shapeLabels(m *table.Metric, shape table.Shape, scheme model.EscapingScheme
 		}
 		for position, c := range shape.Columns {
 			if m.Columns[c].Resource == resource {
-				name := namer.Name(prefix, m.Columns[c].Name)
-				underscored, _ := labels.Prometheus(name) // a name that it does not take is none of the Namer's
-				escaped := escapedLabel(name, underscored, scheme)
-				list = append(list, labelOf{underscored, &escaped, position, c})
+				label := namer.Name(prefix, m.Columns[c].Name)
+				escaped := model.EscapeName(label.Name, scheme)
+				list = append(list, labelOf{label.Prometheus, &escaped, position, c})
 			}
 		}
 	}
 	slices.SortFunc(list, func(a, b labelOf) int { return cmp.Compare(a.name, b.name) })
 	return list
-}
-
-// escapedLabel returns the name of a label as the client wants it. EscapeName is made for names of metrics: a colon, which labels
-// must not have, it lets pass.
-func escapedLabel(name, underscored string, scheme model.EscapingScheme) string {
-	if scheme == model.UnderscoreEscaping || scheme != model.NoEscaping && strings.Contains(name, ":") {
-		return underscored
-	}
-	return model.EscapeName(name, scheme)
 }
 
 // each yields the labels of a row. A label without a value is none.
