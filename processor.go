@@ -33,6 +33,7 @@ func newLogsProcessor(r *registry, set processor.Settings, cfg *Config, next con
 	if err != nil {
 		return nil, err
 	}
+	set.TelemetrySettings = withoutPipeline(set.TelemetrySettings)
 	return &logsProcessor{cfg: cfg, settings: set, registry: r, extractor: x, next: next}, nil
 }
 
