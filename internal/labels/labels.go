@@ -5,6 +5,7 @@ package labels
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/otlptranslator"
@@ -66,9 +67,10 @@ func prometheus(name string) (string, bool) {
 }
 
 // unlessEscapedOtherwise returns name if client_golang, which escapes it for clients that do not take UTF-8 names, makes
-// prometheus of it; and else prometheus.
+// prometheus of it; and else prometheus. The parser of Prometheus takes no names with some of the characters that cannot be printed.
 func unlessEscapedOtherwise(name, prometheus string) string {
-	if model.EscapeName(name, model.UnderscoreEscaping) == prometheus {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if model.EscapeName(name, model.UnderscoreEscaping) == prometheus && !strings.ContainsFunc(name, unprintable) {
 		return name
 	}
 	return prometheus

@@ -3,6 +3,7 @@ package labels
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
@@ -24,6 +25,7 @@ func TestNamesStayApart(t *testing.T) {
 		{ResourcePrefix, "_a", "key_a", "key_a"},
 		{ResourcePrefix, "日本", "key_", "key_"},
 		{ResourcePrefix, "a--b", "a_b", "a_b"},
+		{ResourcePrefix, "x\x00y", "x_y", "x_y"}, // Prometheus cannot read a NUL, though its client writes it
 	} {
 		assert.Equal(t, Label{tt.want, tt.prometheus}, n.Name(tt.prefix, tt.name), tt.name)
 	}
@@ -49,7 +51,7 @@ func TestMetricNames(t *testing.T) {
 
 // Whatever attributes there are, each has a valid name of its own, in the form that clients want.
 func TestAnyNames(t *testing.T) {
-	names := rapid.OneOf(rapid.String(), rapid.StringMatching(`(_|__|a|:|1|é|\.|attribute\.|otel_scope_){0,5}`))
+	names := rapid.OneOf(rapid.String(), rapid.StringMatching(`(_|__|a|\x00|:|1|é|\.|attribute\.|otel_scope_){0,5}`))
 	rapid.Check(t, func(t *rapid.T) {
 		namer := NewNamer("processor")
 		seen := map[model.EscapingScheme]map[string]bool{model.NoEscaping: {}, model.UnderscoreEscaping: {"processor": true}}
@@ -63,6 +65,7 @@ func TestAnyNames(t *testing.T) {
 				assert.False(t, strings.HasPrefix(escaped, "__"), escaped)
 				assert.True(t, scheme == model.NoEscaping || model.LegacyValidation.IsValidLabelName(escaped), escaped)
 				seen[escaped] = true
+				assert.False(t, strings.ContainsFunc(escaped, unicode.IsControl), escaped)
 			}
 		}
 	})
