@@ -23,23 +23,23 @@ func TestManyMetricsKeepTheirBalance(t *testing.T) {
 			require.NoError(t, made.ConsumeLogs(t.Context(), logs(p+1, nil)))
 			settle(t, made)
 		}
+		families := page.families(t, scrapers[0].accept, scrapers[0].validation)
 		for metric, want := range map[string]int{
 			"records_received": tt.processors, "records_counted": tt.processors * tt.metrics, "records_in_flight": tt.processors * tt.metrics, "cardinality_limit": tt.processors * tt.metrics,
 			"records_not_counted": tt.processors * tt.metrics * int(reasons),
 		} {
-			series := page.scrape("otelcol_processor_tally_" + metric)
+			series := families["otelcol_processor_tally_"+metric].GetMetric()
 			assert.Len(t, series, want, "%v: %s", tt, metric)
-			for labels := range series {
-				require.NotContains(t, labels, "otel_metric_overflow")
+			for _, m := range series {
+				require.NotContains(t, labelText(m), "otel_metric_overflow")
 			}
 		}
-		counted := page.scrape("otelcol_processor_tally_records_counted")
-		for labels, value := range counted {
+		for _, m := range families["otelcol_processor_tally_records_counted"].GetMetric() {
 			var p int
-			_, after, _ := strings.Cut(labels, "processor=tally/")
+			_, after, _ := strings.Cut(labelText(m), "processor=tally/")
 			_, err := fmt.Sscan(after, &p)
 			require.NoError(t, err)
-			require.EqualValues(t, p+1, value, labels)
+			require.EqualValues(t, p+1, m.GetCounter().GetValue(), labelText(m))
 		}
 	}
 }

@@ -48,7 +48,7 @@ func publishedOn(t *testing.T, limit int) (*published, metric.Reader) {
 	reader := metric.NewManualReader()
 	set := processortest.NewNopSettings(metadata.Type)
 	set.MeterProvider = metric.NewMeterProvider(metric.WithReader(reader))
-	return newPublished(set, []namedMetric{{"m", MetricConfig{CardinalityLimit: &limit}}}, NewMemoryStore()), reader
+	return newPublished(set, []namedMetric{{name: "m", MetricConfig: MetricConfig{CardinalityLimit: &limit}}}, NewMemoryStore()), reader
 }
 
 func pageKeys(n int) []string {

@@ -22,6 +22,8 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
@@ -343,4 +345,25 @@ func TestZeroBeforeTheFirstRecord(t *testing.T) {
 		assert.Equal(t, 1, points)
 		require.NoError(t, c.Shutdown(t.Context()))
 	})
+}
+
+// Its own metrics are a connector's: where a processor has the same id, each balance is its own.
+func TestOwnMetricsNameTheConnector(t *testing.T) {
+	telemetry := componenttest.NewTelemetry()
+	cfg, err := readConfig(t, `logs: {c: {}}`)
+	require.NoError(t, err)
+	set := connectortest.NewNopSettings(metadata.Type)
+	set.ID, set.TelemetrySettings = component.NewID(metadata.Type), telemetry.NewTelemetrySettings()
+	c, err := NewFactory().CreateLogsToMetrics(t.Context(), set, cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, c.Start(t.Context(), componenttest.NewNopHost()))
+	require.NoError(t, c.ConsumeLogs(t.Context(), logs(3)))
+	require.NoError(t, c.Shutdown(t.Context()))
+	m, err := telemetry.GetMetric("otelcol_processor_tally_records_counted")
+	require.NoError(t, err)
+	points := m.Data.(metricdata.Sum[int64]).DataPoints
+	require.Len(t, points, 1)
+	assert.Equal(t, attribute.NewSet(attribute.String("connector", "tally"), attribute.String("metric", "c")), points[0].Attributes)
+	assert.EqualValues(t, 3, points[0].Value)
+	require.NoError(t, telemetry.Shutdown(context.Background()))
 }
