@@ -75,6 +75,11 @@ func TestResourceAttributesTwice(t *testing.T) {
 		got = append(got, a.name+"="+a.value.Str())
 	}
 	require.Equal(t, []string{"a=3", "a\uFFFD=1"}, got)
+
+	attributes = pcommon.NewMap()
+	attributes.PutStr("longer", "1")
+	x = New(Settings{ResourceAttributes: []string{"longer", "long*"}, ValueLengthLimit: 4, Metrics: []Metric{{Name: "m"}}})
+	require.Len(t, x.selectResource(nil, attributes), 1, "what is listed by name is not cut, and is there once")
 }
 
 // Two patterns overlap if some text matches both: such a text, if there is one, is found among all short ones.

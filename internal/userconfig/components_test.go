@@ -226,6 +226,9 @@ func TestNull(t *testing.T) {
 				if path[0] != "logs" || depth < 1 {
 					assert.Equal(t, factories[name].CreateDefaultConfig(), cfg, "%s: %v", name, path)
 				}
+				if tally, ok := cfg.(*tallyprocessor.Config); ok && path[0] == "logs" && depth > 0 {
+					assert.Contains(t, tally.Logs, "m", "a metric without anything of its own is one")
+				}
 				assert.NoError(t, read(name, option{path: path}.with(nil)), "%s: %v", name, path)
 			}
 		}
