@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,4 +212,40 @@ func TestDropInFailingCondition(t *testing.T) {
 		require.NoError(t, c.Shutdown(ctx))
 		assert.Len(t, totalsIn(sink), want, factory.Type())
 	}
+}
+
+// TestDropInGenerated: the same of configurations that are put together at random.
+func TestDropInGenerated(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	for range 100 {
+		yaml := countConfig(random)
+		batches := strangeLogs(random)
+		require.Equal(t, countedBy(t, countconnector.NewFactory(), yaml, batches), countedBy(t, tallyconnector.NewFactory(), yaml, batches), yaml)
+	}
+}
+
+// countConfig returns a configuration of up to four metrics with up to three conditions and attributes each.
+func countConfig(random *rand.Rand) string {
+	pick := func(most int, from ...string) string {
+		random.Shuffle(len(from), func(i, j int) { from[i], from[j] = from[j], from[i] })
+		return strings.Join(from[:random.IntN(most+1)], ", ")
+	}
+	var metrics []string
+	for range 4 {
+		var attributes []string
+		for _, key := range []string{"method", "status", "seconds", "ok", "any", "env", "shared", "tenant", "service.name", "x*", "*", "map", "list", "nowhere", "日本"} {
+			if random.IntN(8) == 0 {
+				attributes = append(attributes, fmt.Sprintf("{key: %q%s}", key, pick(1, `, default_value: 1`, `, default_value: x`, `, default_value: [x, 1.5]`, `, default_value: {a: b}`, `, default_value: ""`, `, default_value: true`, `, default_value: prod`)))
+			}
+		}
+		name := []string{"a", "a.b", "a_b", "a b", "2xx", "4xx", "target_info", "otelcol_a", "日本", "été", "%", "x{y}"}[random.IntN(12)]
+		conditions := pick(3, `'attributes["ok"] == true'`, `'attributes["status"] >= 400'`, `'severity_number > 8'`, `'IsMatch(body, "[13579]$")'`, `'attributes["env"] == nil'`,
+			`'resource.attributes["shared"] == "shop"'`, `'instrumentation_scope.name != "s1"'`, `'attributes["any"] == 1'`, `'Len(severity_text) > 0 and attributes["seconds"] < 2'`)
+		metrics = append(metrics, fmt.Sprintf("%q: {conditions: [%s], attributes: [%s]}", name, conditions, strings.Join(attributes, ", ")))
+	}
+	slices.Sort(metrics) // a name that comes twice is no YAML
+	metrics = slices.CompactFunc(metrics, func(a, b string) bool { return strings.SplitN(a, `"`, 3)[1] == strings.SplitN(b, `"`, 3)[1] })
+	return "logs: {" + strings.Join(metrics, ", ") + "}"
 }
