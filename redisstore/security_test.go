@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+	"pgregory.net/rapid"
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/redistest"
@@ -118,5 +119,58 @@ func awaitLibrary() {
 		if goleak.Find() == nil {
 			break
 		}
+	}
+}
+
+// secretEndpoints generates what people write as an endpoint who have a URL with a password.
+func secretEndpoints(t *rapid.T) string {
+	before := rapid.SampledFrom([]string{"", "redis://", "rediss://", "unix://", "//", "redis:"}).Draw(t, "scheme") +
+		rapid.SampledFrom([]string{"u:PASS@", ":PASS@", "PASS@", "u:PASS:", "PASS/", "u,PASS,", "u PASS "}).Draw(t, "user")
+	return before + rapid.SampledFrom([]string{"h:6379", "[::1]:6379", "127.0.0.1", "h:6379/0", "h:6379?password=PASS", "h,password=PASS:6379"}).Draw(t, "host")
+}
+
+// What is no host:port is refused, and not shown: it may have a password in it.
+func TestEndpointsHaveNoSecrets(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Endpoints, cfg.Cluster = []string{"h:1", secretEndpoints(r)}, true
+		err := cfg.Validate()
+		require.ErrorContains(r, err, "`endpoints::1`")
+		require.ErrorContains(r, err, "host:port")
+		require.ErrorContains(r, err, "`password`")
+		require.NotContains(r, err.Error(), "PASS")
+	})
+	for endpoint, valid := range map[string]bool{
+		"redis:6379": true, "my_redis-0.my-ns.svc.cluster.local:6379": true, "10.0.0.1:65535": true, "[::1]:6379": true, "[fe80::1%eth0]:6379": true,
+		"rédis.example:1": true, ":6379": true,
+		"redis": false, "redis:": false, "redis:0": false, "redis:65536": false, "redis:six": false, "redis:-1": false, "::1:6379": false, "a:1:2": false,
+		" redis:6379": false, "redis:6379 ": false, "a/b:1": false,
+	} {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Endpoints = []string{endpoint}
+		if err := cfg.Validate(); valid {
+			assert.NoError(t, err, endpoint)
+		} else {
+			assert.ErrorContains(t, err, "`endpoints::0` must be host:port", endpoint)
+		}
+	}
+}
+
+// What the client library logs is in the Collector's log, at debug level.
+func TestLogOfTheClient(t *testing.T) {
+	t.Cleanup(awaitLibrary)
+	core, lines := observer.New(zap.DebugLevel)
+	set := extensiontest.NewNopSettings(typ)
+	set.Logger = zap.New(core)
+	cfg := testConfig("127.0.0.1:1")
+	cfg.Sentinel.MasterName = "m"
+	e := newExtension(set, cfg)
+	require.NoError(t, e.Start(t.Context(), newWatcher()))
+	require.Error(t, e.store.Flush(t.Context()))
+	require.NoError(t, e.Shutdown(t.Context()))
+	found := lines.FilterMessage("Redis client").All()
+	require.NotEmpty(t, found)
+	for _, line := range found {
+		assert.Equal(t, zap.DebugLevel, line.Level)
 	}
 }
