@@ -24,7 +24,7 @@ func TestMemoryOfALargeValue(t *testing.T) {
 	}
 	yields := expression(t, `attributes["a"]`)
 	for name, m := range map[string]Metric{
-		"resource": {}, "key": {Attributes: []Attribute{{Key: "a"}}}, "glob": {Attributes: []Attribute{{Key: "a*"}}},
+		"resource": {}, "key": {Attributes: []Attribute{{Key: "a"}}}, "glob": {Attributes: []Attribute{{Key: "a*", Glob: true}}},
 		"hash": {Attributes: []Attribute{{Key: "a", Hash: true}}}, "expression": {Attributes: []Attribute{{Key: "k", Expression: yields}}},
 		"hashed expression": {Attributes: []Attribute{{Key: "k", Expression: yields, Hash: true}}}, "amount": {Amount: Amount{Expression: yields}},
 	} {

@@ -39,7 +39,7 @@ func expression(t testing.TB, text string) Expression {
 // waysOfAValue are metrics that a value gets into in all ways: looked up, by a glob, from OTTL, hashed, as an amount and not at all.
 func waysOfAValue(t testing.TB) (metrics []Metric) {
 	for _, a := range []Attribute{
-		{Key: "a", Optional: true}, {Key: "a*"}, {Key: "a", Optional: true, Hash: true}, {Key: "a*", Hash: true},
+		{Key: "a", Optional: true}, {Key: "a*", Glob: true}, {Key: "a", Optional: true, Hash: true}, {Key: "a*", Glob: true, Hash: true},
 	} {
 		metrics = append(metrics, Metric{Attributes: []Attribute{a}})
 	}
@@ -133,7 +133,7 @@ func TestTooDeepIsCut(t *testing.T) {
 	for depth, want := range map[int]int64{identity.MaxDepth: 0, identity.MaxDepth + 1: 1} {
 		for _, hash := range []bool{false, true} {
 			for _, key := range []string{"a", "a*"} {
-				x := New(Settings{HashKey: []byte("key"), Metrics: []Metric{{Name: "m", Attributes: []Attribute{{Key: key, Hash: hash}}}}})
+				x := New(Settings{HashKey: []byte("key"), Metrics: []Metric{{Name: "m", Attributes: []Attribute{{Key: key, Glob: IsGlob(key), Hash: hash}}}}})
 				ld, err := places[2](valuetest.Nested(depth, false)).Logs()
 				require.NoError(t, err)
 				b, err := x.Extract(t.Context(), ld)
