@@ -75,9 +75,10 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 			return fmt.Errorf("start tally: %w", err)
 		}
 	}
-	reader, err := emission.NewReader(c.settings.ID.String(), store, emission.Settings{
+	reader, err := emission.NewReader(store, emission.Settings{
 		Scope:   metadata.ScopeName,
 		Version: c.settings.BuildInfo.Version,
+		ID:      c.settings.ID.String(),
 		Delta:   c.cfg.Temporality == emission.Delta,
 		Metrics: c.cfg.Tally.config().MetricNames(),
 

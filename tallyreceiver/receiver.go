@@ -68,9 +68,10 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)
 	}
-	reader, err := emission.NewReader(r.settings.ID.String(), store, emission.Settings{
+	reader, err := emission.NewReader(store, emission.Settings{
 		Scope:   metadata.ScopeName,
 		Version: r.settings.BuildInfo.Version,
+		ID:      r.settings.ID.String(),
 		Delta:   r.cfg.Temporality == emission.Delta,
 
 		StaleAfter: r.cfg.StaleAfter,

@@ -46,9 +46,11 @@ type textBackend struct {
 func (b *textBackend) take(list []pmetric.Metrics) {
 	for _, metrics := range list {
 		for _, rm := range metrics.ResourceMetrics().All() {
-			for _, p := range rm.ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().All() {
-				if !p.Flags().NoRecordedValue() {
-					b.add(asText(p.Attributes().AsRaw()), p)
+			for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
+				for _, p := range m.Sum().DataPoints().All() {
+					if !p.Flags().NoRecordedValue() {
+						b.add(asText(p.Attributes().AsRaw()), p)
+					}
 				}
 			}
 		}

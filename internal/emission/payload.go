@@ -24,6 +24,10 @@ const (
 	maxSize   = 2 << 20
 )
 
+// componentAttribute of the scope says which component emits: two that emit series of one name and the same attributes are no one
+// series. It is the Collector's own attribute for that.
+const componentAttribute = "otelcol.component.id"
+
 // Collection is what is to be sent at one moment.
 type Collection struct {
 	emitter *Emitter
@@ -105,8 +109,10 @@ func (e *Emitter) build(metrics pmetric.Metrics, points []point, descriptions ma
 			scope = rm.ScopeMetrics().AppendEmpty()
 			scope.Scope().SetName(e.settings.Scope)
 			scope.Scope().SetVersion(e.settings.Version)
+			scope.Scope().Attributes().PutStr(componentAttribute, e.settings.ID)
 		}
-		if newResource || points[i-1].key.Metric != p.key.Metric {
+		// An end stands alone: contrib's Prometheus exporter takes no further point of a metric behind one.
+		if newResource || points[i-1].key.Metric != p.key.Metric || p.end || points[i-1].end {
 			list = e.appendMetric(scope.Metrics(), p.key.Metric, descriptions[p.key.Metric])
 		}
 		e.appendPoints(list, p)

@@ -43,7 +43,7 @@ type Reader struct {
 	describer tallyprocessor.Describer // nil when the store keeps no descriptions
 	emitter   *Emitter
 	keeper    keeper // nil when the store keeps no readers
-	name      string
+	id        string
 }
 
 // keeper is a store that keeps what a reader knows of it, for the next reader of that name: one that is replaced while the store
@@ -53,9 +53,9 @@ type keeper interface {
 	KeptReader(name string) (state any)
 }
 
-// NewReader returns a Reader of store, of a name that no other has at the time. Where settings do not say since when keys are new,
-// it is since the store was opened, or else since now.
-func NewReader(name string, store tallyprocessor.MetricStore, settings Settings) (*Reader, error) {
+// NewReader returns a Reader of store. Where settings do not say since when keys are new, it is since the store was
+// opened, or else since now.
+func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, error) {
 	lister, ok := store.(tallyprocessor.Lister)
 	if !ok {
 		return nil, ErrNotListed
@@ -76,9 +76,9 @@ func NewReader(name string, store tallyprocessor.MetricStore, settings Settings)
 		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, f.ForgetAfter())
 	}
 	describer, _ := store.(tallyprocessor.Describer)
-	r := &Reader{lister: lister, describer: describer, name: name, emitter: New(settings)}
+	r := &Reader{lister: lister, describer: describer, id: settings.ID, emitter: New(settings)}
 	if r.keeper, ok = store.(keeper); ok {
-		if before, ok := r.keeper.KeptReader(name).(*Emitter); ok && before.settings.Delta == settings.Delta {
+		if before, ok := r.keeper.KeptReader(settings.ID).(*Emitter); ok && before.settings.Delta == settings.Delta {
 			r.emitter = before
 			before.settings = settings
 		}
@@ -89,7 +89,7 @@ func NewReader(name string, store tallyprocessor.MetricStore, settings Settings)
 // Close leaves what the Reader knows with the store. It is not used afterwards.
 func (r *Reader) Close() {
 	if r.keeper != nil {
-		r.keeper.KeepReader(r.name, r.emitter)
+		r.keeper.KeepReader(r.id, r.emitter)
 	}
 }
 

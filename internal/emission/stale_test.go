@@ -3,12 +3,15 @@ package emission
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor"
@@ -102,10 +105,44 @@ func TestBrokenListingEndsNothing(t *testing.T) {
 
 func TestForgetsFirst(t *testing.T) {
 	store := tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(time.Minute))
-	_, err := NewReader("r", store, Settings{StaleAfter: time.Hour})
+	_, err := NewReader(store, Settings{StaleAfter: time.Hour})
 	require.ErrorIs(t, err, ErrForgetsFirst)
 	assert.ErrorContains(t, err, "`stale_after` is 1h0m0s")
 	assert.ErrorContains(t, err, "1m0s")
-	_, err = NewReader("r", store, Settings{StaleAfter: time.Minute})
+	_, err = NewReader(store, Settings{StaleAfter: time.Minute})
 	require.NoError(t, err)
+}
+
+// However many series end, no point stands behind an end in one metric, and none is missing.
+func TestEndsStandAlone(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		e := New(Settings{ID: "tally/x", Since: at(0)})
+		var before, after []tallyprocessor.Total
+		for i := range 1 + r.IntN(20) {
+			one := total(fmt.Sprintf(`["m%d",{"s":%d},{"a":%d}]`, r.IntN(2), r.IntN(2), i), 1, 1)
+			before = append(before, one)
+			if r.IntN(2) == 0 {
+				after = append(after, one)
+			}
+		}
+		emit(t, e, 10, before...)
+		sink := new(consumertest.MetricsSink)
+		c, err := e.Collect(totals(after...), nil, at(20))
+		require.NoError(t, err)
+		require.NoError(t, c.Send(t.Context(), sink))
+		points := 0
+		for _, rm := range sink.AllMetrics()[0].ResourceMetrics().All() {
+			scope := rm.ScopeMetrics().At(0)
+			assert.Equal(t, map[string]any{"otelcol.component.id": "tally/x"}, scope.Scope().Attributes().AsRaw())
+			for _, m := range scope.Metrics().All() {
+				list := m.Sum().DataPoints()
+				points += list.Len()
+				for i := range list.Len() {
+					assert.True(t, list.Len() == 1 || !list.At(i).Flags().NoRecordedValue())
+				}
+			}
+		}
+		assert.Equal(t, len(before), points)
+	}
 }
