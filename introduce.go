@@ -66,6 +66,9 @@ func (t *tally) claim(x *extract.Extractor) error {
 			}
 		}
 		t.limiters = append(t.limiters, cardinality.NewLimiter(keys, m.cardinalityLimit(), x.LastKey(i)))
+		if key := x.OnlyKey(i); key != "" {
+			t.limiters[i].Restore(key, false) // it is there before its first record
+		}
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func (p *published) labels(k identity.Key) (list []attribute.KeyValue, text stri
 	return list, strings.Join(parts, ",")
 }
 
-// showKnown admits and publishes keys that are known before anything is counted under them, those of metrics that have one key
+// showKnown publishes keys that are known before anything is counted under them, those of metrics that have one key
 // only: their series begin at 0, so that the first increase is seen.
 func (t *tally) showKnown(x *extract.Extractor) error {
 	if t.totals == nil {
@@ -154,7 +154,6 @@ func (t *tally) showKnown(x *extract.Extractor) error {
 		if key == "" {
 			continue
 		}
-		t.limiters[i].Restore(key, false)
 		t.numbers.keyLength(len(key))
 		if err := t.totals.add(i, key); err != nil {
 			return err

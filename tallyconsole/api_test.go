@@ -340,3 +340,22 @@ func TestErrorTextHasNoLogContent(t *testing.T) {
 	}
 	assert.Empty(t, errorText(nil))
 }
+
+// A metric that can have one key only is there, at 0, before its first record: in the API, on the page for Prometheus, and then as any other.
+func TestZeroBeforeTheFirstRecord(t *testing.T) {
+	const key = `["errors",{},{}]`
+	memory := tallyprocessor.NewMemoryStore()
+	memory.Describe(tallyprocessor.Description{Metric: "errors", Key: key})
+	r := start(t, memory)
+	r.settled(t)
+	body := ask[answerTotals](t, r, "/api/v1/totals?metric=errors")
+	require.Len(t, body.Items, 1)
+	assert.Zero(t, body.Items[0].Total)
+	_, _, page := r.get(t, "/metrics")
+	assert.Contains(t, string(page), "\nerrors_total 0\n")
+	memory.Add(key, 3)
+	r.settled(t)
+	body = ask[answerTotals](t, r, "/api/v1/totals?metric=errors")
+	require.Len(t, body.Items, 1)
+	assert.Equal(t, 3, body.Items[0].Total)
+}

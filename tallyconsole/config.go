@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -78,7 +79,7 @@ type Config struct {
 var (
 	errNoStore = errors.New("must be the id of a store extension, such as tally_memory")
 	errLoad    = errors.New("must be above 0 and at most 1")
-	errHost    = errors.New("must be a host name or address, without a port")
+	errHost    = errors.New("must be one host name or address, without a port: there are no patterns and no ranges")
 	errTimeout = errors.New("must be positive, or a slow client could hold a connection for ever")
 )
 
@@ -149,7 +150,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	for i, host := range c.AllowedHosts {
-		if _, _, err := net.SplitHostPort(host); err == nil || host == "" {
+		if _, _, err := net.SplitHostPort(host); err == nil || host == "" || strings.ContainsAny(host, "*?/ ,") {
 			errs = append(errs, fmt.Errorf("`allowed_hosts::%d` %w, found %q", i, errHost, host))
 		}
 	}

@@ -56,13 +56,14 @@ type sampler struct {
 	cfg     *Config
 	logger  *zap.Logger
 	builder *table.Builder
+	began   time.Time
 	newest  atomic.Pointer[sample]
 	errors  atomic.Int64
 	took    func(time.Duration) // records how long a sample has taken
 }
 
 func newSampler(store tallyprocessor.Lister, cfg *Config, logger *zap.Logger, took func(time.Duration)) *sampler {
-	s := &sampler{store: store, cfg: cfg, logger: logger, builder: table.NewBuilder(cfg.MaxTrackedKeys), took: took}
+	s := &sampler{store: store, cfg: cfg, logger: logger, builder: table.NewBuilder(cfg.MaxTrackedKeys), began: time.Now(), took: took}
 	s.newest.Store(&sample{Snapshot: &table.Snapshot{Taken: time.Now()}})
 	return s
 }
@@ -122,6 +123,7 @@ func (s *sampler) take(ctx context.Context) (next *table.Snapshot, listed int, e
 			next, listed, err = nil, 0, errPanic
 		}
 	}()
+	uncounted := s.onlyKeys()
 	s.builder.Begin()
 	for total, listErr := range s.store.Totals(ctx) {
 		if listErr != nil {
@@ -129,12 +131,29 @@ func (s *sampler) take(ctx context.Context) (next *table.Snapshot, listed int, e
 			break
 		}
 		listed++
+		delete(uncounted, total.Key)
 		s.builder.Add(total.Key, total.Value, total.Start, total.Last)
 	}
 	if err == nil && ctx.Err() != nil {
 		err = fmt.Errorf("list totals: %w", ctx.Err())
 	}
+	if err == nil {
+		for key := range uncounted {
+			s.builder.Add(key, 0, s.began, s.began)
+		}
+	}
 	return s.builder.End(time.Now(), err == nil), listed, err
+}
+
+// onlyKeys returns the keys of metrics that can have but one, which are shown before anything is counted under them.
+func (s *sampler) onlyKeys() map[string]bool {
+	keys := map[string]bool{}
+	for _, d := range s.newest.Load().descriptions {
+		if d.Key != "" {
+			keys[d.Key] = true
+		}
+	}
+	return keys
 }
 
 // descriptions asks the store what its metrics are.

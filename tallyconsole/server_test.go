@@ -168,8 +168,8 @@ func TestConfig(t *testing.T) {
 	bad := testConfig(func(c *Config) { c.MaxItems = 0; c.MaxSampleLoad = 1.1; c.AllowedHosts = []string{"a:1", ""} })
 	assert.EqualError(t, bad.Validate(), "`max_sample_load` must be above 0 and at most 1, found 1.1\n"+
 		"`max_items` is 0: must be positive\n"+
-		"`allowed_hosts::0` must be a host name or address, without a port, found \"a:1\"\n"+
-		"`allowed_hosts::1` must be a host name or address, without a port, found \"\"")
+		"`allowed_hosts::0` must be one host name or address, without a port: there are no patterns and no ranges, found \"a:1\"\n"+
+		"`allowed_hosts::1` must be one host name or address, without a port: there are no patterns and no ranges, found \"\"")
 }
 
 // counting is a store with nothing but the two methods that counting needs.
