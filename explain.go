@@ -45,6 +45,8 @@ type explainer struct {
 	began   time.Time // all times are since then: the wall clock may step
 	silent  bool      // says nothing of conditions and expressions that fail
 	metrics []metricLines
+
+	resource []presence // of the attributes that `resource_attributes` names
 }
 
 // metricLines are the lines about one metric.
@@ -73,6 +75,10 @@ type presence struct {
 
 func newExplainer(logger *zap.Logger, silent bool, metrics []namedMetric, x *extract.Extractor) *explainer {
 	e := &explainer{logger: logger, began: time.Now(), silent: silent, metrics: make([]metricLines, len(metrics))}
+	e.resource = make([]presence, len(x.ResourceNames()))
+	for i, name := range x.ResourceNames() {
+		e.resource[i].name = name
+	}
 	for i, m := range metrics {
 		names := x.AttributeNames(i)
 		e.metrics[i].name = m.name
@@ -142,16 +148,30 @@ func (e *explainer) failed(i int, err error) {
 func (e *explainer) batch(b *extract.Batch) {
 	for i := range e.metrics {
 		for a, present := range b.Presence(i) {
-			if p := &e.metrics[i].attributes[a]; present {
-				if !p.done.Load() {
-					p.done.Store(true)
-				}
-			} else if !p.done.Load() && p.isOverdue(e.now()) {
+			if p := &e.metrics[i].attributes[a]; p.never(present, e) {
 				e.logger.Warn("No record so far has had an attribute to count by. Is its name right?",
 					zap.String("metric", e.metrics[i].name), zap.String("attribute", p.name), zap.String("change", "`attributes`"))
 			}
 		}
 	}
+	for i := range e.resource {
+		if p := &e.resource[i]; p.never(b.ResourceHas(i), e) {
+			e.logger.Warn("No resource so far has had an attribute to count by. Is its name right?",
+				zap.String("attribute", p.name), zap.String("change", "`resource_attributes`"))
+		}
+	}
+}
+
+// never says, once, that nothing had the attribute for long enough.
+func (p *presence) never(present bool, e *explainer) bool {
+	switch {
+	case p.done.Load():
+		return false
+	case present:
+		p.done.Store(true)
+		return false
+	}
+	return p.isOverdue(e.now())
 }
 
 // isOverdue says, once, that no record has had the attribute for long enough.

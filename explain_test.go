@@ -160,6 +160,20 @@ logs:
 	})
 }
 
+// The same of an attribute of the resource: totals that it was to tell apart are one.
+func TestWarnsOfAResourceAttributeThatNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, lines := logged(t, zap.WarnLevel, `resource_attributes: [service_name, service.name, 'host.*']`)
+		for range 4 {
+			send(t, p, nil)
+			time.Sleep(time.Minute)
+		}
+		warned := lines.FilterFieldKey("attribute").All()
+		require.Len(t, warned, 1)
+		assert.Equal(t, "service_name", warned[0].ContextMap()["attribute"])
+	})
+}
+
 // The line about a full limit names keys only where the configuration allows it.
 func TestLinesAboutAFullLimit(t *testing.T) {
 	for allowed, want := range map[bool]bool{false: false, true: true} {

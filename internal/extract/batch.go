@@ -43,6 +43,8 @@ type Batch struct {
 	absences []int64 // how often each attribute of each metric had no value of its own
 	failures []int64 // how often that was an error which kept the record from being counted
 
+	resourceHas []bool // by Extractor.resourceNames: whether any resource has it
+
 	errMetric int
 	err       error // the first that kept a record from being counted
 
@@ -67,6 +69,8 @@ func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
 		notCounted: make([]NotCounted, len(x.metrics)),
 		absences:   make([]int64, x.attributes),
 		failures:   make([]int64, x.attributes),
+
+		resourceHas: make([]bool, len(x.resourceNames)),
 	}
 }
 
@@ -78,6 +82,7 @@ func (b *Batch) Release() {
 	clear(b.notCounted)
 	clear(b.absences)
 	clear(b.failures)
+	clear(b.resourceHas)
 	b.err = nil
 	b.textArena, b.starts, b.ends, b.wasCut, b.cutValues = b.textArena[:0], b.starts[:0], b.ends[:0], b.wasCut[:0], 0
 	b.extractor.batches.Put(b)
@@ -92,10 +97,30 @@ func (b *Batch) addResource(attributes pcommon.Map) int {
 		b.scratch = identity.AppendCompactString(b.scratch, a.name, 0)
 		b.scratch = identity.AppendCompact(b.scratch, a.value, limit)
 	}
+	b.noteResource()
 	clear(b.selected[:cap(b.selected)]) // keeps nothing of the logs
 	i, _ := b.resources.Add(b.scratch, fold.Sums{})
 	return i
 }
+
+// noteResource notes which of the names of the configuration the resource at hand has. Both lists are sorted.
+func (b *Batch) noteResource() {
+	names, n := b.extractor.resourceNames, 0
+	for i := range b.selected {
+		for n < len(names) && names[n] < b.selected[i].name {
+			n++
+		}
+		if n < len(names) && names[n] == b.selected[i].name {
+			b.resourceHas[n] = true
+		}
+	}
+}
+
+// ResourceNames returns the names of the resource attributes to count by, without globs, sorted; the numbers of ResourceHas.
+func (x *Extractor) ResourceNames() []string { return x.resourceNames }
+
+// ResourceHas says whether any resource of the batch has an attribute of ResourceNames.
+func (b *Batch) ResourceHas(i int) bool { return b.resourceHas[i] }
 
 // identity returns the start of the identity of a series, in the scratch buffer: its attributes follow.
 func (b *Batch) identity(metric, resource int) []byte {
