@@ -65,6 +65,8 @@ func TestMistakesOfNewcomers(t *testing.T) {
 		{"processor", `logs: {m: {attributes: env}}`, "`logs::m::attributes` must be a list: write `- ` before each item"},
 		{"processor", `logs: {m: {attributes: [{key: a, default: x}]}}`, "`logs::m::attributes::0::default` is unknown: did you mean `default_value`?"},
 		{"processor", `logs: {m: {resource_attributes: [a]}}`, "`logs::m::resource_attributes` is unknown: did you mean `resource_attributes` at the top level?"},
+		{"processor", `logs: {m: {source_attribute: price}}`, "`logs::m::source_attribute` is unknown: write `value`, with an OTTL expression such as Int("},
+		{"processor", `logs: {app::errors: {description: x}}`, "a name cannot have `::` in it"},
 		{"processor", `logs: {m: {limit: 1}}`, "`logs::m::limit` is unknown: did you mean `cardinality_limit`?"},
 		{"processor", `logs: {m: {conditions: {a: b}}}`, "`logs::m::conditions` must be a list: write `- ` before each item"},
 		{"processor", `logs: {m: {conditions: 'IsMatch(body, "x")'}}`, "`logs::m::conditions` must be a list: write `- ` before each item"},

@@ -11,14 +11,26 @@ import (
 // counted are the sections of a `count` connector's configuration that are not about logs.
 var counted = map[string]bool{"spans": true, "spanevents": true, "metrics": true, "datapoints": true, "profiles": true}
 
+// otherwise is what options of other components that count are called here.
+var otherwise = map[string]string{
+	"source_attribute": "`value`, with an OTTL expression such as Int(attributes[\"price\"])", // the sum connector
+	"sum":              "`value`, with an OTTL expression",                                       // signal_to_metrics
+}
+
 // unknown says what may be meant by a key that a section does not have.
 func (r *reader) unknown(path []string, key string, section reflect.Type) error {
 	where := join(below(path, key))
 	if len(path) == 0 && counted[key] {
 		return fmt.Errorf("`%s` is unknown: tally counts logs only; keep a `count` connector for `%s` beside it", where, key)
 	}
+	if here, ok := otherwise[key]; ok {
+		return fmt.Errorf("`%s` is unknown: write %s", where, here)
+	}
 	keys := fieldsOf(section).keys
 	meant := cmp.Or(match(keys, key), r.elsewhere(key, same), Closest(key, keys...), r.elsewhere(key, alike))
+	if meant == "" && len(path) > 1 {
+		return fmt.Errorf("`%s` is unknown: valid keys are %s; a name cannot have `::` in it, nor dots if it is set by --set", where, keyList(section))
+	}
 	if meant == "" {
 		return fmt.Errorf("`%s` is unknown: valid keys are %s", where, keyList(section))
 	}
