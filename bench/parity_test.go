@@ -101,6 +101,7 @@ func unify(metrics pmetric.Metrics) {
 		for _, sm := range rm.ScopeMetrics().All() {
 			sm.Scope().SetName("")
 			sm.Scope().SetVersion("")
+			sm.Scope().Attributes().Clear()
 			for _, m := range sm.Metrics().All() {
 				m.SetUnit("")
 			}

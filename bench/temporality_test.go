@@ -47,6 +47,8 @@ temporality: `
 	direct := send("cumulative", new(consumertest.MetricsSink), false)
 	converted := send("delta", new(consumertest.MetricsSink), true)
 	assert.Equal(t, 2, direct.DataPointCount())
+	unify(direct)
+	unify(converted)
 	assert.NoError(t, pmetrictest.CompareMetrics(direct, converted,
 		pmetrictest.IgnoreTimestamp(), pmetrictest.IgnoreStartTimestamp(), pmetrictest.IgnoreMetricDataPointsOrder()))
 }
