@@ -109,7 +109,7 @@ func (c *recordContext) transformContext() (*ottllog.TransformContext, error) {
 // anyTooDeep says whether a value is nested too deep for OTTL.
 func anyTooDeep(attributes pcommon.Map) bool {
 	for _, v := range attributes.All() {
-		if identity.IsTooDeep(v) {
+		if t := v.Type(); (t == pcommon.ValueTypeMap || t == pcommon.ValueTypeSlice) && identity.IsTooDeep(v) { // few are
 			return true
 		}
 	}
