@@ -53,8 +53,10 @@ kills: build ## Kill the Collector KILLS (200) times under load and check its to
 	TALLY_TEST_KILLS=$${KILLS:-200} go test -v -count=1 -timeout 0 -run TestFault_kill ./e2e
 
 .PHONY: faults
-faults: setup build .tools/telemetrygen ## Run all fault tests with their long rounds
+faults: setup build .tools/telemetrygen .tools/browser/node_modules/axe-core/axe.min.js ## Run all fault tests, and those with generated input, with their long rounds
 	TALLY_TEST_LONG=1 go test -v -count=1 -p 1 -timeout 0 -run TestFault_ ./...
+	TALLY_TEST_LONG=1 go test -count=1 -p 1 -timeout 0 -skip TestFault_ ./...
+	cd bench && TALLY_TEST_LONG=1 go test -count=1 -timeout 0 ./...
 
 .PHONY: soak
 soak: build ## Run a Collector for SOAK (1h) under mixed load and faults, and tell what has grown
