@@ -143,7 +143,9 @@ func (r *reader) item(path []string, t reflect.Type, value any) {
 func (r *reader) word(path []string, t reflect.Type, value any) {
 	text, ok := value.(string)
 	if !ok {
-		r.scalar(path, reflect.TypeFor[string](), value)
+		if t.Kind() != reflect.String { // else see scalar
+			r.wrong(path, "%w", errNotText)
+		}
 		return
 	}
 	if err := reflect.New(t).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text)); err != nil {
@@ -163,12 +165,8 @@ func (r *reader) scalar(path []string, t reflect.Type, value any) {
 		if _, ok := number(value); !ok {
 			r.wrong(path, "is %v: must be a number%s", value, unquoted(value))
 		}
-	case kind == reflect.String:
-		switch value.(type) {
-		case []any, map[string]any:
-			r.wrong(path, "%w", errNotText)
-		}
 	}
+	// Text is for confmap to judge: of what comes from the environment it has the text, where this has what that is in YAML.
 }
 
 // integer refuses what confmap would cut or wrap.
