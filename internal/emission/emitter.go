@@ -25,7 +25,7 @@ var errForeignKeys = errors.New("store holds keys that are not tally's")
 type Settings struct {
 	Scope   string // name of the instrumentation scope
 	Version string
-	ID      string // of the component that emits; no other has it at the time
+	ID      string // of the component that emits; no other of its Scope has it at the time
 
 	// Delta makes it emit what was added since the last emission, instead of totals.
 	Delta bool

@@ -43,7 +43,7 @@ type Reader struct {
 	describer tallyprocessor.Describer // nil when the store keeps no descriptions
 	emitter   *Emitter
 	keeper    keeper // nil when the store keeps no readers
-	id        string
+	name      string // that the keeper knows it by
 }
 
 // keeper is a store that keeps what a reader knows of it, for the next reader of that name: one that is replaced while the store
@@ -76,9 +76,9 @@ func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, er
 		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, f.ForgetAfter())
 	}
 	describer, _ := store.(tallyprocessor.Describer)
-	r := &Reader{lister: lister, describer: describer, id: settings.ID, emitter: New(settings)}
+	r := &Reader{lister: lister, describer: describer, name: settings.Scope + " " + settings.ID, emitter: New(settings)}
 	if r.keeper, ok = store.(keeper); ok {
-		if before, ok := r.keeper.KeptReader(settings.ID).(*Emitter); ok && before.settings.Delta == settings.Delta {
+		if before, ok := r.keeper.KeptReader(r.name).(*Emitter); ok && before.settings.Delta == settings.Delta {
 			r.emitter = before
 			before.settings = settings
 		}
@@ -89,7 +89,7 @@ func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, er
 // Close leaves what the Reader knows with the store. It is not used afterwards.
 func (r *Reader) Close() {
 	if r.keeper != nil {
-		r.keeper.KeepReader(r.id, r.emitter)
+		r.keeper.KeepReader(r.name, r.emitter)
 	}
 }
 

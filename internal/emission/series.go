@@ -73,6 +73,9 @@ func (e *Emitter) seriesOf(key identity.Key, text string) *series {
 		fallthrough
 	default:
 		if !s.begun && text < s.text { // whatever the order of the listing is, so that each process emits the same
+			if _, there := s.keys[s.text]; !there {
+				delete(e.series, s.text) // that key is gone, and its entry was there for the series alone
+			}
 			s.represent(key, text)
 		}
 	}

@@ -190,7 +190,7 @@ func TestNewcomers(t *testing.T) {
 // Collector's own validation puts it first; everything else puts it in backquotes.
 func namesKey(name string, values map[string]any, line string) bool {
 	key, _, _ := strings.Cut(strings.TrimPrefix(line, "server::"), ": ") // the field of the console's struct that is squashed
-	if key == "netaddr" { // and another, in which the transport alone can be invalid
+	if key == "netaddr" {                                                // and another, in which the transport alone can be invalid
 		key = "transport"
 	}
 	if _, rest, found := strings.Cut(line, "`"); found {
