@@ -99,14 +99,21 @@ func (pg *page) append(s *publishedSeries) {
 func (pg *page) join(s *publishedSeries, key string) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	s.keys = append(s.keys, key)
+	s.keys = append(s.keys, publishedKey{text: key})
 }
 
-// drop takes a key from a series, and says whether the series is gone since it was the last.
+// drop takes a key from a series, and says whether the series is gone since it was the last. Else the series keeps what it has shown of
+// the key, so that it does not fall.
 func (pg *page) drop(s *publishedSeries, key string) bool {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	if s.keys = slices.DeleteFunc(s.keys, func(k string) bool { return k == key }); len(s.keys) > 0 {
+	s.keys = slices.DeleteFunc(s.keys, func(k publishedKey) bool {
+		if k.text == key {
+			s.gone, _ = addSaturated(s.gone, k.shown)
+		}
+		return k.text == key
+	})
+	if len(s.keys) > 0 {
 		return false
 	}
 	last := len(pg.series) - 1
@@ -121,9 +128,11 @@ func (pg *page) observe(o metric.Observer, counter metric.Int64Observable, store
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	for _, s := range pg.series {
-		var sum int64
-		for _, key := range s.keys {
-			sum, _ = addSaturated(sum, int64(store.Get(key)))
+		sum := s.gone
+		for i := range s.keys {
+			k := &s.keys[i]
+			k.shown = max(k.shown, int64(store.Get(k.text))) // it falls only between its end in the store and that on the page
+			sum, _ = addSaturated(sum, k.shown)
 		}
 		o.ObserveInt64(counter, min(sum, shown.Largest), s.options...)
 	}

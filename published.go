@@ -47,8 +47,15 @@ type seriesKey struct {
 type publishedSeries struct {
 	page    *page
 	index   int // in page.series
-	keys    []string
+	keys    []publishedKey
+	gone    int64 // what keys have shown that the store has dropped, while others are there
 	options []metric.ObserveOption
+}
+
+// publishedKey is a key of a series.
+type publishedKey struct {
+	text  string
+	shown int64 // of its total
 }
 
 func newPublished(set processor.Settings, metrics []namedMetric, store MetricStore) *published {
@@ -76,7 +83,7 @@ func (p *published) add(i int, key string) error {
 		s.page.join(s, key)
 		return nil
 	}
-	s := &publishedSeries{keys: []string{key}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
+	s := &publishedSeries{keys: []publishedKey{{text: key}}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
 	if s.page, err = p.pageFor(name); err != nil {
 		return err
 	}
