@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
+	"time"
 
 	"github.com/prometheus/common/model"
 
@@ -17,8 +18,14 @@ import (
 type series struct {
 	metric *table.Metric
 	shapes [][]labelOf
-	merged map[int]bool    // rows that are shown with another
-	added  map[int]float64 // what those add to the other
+	merged map[int]bool // rows that are shown with another
+	added  map[int]more // what those add to the other
+}
+
+// more is what other rows add to one.
+type more struct {
+	value float64
+	start int64 // the earliest of all, in nanoseconds
 }
 
 // labelOf is a label of a shape.
@@ -30,7 +37,7 @@ type labelOf struct {
 }
 
 func newSeries(m *table.Metric, scheme model.EscapingScheme) *series {
-	s := &series{metric: m, merged: map[int]bool{}, added: map[int]float64{}}
+	s := &series{metric: m, merged: map[int]bool{}, added: map[int]more{}}
 	for _, shape := range m.Shapes {
 		s.shapes = append(s.shapes, shapeLabels(m, shape, scheme))
 	}
@@ -91,12 +98,29 @@ func (s *series) merge() {
 	for i := range list {
 		for j := i - 1; j >= 0 && list[j].hash == list[i].hash; j-- {
 			if first := list[j].row; !s.merged[first] && s.same(first, list[i].row) {
-				s.merged[list[i].row] = true
-				s.added[first] += float64(s.metric.Values[list[i].row])
+				s.add(first, list[i].row)
 				break
 			}
 		}
 	}
+}
+
+// add shows a row with the first of its series.
+func (s *series) add(first, row int) {
+	s.merged[row] = true
+	a, known := s.added[first]
+	if !known {
+		a.start = s.metric.Starts[first]
+	}
+	s.added[first] = more{a.value + float64(s.metric.Values[row]), min(a.start, s.metric.Starts[row])}
+}
+
+// start returns when a row, or what is shown with it, was first counted.
+func (s *series) start(row int) time.Time {
+	if a, known := s.added[row]; known {
+		return time.Unix(0, a.start)
+	}
+	return time.Unix(0, s.metric.Starts[row])
 }
 
 func (s *series) hash(seed maphash.Seed, row int) uint64 {
