@@ -155,6 +155,17 @@ func (x *Extractor) planResource() {
 	slices.Sort(x.resourceNames)
 }
 
+// hashesFirst orders globs, of which the first that matches a name decides: what any of them is to hash must not be there as it is.
+func hashesFirst(a, b attribute) int {
+	switch {
+	case a.hash == b.hash:
+		return 0
+	case a.hash:
+		return -1
+	}
+	return 1
+}
+
 func newMetric(m Metric, limit int) metric {
 	made := metric{
 		conditions: m.Conditions,
@@ -178,6 +189,7 @@ func newMetric(m Metric, limit int) metric {
 		}
 		made.attributes = append(made.attributes, n)
 	}
+	slices.SortStableFunc(made.globs, hashesFirst)
 	made.unambiguous = !slices.ContainsFunc(m.Attributes, func(a Attribute) bool { return a.Default != nil })
 	slices.SortFunc(made.attributes, func(a, b attribute) int { return cmp.Compare(a.key, b.key) })
 	made.byLength = len(m.Conditions)+len(m.Attributes) == 0 && m.Amount.isOne()
