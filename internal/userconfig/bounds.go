@@ -93,7 +93,7 @@ func (r *reader) duration(path []string, value any) {
 	}
 	if text, ok := value.(string); ok {
 		if _, err := time.ParseDuration(text); err != nil {
-			r.wrong(path, "is %q: must be a number with a unit (ms, s, m, h), such as %q", text, withUnit(text))
+			r.wrong(path, "is %q: must be a number with a unit (ms, s, m, h), such as %q", text, orAny(withUnit(text)))
 		}
 		return
 	}
@@ -101,17 +101,25 @@ func (r *reader) duration(path []string, value any) {
 	case !ok:
 		r.wrong(path, "must be a duration, such as \"15s\"")
 	case n != 0:
-		r.wrong(path, "is %v: a number without a unit is nanoseconds: write \"%ss\"", value, decimal(math.Abs(n)))
+		r.wrong(path, "is %v: a number without a unit is nanoseconds: write %q", value, orAny(decimal(math.Abs(n))+"s"))
 	}
 }
 
-// withUnit returns what a text that is no duration may mean.
+// orAny returns the text of a positive duration, and for any other text that of some duration.
+func orAny(text string) string {
+	if d, err := time.ParseDuration(text); err != nil || d <= 0 {
+		return "15s"
+	}
+	return text
+}
+
+// withUnit returns what a text that is no duration may mean, which may be none either.
 func withUnit(text string) string {
 	text = strings.ToLower(strings.ReplaceAll(strings.TrimSpace(text), " ", ""))
 	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || n <= 0 {
-		return "15s"
+	if err != nil {
+		return ""
 	}
 	for _, u := range []struct {
 		first, unit string

@@ -121,10 +121,11 @@ func (r *reader) list(path []string, t reflect.Type, value any) {
 	}
 }
 
-// isTorn says whether splitting at commas, as confmap splits a text where a list belongs, has cut through an expression.
+// isTorn says whether splitting at commas, as confmap splits a text where a list belongs, has cut through an expression, or has left spaces
+// in a name.
 func isTorn(parts []string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool {
-		return strings.Count(part, "(") != strings.Count(part, ")") || strings.Count(part, `"`)%2 == 1
+		return strings.TrimSpace(part) != part || strings.Count(part, "(") != strings.Count(part, ")") || strings.Count(part, `"`)%2 == 1
 	})
 }
 
