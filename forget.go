@@ -174,6 +174,7 @@ func (s *MemoryStore) drop(sh *shard, chunk []string, gone func(string, *total) 
 			continue
 		}
 		delete(sh.totals, key)
+		s.keys.changed()
 		keys = append(keys, key)
 		metric, _ := identity.MetricOf(key)
 		s.changeForgotten(metric, func(f *Forgotten) {

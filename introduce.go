@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 
 	"go.uber.org/zap"
 
@@ -29,8 +31,8 @@ func (t *tally) describe(i int, x *extract.Extractor) Description {
 // introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
 // before, and stay so until the store forgets them. An error leaves to end what was begun.
 func (t *tally) introduce(ctx context.Context, x *extract.Extractor) error {
-	numbers := t.numbersOfMetrics()
 	if f, ok := t.store.(Forgetter); ok {
+		numbers := t.numbersOfMetrics()
 		t.stopForgetter = f.AroundForget(func(drop func() []string) { t.forget(numbers, drop) })
 	}
 	if err := t.claim(x); err != nil {
@@ -38,7 +40,7 @@ func (t *tally) introduce(ctx context.Context, x *extract.Extractor) error {
 	}
 	t.forgetting.Lock() // no key is dropped between its listing and its entry in a limiter
 	defer t.forgetting.Unlock()
-	if err := t.admitAll(ctx, &admission{tally: t, extractor: x, numbers: numbers, earlier: t.earlierMeanings(x)}); err != nil {
+	if err := t.admitAll(ctx, &admission{tally: t, extractor: x, numbers: t.numbersOfMetrics(), earlier: t.earlierMeanings(x)}); err != nil {
 		return err
 	}
 	if describer, ok := t.store.(Describer); ok {
@@ -102,38 +104,63 @@ func (t *tally) earlierMeanings(x *extract.Extractor) map[string]meaning.Meaning
 type admission struct {
 	tally     *tally
 	extractor *extract.Extractor
-	numbers   map[string]int             // of metrics, by name
+	numbers   map[string]int             // of the metrics whose keys are to be entered, by name
 	earlier   map[string]meaning.Meaning // of metrics that were something else
 	others    []int                      // by metric: keys with other attributes
 }
 
-// admitAll enters the keys of the store.
+// admitAll enters the keys of the store, but for metrics where another component has done that.
 func (t *tally) admitAll(ctx context.Context, a *admission) error {
+	maps.DeleteFunc(a.numbers, func(_ string, i int) bool { return t.limiters[i].HasRestored(a.extractor.Shape(i)) })
+	if len(a.numbers) == 0 {
+		return nil
+	}
 	a.others = make([]int, len(t.metrics))
 	defer a.tell()
-	if local, ok := t.store.(LocalLister); ok {
-		for total := range local.LocalTotals() {
-			if err := a.admit(total.Key); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	lister, ok := t.store.(Lister)
-	if !ok {
-		return nil
-	}
-	for total, err := range lister.Totals(ctx) {
-		if err == nil {
-			err = a.admit(total.Key)
-		} else {
-			err = fmt.Errorf("list totals: %w", err)
-		}
+	for key, err := range a.storedKeys(ctx) {
 		if err != nil {
+			return fmt.Errorf("list totals: %w", err)
+		}
+		if err := a.admit(key); err != nil {
 			return err
 		}
 	}
+	for _, i := range a.numbers {
+		t.limiters[i].SetRestored(a.extractor.Shape(i))
+	}
 	return nil
+}
+
+// keysByMetric is implemented by a store that does not list all its keys to tell those of a metric.
+type keysByMetric interface {
+	keysOf(metric string) (keys iter.Seq[string], atMost int)
+}
+
+// storedKeys yields the keys that are in the store of this process, perhaps those of other metrics too.
+func (a *admission) storedKeys(ctx context.Context) iter.Seq2[string, error] {
+	switch store := a.tally.store.(type) {
+	case keysByMetric:
+		return func(yield func(string, error) bool) {
+			for metric, i := range a.numbers {
+				keys, atMost := store.keysOf(metric)
+				a.tally.limiters[i].Reserve(atMost)
+				for key := range keys {
+					if !yield(key, nil) {
+						return
+					}
+				}
+			}
+		}
+	case LocalLister:
+		return func(yield func(string, error) bool) {
+			store.LocalTotals()(func(total Total) bool { return yield(total.Key, nil) })
+		}
+	case Lister:
+		return func(yield func(string, error) bool) {
+			store.Totals(ctx)(func(total Total, err error) bool { return yield(total.Key, err) })
+		}
+	}
+	return func(func(string, error) bool) {}
 }
 
 // admit enters a key in the limiter of its metric. One that no record can have, of another component or an earlier configuration,

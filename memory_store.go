@@ -26,6 +26,7 @@ type MemoryStore struct {
 	shards [shardCount]shard
 
 	saturated atomic.Int64
+	keys      keyList
 	claims    meaning.Claims
 	forgetting
 	overflowKeeper
@@ -221,6 +222,7 @@ func (s *MemoryStore) counter(sh *shard, key string, start int64) *total {
 		t.last.Store(start)
 		t.counted.Store(true)
 		sh.totals[key] = t
+		s.keys.changed()
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor/internal/metadata"
@@ -21,11 +22,17 @@ func BenchmarkStart(b *testing.B) {
 	}
 	for b.Loop() {
 		for i := range processors {
-			cfg := testConfig(b, fmt.Sprintf(`logs: {m%d: {cardinality_limit: 0, attributes: [{key: http.route}, {key: user}]}}`, i))
-			p, err := NewFactory(WithMetricStore(store)).CreateLogs(b.Context(), processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
-			require.NoError(b, err)
-			require.NoError(b, p.Start(b.Context(), componenttest.NewNopHost()))
+			p := startedOver(b, store, fmt.Sprintf(`logs: {m%d: {cardinality_limit: 0, attributes: [{key: http.route}, {key: user}]}}`, i))
 			require.NoError(b, p.Shutdown(b.Context()))
 		}
 	}
+}
+
+// startedOver returns a processor that has started over a store.
+func startedOver(b *testing.B, store MetricStore, yaml string) processor.Logs {
+	b.Helper()
+	p, err := NewFactory(WithMetricStore(store)).CreateLogs(b.Context(), processortest.NewNopSettings(metadata.Type), testConfig(b, yaml), consumertest.NewNop())
+	require.NoError(b, err)
+	require.NoError(b, p.Start(b.Context(), componenttest.NewNopHost()))
+	return p
 }

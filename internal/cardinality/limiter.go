@@ -23,9 +23,10 @@ type Limiter struct {
 
 // Keys are the keys of one metric that are admitted. They are safe for concurrent use.
 type Keys struct {
-	// mu guards set.
-	mu  sync.RWMutex
-	set set
+	// mu guards the fields below.
+	mu       sync.RWMutex
+	set      set
+	restored map[string]bool // by the shape of keys
 }
 
 // NewKeys returns Keys of which none is admitted.
@@ -49,6 +50,32 @@ func (l *Limiter) Restore(key string, overflow bool) {
 		l.set.overflow.Put(key, struct{}{})
 	default:
 		l.set.keys.Put(key, struct{}{})
+	}
+}
+
+// HasRestored says whether all keys of a shape, which is a text of the caller's, are restored.
+func (l *Keys) HasRestored(shape string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.restored[shape]
+}
+
+// SetRestored says that all keys of a shape are restored.
+func (l *Keys) SetRestored(shape string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.restored == nil {
+		l.restored = map[string]bool{}
+	}
+	l.restored[shape] = true
+}
+
+// Reserve makes room for n keys that are restored next, unless there are some already: they may be the same.
+func (l *Limiter) Reserve(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.set.keys.Len() == 0 {
+		l.set.keys.Reserve(n)
 	}
 }
 

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
@@ -45,6 +46,20 @@ func (x *Extractor) CanHave(metric int, key string) (possible, overflow bool) {
 		return ok && possible && kept, true
 	}
 	return ok && possible && needed == 0, false
+}
+
+// Shape returns a text that two metrics have in common only if CanHave says the same of every key that begins with their name.
+func (x *Extractor) Shape(metric int) string {
+	all := x.settings.ResourceAttributes == nil
+	shape := fmt.Sprintf("%t %q", all, slices.Sorted(slices.Values(x.settings.ResourceAttributes)))
+	m := &x.metrics[metric]
+	for _, a := range m.attributes {
+		shape += fmt.Sprintf(" %q %t %t", a.key, a.isNeeded(), a.keep)
+	}
+	for _, a := range m.globs {
+		shape += fmt.Sprintf(" * %q %t", append([]string{a.glob.first, a.glob.last}, a.glob.middle...), a.keep)
+	}
+	return shape
 }
 
 // isNeeded says whether each key of the metric has the attribute.
