@@ -199,9 +199,7 @@ func (t *tally) resolve(w *worker, b *extract.Batch, i int, series extract.Serie
 		t.numbers.keyLength(len(v.Key))
 	}
 	if v.New && t.totals != nil {
-		if err := t.totals.add(metric, v.Key); err != nil {
-			t.logger.Error("A key is counted and not published", zap.String("metric", t.metrics[metric].name), zap.Error(err))
-		}
+		t.totals.add(metric, v.Key)
 	}
 	return v.Key, !v.Overflowed
 }

@@ -30,11 +30,12 @@ type published struct {
 	metrics  []namedMetric
 	store    MetricStore
 
-	// mu guards the fields below. No callback of an instrument takes it: it is held while an instrument is made, and
-	// the SDK waits for the callbacks then.
+	// mu guards the fields below. No callback of an instrument takes it, and nobody who counts: it is held while an instrument is made,
+	// and the SDK waits for the callbacks then.
 	mu     sync.Mutex
 	series map[seriesKey]*publishedSeries
 	pages  map[pageKey]*page // those that are needed so far
+	ended  bool
 }
 
 // seriesKey tells series apart.
@@ -69,8 +70,7 @@ func newPublished(set processor.Settings, metrics []namedMetric, store MetricSto
 	}
 }
 
-// add publishes a key of metric i that was not published before. It is called before the key is first counted; an error
-// leaves the key counted and not shown.
+// add publishes a key of metric i that was not published before. An error leaves the key counted and not shown.
 func (p *published) add(i int, key string) error {
 	name, set, err := p.seriesOf(i, key)
 	if err != nil {
@@ -79,6 +79,9 @@ func (p *published) add(i int, key string) error {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended {
+		return nil
+	}
 	if s, ok := p.series[name]; ok {
 		s.page.join(s, key)
 		return nil
@@ -117,10 +120,11 @@ func (p *published) seriesOf(i int, key string) (name seriesKey, set attribute.S
 	return seriesKey{i, text}, attribute.NewSet(list...), nil
 }
 
-// stop ends the publication.
+// stop ends the publication for good.
 func (p *published) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ended = true
 	var errs []error
 	for _, pg := range p.pages {
 		errs = append(errs, pg.registration.Unregister())
@@ -162,7 +166,7 @@ func (t *tally) showKnown(x *extract.Extractor) error {
 			continue
 		}
 		t.numbers.keyLength(len(key))
-		if err := t.totals.add(i, key); err != nil {
+		if err := t.totals.published.add(i, key); err != nil {
 			return err
 		}
 	}

@@ -33,12 +33,12 @@ import (
 // page is the Collector's /metrics, with the same exporter and the same handler as the Collector's, which answers with
 // status 500 as soon as one series is wrong.
 type metricsPage struct {
-	t        *testing.T
+	t        testing.TB
 	provider *metric.MeterProvider
 	registry *prometheus.Registry
 }
 
-func newMetricsPage(t *testing.T, options ...otelprometheus.Option) *metricsPage {
+func newMetricsPage(t testing.TB, options ...otelprometheus.Option) *metricsPage {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	options = append(options, otelprometheus.WithRegisterer(registry), otelprometheus.WithTranslationStrategy(otlptranslator.NoTranslation))
@@ -91,7 +91,7 @@ func labelText(m *dto.Metric) string {
 	return strings.Join(parts, ",")
 }
 
-// settle waits until what was accepted is applied.
+// settle waits until what was accepted is applied, and on the page.
 func settle(t *testing.T, p processor.Logs) {
 	t.Helper()
 	tally := p.(*logsProcessor).tally
@@ -103,6 +103,9 @@ func settle(t *testing.T, p processor.Logs) {
 		}
 		return true
 	}, 10e9, 1e6)
+	if tally.totals != nil {
+		require.NoError(t, tally.totals.wait(t.Context()))
+	}
 }
 
 // One id in three pipelines, and another processor with the same metric name and another description: right totals, and
@@ -238,7 +241,7 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 2500}}`))
 			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_amount_forgotten")["metric=c,processor=tally"])
 		}
 		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_amount_counted")["metric=c,processor=tally"])
-		assert.LessOrEqual(t, len(p.(*logsProcessor).tally.totals.pages), regularPages(2500), "pages are used again")
+		assert.LessOrEqual(t, len(p.(*logsProcessor).tally.totals.published.pages), regularPages(2500), "pages are used again")
 	})
 }
 

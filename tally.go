@@ -40,7 +40,7 @@ type tally struct {
 	pool      *pool
 	numbers   *numbers
 	explain   *explainer
-	totals    *published // nil when the store is not ours
+	totals    *publisher // nil when the store is not ours
 	committer *committer // nil without `durable`
 	flusher   Flusher    // the store, if it buffers and is no extension's, which flushes it itself when all have counted
 
@@ -81,7 +81,9 @@ func startTally(
 		t.explain.warnOfNoTelemetry(ctx, set.MeterProvider)
 		own := NewMemoryStore(WithForgetAfter(cfg.ForgetAfter))
 		t.store = own
-		t.totals = newPublished(set, t.metrics, t.store)
+		t.totals = newPublisher(newPublished(set, t.metrics, t.store), func(i int, err error) {
+			t.logger.Error("A key is counted and not published", zap.String("metric", t.metrics[i].name), zap.Error(err))
+		})
 		t.keepForgetting = own.KeepForgetting
 	}
 	if forgets, ok := t.store.(Forgetter); cfg.ForgetAfter > 0 && !(ok && forgets.ForgetAfter() == cfg.ForgetAfter) {
@@ -173,6 +175,11 @@ func (t *tally) shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%w: %d records of metric %q", errLost, lost, m.name))
 		}
 	}
+	if t.totals != nil {
+		if err := t.totals.wait(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("publish the last keys: %w", err))
+		}
+	}
 	if t.flusher != nil {
 		if err := guarded(func() error { return t.flusher.Flush(ctx) }); err != nil {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
@@ -211,7 +218,7 @@ func (t *tally) withdraw() error {
 	if t.totals == nil {
 		return nil
 	}
-	return t.totals.stop()
+	return t.totals.published.stop()
 }
 
 // consume is the way of a batch: reserve, extract, forward, commit. Once the next consumer has accepted the logs there
