@@ -137,21 +137,21 @@ func appendUnicodeEscape(dst []byte, r rune) []byte {
 // Decode reads a text form back. It takes canonical text only, so that no two texts decode to one key: whatever
 // AppendText did not write is an error.
 func Decode(text string) (Key, error) {
+	if k, ok := decodePlain(text); ok {
+		return k, nil
+	}
+	return decodeSlowly(text)
+}
+
+func decodeSlowly(text string) (Key, error) {
 	d := json.NewDecoder(bytes.NewReader([]byte(text)))
 	d.UseNumber()
 	k, err := decodeKey(d)
 	if err != nil {
 		return Key{}, err
 	}
-	if k.String() != text {
+	if k.String() != text || !ascends(k.Resource) || !ascends(k.Attributes) {
 		return Key{}, errNotCanonical
-	}
-	for _, list := range [][]Attribute{k.Resource, k.Attributes} {
-		for i := 1; i < len(list); i++ {
-			if list[i-1].Name >= list[i].Name {
-				return Key{}, errNotCanonical
-			}
-		}
 	}
 	return k, nil
 }
