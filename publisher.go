@@ -19,33 +19,57 @@ type publisher struct {
 
 	// mu guards the fields below. It is held for a look at them, never while the SDK is called.
 	mu      sync.Mutex
-	waiting map[publishedKey]bool // what is to be done: true = publish, false = end. A key is not in it twice, so it is no larger than what is shown and counted
-	idle    chan struct{}         // closed when the goroutine ends; nil = it does not run
+	waiting map[metricKey]change // what is to be done. A key is not in it twice, so it is no larger than what is shown and counted
+	idle    chan struct{}        // closed when the goroutine ends; nil = it does not run
 }
 
-type publishedKey struct {
+// change is what is to be done with a key.
+type change int
+
+const (
+	publish change = iota + 1
+	end
+	renew // end, and then publish: it was dropped, and has begun anew
+)
+
+type metricKey struct {
 	metric int
 	text   string
 }
 
 func newPublisher(p *published, failed func(metric int, err error)) *publisher {
-	return &publisher{published: p, failed: failed, waiting: map[publishedKey]bool{}}
+	return &publisher{published: p, failed: failed, waiting: map[metricKey]change{}}
 }
 
 // add publishes a key of metric i that is not published.
-func (p *publisher) add(i int, key string) { p.change(publishedKey{i, key}, true) }
+func (p *publisher) add(i int, key string) {
+	p.change(metricKey{i, key}, func(before change) change {
+		if before == end {
+			return renew
+		}
+		return publish
+	})
+}
 
 // remove ends the publication of a key of metric i.
-func (p *publisher) remove(i int, key string) { p.change(publishedKey{i, key}, false) }
+func (p *publisher) remove(i int, key string) {
+	p.change(metricKey{i, key}, func(before change) change {
+		if before == publish {
+			return 0 // it was not shown yet
+		}
+		return end
+	})
+}
 
-func (p *publisher) change(k publishedKey, shown bool) {
+func (p *publisher) change(k metricKey, next func(before change) change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if before, waits := p.waiting[k]; waits && before != shown {
-		delete(p.waiting, k) // it stays as it is
+	c := next(p.waiting[k])
+	if c == 0 {
+		delete(p.waiting, k)
 		return
 	}
-	p.waiting[k] = shown
+	p.waiting[k] = c
 	if p.idle == nil {
 		p.idle = make(chan struct{})
 		go p.run(p.idle)
@@ -60,32 +84,34 @@ func (p *publisher) run(idle chan<- struct{}) {
 		if len(changes) == 0 {
 			return
 		}
-		for k, shown := range changes {
-			p.apply(k, shown)
+		for k, c := range changes {
+			p.apply(k, c)
 		}
 	}
 }
 
 // take returns what waits. With nothing it notes that the goroutine ends.
-func (p *publisher) take() map[publishedKey]bool {
+func (p *publisher) take() map[metricKey]change {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	changes := p.waiting
-	p.waiting = map[publishedKey]bool{}
+	p.waiting = map[metricKey]change{}
 	if len(changes) == 0 {
 		p.idle = nil
 	}
 	return changes
 }
 
-func (p *publisher) apply(k publishedKey, shown bool) {
+func (p *publisher) apply(k metricKey, c change) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.failed(k.metric, fmt.Errorf("%w: %T", errPublishPanic, r))
 		}
 	}()
-	if !shown {
+	if c != publish {
 		p.published.remove(k.metric, k.text)
+	}
+	if c == end {
 		return
 	}
 	if err := p.published.add(k.metric, k.text); err != nil {

@@ -6,14 +6,11 @@
 package emission
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"time"
-
-	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
@@ -55,80 +52,71 @@ type Emitter struct {
 	settings Settings
 	series   map[string]*series // by key; those of other metrics are not in it
 	byLabels map[string]*series // by the labels of a key, where those are not its text
-	number   uint64             // of the collection
-	readings []reading          // of this collection
-}
+	groups   map[string]*group  // by start
 
-// reading is what a listing has of a series: the sum over its keys.
-type reading struct {
-	*series
-	tallyprocessor.Total
+	order []*series // as they are sent; see inOrder
+	fresh []*series // that are not in order
+	gaps  bool      // series in order have left it
+
+	// Of the present collection. now is Unix time in nanoseconds, as since of the settings.
+	number       uint64
+	now, since   int64
+	descriptions map[string]*tallyprocessor.Description
+	points       []point
 }
 
 // New returns an Emitter that has emitted nothing.
 func New(settings Settings) *Emitter {
-	return &Emitter{settings: settings, series: map[string]*series{}, byLabels: map[string]*series{}}
+	return &Emitter{
+		settings: settings, series: map[string]*series{}, byLabels: map[string]*series{}, groups: map[string]*group{},
+		descriptions: map[string]*tallyprocessor.Description{},
+	}
 }
 
-// Collect returns the totals as metrics, in a stable order. An error does not keep the good part from being returned:
-// the caller sends that and reports the error.
+// Collect returns what is to be sent of the totals, in a stable order. It is good until the next call. An error does not keep the good
+// part from being returned: the caller sends that and reports the error.
 func (e *Emitter) Collect(
 	totals iter.Seq2[tallyprocessor.Total, error], descriptions []tallyprocessor.Description, now time.Time,
 ) (*Collection, error) {
-	points, err := e.points(totals, descriptions, now)
-	slices.SortFunc(points, func(a, b point) int {
-		return cmp.Or(cmp.Compare(a.resource, b.resource), cmp.Compare(a.text, b.text)) // the text begins with the metric
-	})
-	byMetric := map[string]tallyprocessor.Description{}
-	for _, d := range descriptions {
-		byMetric[d.Metric] = d
-	}
-	c := &Collection{emitter: e, Metrics: pmetric.NewMetrics()}
-	for payload := range payloads(points, byMetric) {
-		before := c.Metrics.ResourceMetrics().Len()
-		e.build(c.Metrics, payload, byMetric)
-		c.parts = append(c.parts, part{resources: c.Metrics.ResourceMetrics().Len() - before, points: payload})
-	}
-	return c, err
-}
-
-// points returns what there is to send, in no order.
-func (e *Emitter) points(
-	totals iter.Seq2[tallyprocessor.Total, error], descriptions []tallyprocessor.Description, now time.Time,
-) ([]point, error) {
-	listErr, foreign := e.list(totals)
-	if listErr == nil {
-		e.listUncounted(descriptions, now)
-	}
-	points := make([]point, 0, len(e.readings))
-	for _, r := range e.readings {
-		s := r.series
-		if e.update(s, e.whole(r, listErr == nil), now); s.fell.IsZero() { // else it is on its way back, or begins anew later
-			points = e.appendTotal(points, s, now)
-		}
-	}
-	if listErr == nil { // else a key that was not listed may be there still
-		points = e.appendEnds(points, now)
+	e.number++
+	e.now, e.since = now.UnixNano(), e.settings.Since.UnixNano()
+	e.describe(descriptions)
+	err, foreign := e.list(totals)
+	complete := err == nil
+	if complete {
+		e.listUncounted(descriptions)
 	}
 	if foreign > 0 {
-		return points, errors.Join(listErr, fmt.Errorf("%w: %d of them", errForeignKeys, foreign))
+		err = errors.Join(err, fmt.Errorf("%w: %d of them", errForeignKeys, foreign))
 	}
-	return points, listErr
+	e.collect(complete)
+	return &Collection{emitter: e, points: e.points}, err
+}
+
+// collect finds what there is to send. complete says that the listing has every key of the store.
+func (e *Emitter) collect(complete bool) {
+	e.arrange()
+	clear(e.points)
+	e.points = slices.Grow(e.points[:0], len(e.order))
+	for _, s := range e.order {
+		switch {
+		case s.listed == e.number:
+			if e.update(s, e.whole(s, complete)); s.fell == 0 { // else it is on its way back, or begins anew later
+				e.appendTotal(s)
+			}
+		case complete: // else the key may be there still
+			e.appendEnd(s)
+		}
+	}
 }
 
 // list reads what the store has, and returns how many keys are not tally's. An error ends it.
 func (e *Emitter) list(totals iter.Seq2[tallyprocessor.Total, error]) (err error, foreign int) { //nolint:revive // it does not keep the rest from being used
-	e.number++
-	clear(e.readings)
-	e.readings = e.readings[:0]
 	for total, err := range totals {
 		if err != nil {
 			return fmt.Errorf("list totals: %w", err), foreign
 		}
-		metric, ok := identity.MetricOf(total.Key)
-		switch {
-		case ok && !e.emits(metric):
-		case !e.read(total):
+		if !e.read(&total) {
 			foreign++
 		}
 	}
@@ -140,7 +128,7 @@ func (e *Emitter) emits(metric string) bool {
 }
 
 // listUncounted reads, as 0, the keys that exist before their first record.
-func (e *Emitter) listUncounted(descriptions []tallyprocessor.Description, now time.Time) {
+func (e *Emitter) listUncounted(descriptions []tallyprocessor.Description) {
 	for _, d := range descriptions {
 		if d.Key == "" || !e.emits(d.Metric) {
 			continue
@@ -149,90 +137,89 @@ func (e *Emitter) listUncounted(descriptions []tallyprocessor.Description, now t
 		if s != nil && s.listed == e.number {
 			continue
 		}
-		start := now
+		start := e.now
 		if s != nil && s.uncounted {
 			start = s.origin
 		}
-		if e.read(tallyprocessor.Total{Key: d.Key, Start: start, Last: start}) {
+		at := time.Unix(0, start)
+		if e.read(&tallyprocessor.Total{Key: d.Key, Start: at, Last: at}) {
 			e.series[d.Key].uncounted = true
 		}
 	}
 }
 
-// read enters a total in the reading of its series. ok is false for a key that does not decode.
-func (e *Emitter) read(total tallyprocessor.Total) (ok bool) {
+// read enters a total in the reading of its series, if its metric is emitted. ok is false for a key that does not decode.
+func (e *Emitter) read(total *tallyprocessor.Total) (ok bool) {
 	s, known := e.series[total.Key]
-	if !known {
-		key, err := identity.Decode(total.Key)
-		if err != nil {
+	switch {
+	case known && !s.group.emitted:
+		return true
+	case !known:
+		if metric, ok := identity.MetricOf(total.Key); ok && !e.emits(metric) {
+			return true
+		}
+		if s = e.seriesOf(total.Key); s == nil {
 			return false
 		}
-		s = e.seriesOf(key, total.Key)
 	}
-	if s.listed != e.number {
-		s.listed, s.slot = e.number, len(e.readings)
-		e.readings = append(e.readings, reading{s, total})
-	} else {
-		e.readings[s.slot].add(total)
-	}
-	if s.keys != nil {
-		e.enterKey(s, total)
-	}
+	e.enter(s, total)
 	return true
 }
 
-// add adds what another key of the series has.
-func (r *reading) add(o tallyprocessor.Total) {
-	r.Value, r.Restored = addUpTo(r.Value, o.Value), addUpTo(r.Restored, o.Restored)
-	if o.Start.Before(r.Start) {
-		r.Start = o.Start
+// enter enters a total in the reading of a series: beside what another key of it has.
+func (e *Emitter) enter(s *series, total *tallyprocessor.Total) {
+	r := reading{total.Value, total.Start.UnixNano()}
+	if s.keys != nil {
+		e.enterKey(s, total.Key, r)
 	}
-	if o.Last.After(r.Last) {
-		r.Last = o.Last
+	if s.listed != e.number {
+		s.listed, s.read = e.number, r
+	} else {
+		s.read = reading{addUpTo(s.read.value, r.value), min(s.read.start, r.start)}
+	}
+	if s.first != nil {
+		s.first.restored = addUpTo(s.first.restored, total.Restored)
+		s.first.last = max(s.first.last, total.Last.UnixNano())
 	}
 }
 
 // appendTotal appends the point of a series that the store has, unless there is nothing to tell.
-func (e *Emitter) appendTotal(points []point, s *series, now time.Time) []point {
-	p := point{series: s, value: s.value, time: s.next(now)}
+func (e *Emitter) appendTotal(s *series) {
+	p := point{series: s, value: s.value, time: s.next(e.now)}
 	switch unsent := s.value != s.sent; {
 	case e.settings.Delta:
 		if !unsent {
-			return points
+			return
 		}
 	case s.ended:
-		return points
-	case e.settings.StaleAfter > 0 && !unsent && !s.uncounted && now.Sub(s.changed) >= e.settings.StaleAfter:
+		return
+	case e.settings.StaleAfter > 0 && !unsent && !s.uncounted && e.now-s.changed >= int64(e.settings.StaleAfter):
 		p.end = true
-	case !s.begun && s.value > 0 && !s.start.Before(e.settings.Since):
+	case !s.begun && s.value > 0 && s.start >= e.since:
 		p.zero = s.zeroBefore(p.time)
 	}
-	return append(points, p)
+	e.points = append(e.points, p)
 }
 
-// appendEnds appends the end of each series whose keys are no longer in the store, and forgets those that need none.
-func (e *Emitter) appendEnds(points []point, now time.Time) []point {
-	for text, s := range e.series {
-		switch {
-		case s.listed == e.number, text != s.text:
-		case e.settings.Delta || s.ended || !s.begun:
-			e.forget(s)
-		default:
-			points = append(points, point{series: s, time: s.next(now), end: true})
-		}
+// appendEnd appends the end of a series whose keys are no longer in the store, or forgets it if it needs none.
+func (e *Emitter) appendEnd(s *series) {
+	if e.settings.Delta || s.ended || !s.begun {
+		e.forget(s)
+		return
 	}
-	return points
+	e.points = append(e.points, point{series: s, time: s.next(e.now), end: true})
 }
 
 // accepted enters that the next consumer has a point.
-func (e *Emitter) accepted(p point) {
-	p.sentTime, p.begun = p.time, true
+func (e *Emitter) accepted(p *point) {
+	s := p.series
+	s.sentTime, s.begun = p.time, true
 	if !p.end {
-		p.sent = p.value
+		s.sent = p.value
 		return
 	}
-	p.ended = true
-	if p.listed != e.number { // nor has the store the key
-		e.forget(p.series)
+	s.ended = true
+	if s.listed != e.number { // nor has the store the key
+		e.forget(s)
 	}
 }

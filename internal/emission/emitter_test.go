@@ -145,7 +145,7 @@ func TestOnePayloadFails(t *testing.T) {
 	})
 	c, err := e.Collect(totals(list...), nil, at(10))
 	require.NoError(t, err)
-	assert.Equal(t, 3*maxPoints, c.Metrics.DataPointCount())
+	assert.Equal(t, 3*maxPoints, c.Len())
 	require.Error(t, c.Send(t.Context(), next))
 	assert.Equal(t, 2*maxPoints, received)
 	c, err = e.Collect(totals(list...), nil, at(20))
@@ -264,14 +264,14 @@ func TestForeignKeysAndErrors(t *testing.T) {
 	e := New(Settings{Since: at(0)})
 	c, err := e.Collect(totals(total("not a key", 1, 1), total(keyA, 1, 1)), nil, at(10))
 	require.ErrorIs(t, err, errForeignKeys)
-	assert.Equal(t, 2, c.Metrics.DataPointCount(), "the others are sent")
+	assert.Equal(t, 2, c.Len(), "the others are sent")
 
 	failure := errors.New("away")
 	c, err = e.Collect(func(yield func(tallyprocessor.Total, error) bool) {
 		_ = yield(total(keyA, 1, 1), nil) && yield(tallyprocessor.Total{}, failure)
 	}, nil, at(20))
 	require.ErrorIs(t, err, failure)
-	assert.NotZero(t, c.Metrics.DataPointCount())
+	assert.NotZero(t, c.Len())
 }
 
 func TestTemporalityWords(t *testing.T) {

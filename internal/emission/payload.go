@@ -7,13 +7,11 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
@@ -31,31 +29,29 @@ const componentAttribute = "otelcol.component.id"
 // Collection is what is to be sent at one moment.
 type Collection struct {
 	emitter *Emitter
-
-	// Metrics holds all of it. Send takes it apart.
-	Metrics pmetric.Metrics
-
-	parts []part
+	points  []point
 }
 
-// part is a payload: the next so many ResourceMetrics, and what their acceptance means.
-type part struct {
-	resources int
-	points    []point
+// Len returns how many points it has.
+func (c *Collection) Len() (points int) {
+	for i := range c.points {
+		points += c.points[i].count()
+	}
+	return points
 }
 
 // point is a total at the moment of collection, or the end of a series, that has no value.
 type point struct {
 	*series
 	value int
-	time  time.Time
-	zero  time.Time // of the zero point that comes before; zero = there is none
+	time  int64
+	zero  int64 // the time of the zero point that comes before; 0 = there is none
 	end   bool
 }
 
 // count returns how many points it becomes.
 func (p *point) count() int {
-	if p.zero.IsZero() {
+	if p.zero == 0 {
 		return 1
 	}
 	return 2
@@ -69,19 +65,21 @@ const (
 )
 
 // size returns an upper bound of what it takes, with a resource and a metric of its own.
-func (p *point) size(d *tallyprocessor.Description) int {
-	values := len(p.key.Attributes) + len(p.key.Resource)
-	return p.count()*(len(p.text)+pointOverhead+values*valueOverhead) + len(d.Description) + len(d.Unit)
+func (p *point) size() int {
+	bytes := p.count() * (len(p.text) + pointOverhead + int(p.values)*valueOverhead)
+	if d := p.group.description; d != nil {
+		bytes += len(d.Description) + len(d.Unit)
+	}
+	return bytes
 }
 
 // payloads cuts a list of points.
-func payloads(points []point, descriptions map[string]tallyprocessor.Description) iter.Seq[[]point] {
+func payloads(points []point) iter.Seq[[]point] {
 	return func(yield func([]point) bool) {
 		from, count, size := 0, 0, 0
 		for i := range points {
 			p := &points[i]
-			d := descriptions[p.key.Metric]
-			bytes := p.size(&d)
+			bytes := p.size()
 			if i > from && (count+p.count() > maxPoints || size+bytes > maxSize) {
 				if !yield(points[from:i]) {
 					return
@@ -97,33 +95,40 @@ func payloads(points []point, descriptions map[string]tallyprocessor.Description
 	}
 }
 
-// build appends a payload.
-func (e *Emitter) build(metrics pmetric.Metrics, points []point, descriptions map[string]tallyprocessor.Description) {
+// build makes a payload.
+func (e *Emitter) build(points []point) pmetric.Metrics {
+	metrics := pmetric.NewMetrics()
 	var scope pmetric.ScopeMetrics
 	var list pmetric.NumberDataPointSlice
-	for i, p := range points {
-		newResource := i == 0 || points[i-1].resource != p.resource
+	var attributes []identity.Attribute
+	for i := range points {
+		p := &points[i]
+		newResource := i == 0 || points[i-1].group != p.group && points[i-1].group.resource != p.group.resource
 		if newResource {
 			rm := metrics.ResourceMetrics().AppendEmpty()
-			put(rm.Resource().Attributes(), p.key.Resource)
+			put(rm.Resource().Attributes(), p.group.attributes)
 			scope = rm.ScopeMetrics().AppendEmpty()
 			scope.Scope().SetName(e.settings.Scope)
 			scope.Scope().SetVersion(e.settings.Version)
 			scope.Scope().Attributes().PutStr(componentAttribute, e.settings.ID)
 		}
 		// An end stands alone: contrib's Prometheus exporter takes no further point of a metric behind one.
-		if newResource || points[i-1].key.Metric != p.key.Metric || p.end || points[i-1].end {
-			list = e.appendMetric(scope.Metrics(), p.key.Metric, descriptions[p.key.Metric])
+		if newResource || points[i-1].group != p.group || p.end || points[i-1].end {
+			list = e.appendMetric(scope.Metrics(), p.group)
 		}
-		e.appendPoints(list, p)
+		attributes, _ = identity.Object(attributes[:0], p.text[len(p.group.start):len(p.text)-1])
+		e.appendPoints(list, p, attributes)
 	}
+	return metrics
 }
 
-func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, name string, d tallyprocessor.Description) pmetric.NumberDataPointSlice {
+func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, g *group) pmetric.NumberDataPointSlice {
 	m := metrics.AppendEmpty()
-	m.SetName(name)
-	m.SetDescription(d.Description)
-	m.SetUnit(d.Unit)
+	m.SetName(g.metric)
+	if d := g.description; d != nil {
+		m.SetDescription(d.Description)
+		m.SetUnit(d.Unit)
+	}
 	sum := m.SetEmptySum()
 	sum.SetIsMonotonic(true)
 	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
@@ -134,34 +139,30 @@ func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, name string, d tally
 }
 
 // appendPoints appends the point of a series, with a zero point before it if it has one.
-func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, p point) {
-	if p.end {
-		newPoint(list, p.key, p.start, p.time).SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
-		return
-	}
-	if e.settings.Delta {
+func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, p *point, attributes []identity.Attribute) {
+	switch {
+	case p.end:
+		newPoint(list, attributes, p.start, p.time).SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+	case e.settings.Delta:
 		start := p.sentTime
-		if start.IsZero() {
-			start = p.start
-			if start.Before(e.settings.Since) {
-				start = e.settings.Since
-			}
+		if start == 0 {
+			start = max(p.start, e.since)
 		}
-		newPoint(list, p.key, start, p.time).SetIntValue(int64(p.value - p.sent))
-		return
+		newPoint(list, attributes, start, p.time).SetIntValue(int64(p.value - p.sent))
+	default:
+		if p.zero != 0 {
+			newPoint(list, attributes, p.start, p.zero).SetIntValue(0)
+		}
+		newPoint(list, attributes, p.start, p.time).SetIntValue(int64(p.value))
 	}
-	if !p.zero.IsZero() {
-		newPoint(list, p.key, p.start, p.zero).SetIntValue(0)
-	}
-	newPoint(list, p.key, p.start, p.time).SetIntValue(int64(p.value))
 }
 
 // newPoint appends a point, which never begins after its own time.
-func newPoint(list pmetric.NumberDataPointSlice, key identity.Key, start, at time.Time) pmetric.NumberDataPoint {
+func newPoint(list pmetric.NumberDataPointSlice, attributes []identity.Attribute, start, at int64) pmetric.NumberDataPoint {
 	p := list.AppendEmpty()
-	p.SetStartTimestamp(pcommon.NewTimestampFromTime(earlier(start, at)))
-	p.SetTimestamp(pcommon.NewTimestampFromTime(at))
-	put(p.Attributes(), key.Attributes)
+	p.SetStartTimestamp(pcommon.Timestamp(min(start, at)))
+	p.SetTimestamp(pcommon.Timestamp(at))
+	put(p.Attributes(), attributes)
 	return p
 }
 
@@ -181,28 +182,17 @@ func put(dst pcommon.Map, attributes []identity.Attribute) {
 	}
 }
 
-// Send hands the collection on, payload by payload, and enters each that was accepted. What was refused is part of the
-// next collection. Metrics is empty afterwards.
+// Send hands the collection on, payload by payload, each made when it is its turn, and enters each that was accepted. What was refused
+// is part of the next collection.
 func (c *Collection) Send(ctx context.Context, next consumer.Metrics) error {
-	rest := c.Metrics.ResourceMetrics()
 	var errs []error
-	for _, part := range c.parts {
-		payload := pmetric.NewMetrics()
-		taken := 0
-		rest.RemoveIf(func(rm pmetric.ResourceMetrics) bool {
-			if taken == part.resources {
-				return false
-			}
-			taken++
-			rm.MoveTo(payload.ResourceMetrics().AppendEmpty())
-			return true
-		})
-		if err := next.ConsumeMetrics(ctx, payload); err != nil {
+	for points := range payloads(c.points) {
+		if err := next.ConsumeMetrics(ctx, c.emitter.build(points)); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		for _, p := range part.points {
-			c.emitter.accepted(p)
+		for i := range points {
+			c.emitter.accepted(&points[i])
 		}
 	}
 	return errors.Join(errs...)

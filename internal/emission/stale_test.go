@@ -99,7 +99,7 @@ func TestBrokenListingEndsNothing(t *testing.T) {
 		yield(tallyprocessor.Total{}, errors.New("away"))
 	}, nil, at(20))
 	require.Error(t, err)
-	assert.Zero(t, c.Metrics.DataPointCount())
+	assert.Zero(t, c.Len())
 	assert.Equal(t, []string{"map[s:x] m map[a:1] 1s-30s 5"}, emit(t, e, 30, total(keyA, 5, 1)))
 }
 

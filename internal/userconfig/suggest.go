@@ -14,7 +14,7 @@ var counted = map[string]bool{"spans": true, "spanevents": true, "metrics": true
 // otherwise is what options of other components that count are called here.
 var otherwise = map[string]string{
 	"source_attribute": "`value`, with an OTTL expression such as Int(attributes[\"price\"])", // the sum connector
-	"sum":              "`value`, with an OTTL expression",                                       // signal_to_metrics
+	"sum":              "`value`, with an OTTL expression",                                    // signal_to_metrics
 }
 
 // unknown says what may be meant by a key that a section does not have.
