@@ -13,8 +13,7 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver"
-	"go.opentelemetry.io/collector/scraper"
-	"go.opentelemetry.io/collector/scraper/scraperhelper"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
@@ -23,43 +22,36 @@ import (
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
-// metricsReceiver reads a store when the scraper controller says so, and a last time at Shutdown.
+// metricsReceiver reads a store every `collection_interval`, and a last time at Shutdown. It has a loop of its own, since the scraper
+// controller takes all metrics of a collection at once, which for a million series are gigabytes.
 type metricsReceiver struct {
-	receiver.Metrics // the scraper controller
-
 	cfg      *Config
 	settings receiver.Settings
 	sampled  *zap.Logger // passes each message once a minute
 	next     consumer.Metrics
+	told     *receiverhelper.ObsReport // the receiver's own telemetry
 
-	running bool
-	reader  *emission.Reader // set by Start, which makes the controller use it
-
-	// cancelSend ends the emission in progress; set by Start.
-	sending    context.Context //nolint:containedctx // the controller's contexts do not end with Shutdown
-	cancelSend context.CancelFunc
-
-	// collection is what the controller has scraped and not sent yet. Only its goroutine touches it.
-	collection *emission.Collection
+	// Set by Start.
+	reader     *emission.Reader   // the loop's until that has ended, then Shutdown's
+	cancelSend context.CancelFunc // ends the emission in progress
+	stop       chan struct{}      // nil = it was not started, or is shut down
+	done       chan struct{}      // closed when the loop has ended
 }
 
 func newMetricsReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics) (*metricsReceiver, error) {
-	r := &metricsReceiver{cfg: cfg, settings: set, sampled: sampledlog.New(set.Logger), next: next}
-	factory := scraper.NewFactory(metadata.Type, nil, scraper.WithMetrics(
-		func(context.Context, scraper.Settings, component.Config) (scraper.Metrics, error) {
-			return scraper.NewMetrics(r.scrape)
-		}, metadata.MetricsStability))
-	send, err := consumer.NewMetrics(r.send)
+	told, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{ReceiverID: set.ID, ReceiverCreateSettings: set})
 	if err != nil {
 		return nil, err
 	}
-	r.Metrics, err = scraperhelper.NewMetricsController(
-		&cfg.ControllerConfig, set, send, scraperhelper.AddFactoryWithConfig(factory, nil),
-	)
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	r := &metricsReceiver{cfg: cfg, settings: set, sampled: sampledlog.New(set.Logger), told: told}
+	r.next, err = consumer.NewMetrics(func(ctx context.Context, metrics pmetric.Metrics) error {
+		points := metrics.DataPointCount() // before the next consumer may change it
+		ctx = told.StartMetricsOp(ctx)
+		err := next.ConsumeMetrics(ctx, metrics)
+		told.EndMetricsOp(ctx, "", points, err)
+		return err
+	})
+	return r, err
 }
 
 // Start finds the store and starts reading it.
@@ -79,35 +71,53 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	if err != nil {
 		return fmt.Errorf("start tally: `store` is %q: %w", r.cfg.Store, err)
 	}
-	r.reader, r.running = reader, true
-	r.sending, r.cancelSend = context.WithCancel(context.WithoutCancel(ctx))
-	return r.Metrics.Start(ctx, host)
+	r.reader, r.stop, r.done = reader, make(chan struct{}), make(chan struct{})
+	ctx, r.cancelSend = context.WithCancel(context.WithoutCancel(ctx))
+	go r.loop(ctx, r.stop)
+	return nil
 }
 
-// scrape collects; what it could not read it logs, since the controller passes on nothing but errors that spoil all.
-func (r *metricsReceiver) scrape(ctx context.Context) (pmetric.Metrics, error) {
+// loop emits at once, or after `initial_delay`, and then every `collection_interval` until stop is closed.
+func (r *metricsReceiver) loop(ctx context.Context, stop <-chan struct{}) {
+	defer close(r.done)
+	if !waitFor(time.After(r.cfg.InitialDelay), stop) {
+		return
+	}
+	ticker := time.NewTicker(r.cfg.CollectionInterval)
+	defer ticker.Stop()
+	for goOn := true; goOn; goOn = waitFor(ticker.C, stop) {
+		r.emit(ctx)
+	}
+}
+
+// waitFor waits for a tick and says whether it came before stop.
+func waitFor(tick <-chan time.Time, stop <-chan struct{}) bool {
+	select {
+	case <-tick:
+	case <-stop:
+	}
+	select {
+	case <-stop: // after an emission that took long both are there
+		return false
+	default:
+		return true
+	}
+}
+
+// emit reads the store once and sends what it has, within `timeout`. What could not be read or sent is in a later emission.
+func (r *metricsReceiver) emit(ctx context.Context) {
+	if r.cfg.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.cfg.Timeout)
+		defer cancel()
+	}
 	collection, err := r.reader.Collect(ctx)
 	if err != nil {
 		r.sampled.Warn("Some totals could not be read", zap.Error(err))
 	}
-	r.collection = collection
-	return collection.Metrics, nil
-}
-
-// send takes the place of the next consumer: the controller forgets what that answers, and the collection must know. It
-// sends what the controller has just scraped, payload by payload.
-func (r *metricsReceiver) send(ctx context.Context, metrics pmetric.Metrics) error {
-	collection := r.collection
-	r.collection = nil
-	collection.Metrics = metrics // the controller has moved them
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(r.sending, cancel)()
-	err := collection.Send(ctx, r.next)
-	if err != nil {
+	if err := collection.Send(ctx, r.next); err != nil {
 		r.settings.Logger.Warn("Totals could not be sent; the next collection carries them", zap.Error(err))
 	}
-	return err
 }
 
 // shutdownTimeout is how long Shutdown waits for the metrics pipeline where the Collector gives no deadline.
@@ -116,20 +126,21 @@ const shutdownTimeout = 5 * time.Second
 // Shutdown ends the reading and emits a last time, within the deadline of ctx or of shutdownTimeout. Counts that a logs pipeline adds
 // later, while it drains, are in the store and in the next emission of whoever reads it.
 func (r *metricsReceiver) Shutdown(ctx context.Context) error {
-	if !r.running {
-		return nil // it was not started, or is shut down: the controller would not stand that
+	if r.stop == nil {
+		return nil
 	}
-	r.running = false
+	close(r.stop)
+	r.stop = nil
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	defer r.cancelSend()
 	return emission.Within(ctx, func(ctx context.Context) error {
-		err := r.Metrics.Shutdown(ctx)
+		<-r.done
 		if ctx.Err() != nil {
-			return err // nobody waits any more, and the pipeline may be gone
+			return ctx.Err() // nobody waits any more, and the pipeline may be gone
 		}
-		collection, readErr := r.reader.Collect(ctx)
-		err = errors.Join(err, readErr, collection.Send(ctx, r.next))
+		collection, err := r.reader.Collect(ctx)
+		err = errors.Join(err, collection.Send(ctx, r.next))
 		r.reader.Close()
 		return err
 	})
