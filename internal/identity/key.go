@@ -101,7 +101,16 @@ type Key struct {
 }
 
 // String returns the text form, as AppendText writes it.
-func (k Key) String() string { return string(k.AppendText(nil)) }
+func (k Key) String() string {
+	var room [256]byte // most keys fit, and then there is no other copy
+	return string(k.AppendText(room[:0]))
+}
+
+// isWrittenAs says whether String returns text.
+func (k Key) isWrittenAs(text string) bool {
+	var room [256]byte
+	return string(k.AppendText(room[:0])) == text
+}
 
 // GoString makes failures in tests readable.
 func (v Value) GoString() string { return fmt.Sprintf("%d:%s", v.kind, v.AsString()) }

@@ -83,7 +83,7 @@ func decodePlain(text string) (k Key, ok bool) {
 	var first, second bool
 	k.Resource, first = object(nil, resource, refuse)
 	k.Attributes, second = object(nil, attributes, refuse)
-	return k, first && second && ascends(k.Resource) && ascends(k.Attributes) && k.String() == text
+	return k, first && second && ascends(k.Resource) && ascends(k.Attributes) && k.isWrittenAs(text)
 }
 
 // ascends says whether a list is sorted by name and holds no name twice.

@@ -150,7 +150,7 @@ func decodeSlowly(text string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	if k.String() != text || !ascends(k.Resource) || !ascends(k.Attributes) {
+	if !k.isWrittenAs(text) || !ascends(k.Resource) || !ascends(k.Attributes) {
 		return Key{}, errNotCanonical
 	}
 	return k, nil
