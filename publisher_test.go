@@ -93,11 +93,7 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 0}, d: {attributes: [{key:
 				for range 30 {
 					n := r.IntN(60)
 					require.NoError(t, p.ConsumeLogs(t.Context(), logs(20, func(_ int, record plog.LogRecord) {
-						if i := int64(n + r.IntN(5)); r.IntN(4) > 0 {
-							record.Attributes().PutInt("i", i)
-						} else {
-							record.Attributes().PutStr("i", fmt.Sprint(i)) // of one series with the other
-						}
+						record.Attributes().PutInt("i", int64(n+r.IntN(5)))
 					})))
 					if r.IntN(3) == 0 {
 						store.Forget(func(string) bool { return r.IntN(3) == 0 })
