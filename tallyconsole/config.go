@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	defaultEndpoint = "localhost:55690"
+	// defaultEndpoint has a port that no outgoing connection has: Linux takes those from 32768 on.
+	defaultEndpoint = "localhost:13690"
 	defaultLimit    = 20 // items of an answer, where the question does not say
 )
 

@@ -28,7 +28,7 @@ import (
 func TestHosts(t *testing.T) {
 	r := start(t, shop(), func(c *Config) { c.AllowedHosts = []string{"Console.Example", "fd00::1"} })
 	for host, want := range map[string]int{
-		"localhost": 200, "localhost:55690": 200, "127.0.0.1": 200, "[::1]:55690": 200, "[::1]": 200, "LOCALHOST": 200, "localhost.": 200,
+		"localhost": 200, "localhost:13690": 200, "127.0.0.1": 200, "[::1]:13690": 200, "[::1]": 200, "LOCALHOST": 200, "localhost.": 200,
 		"console.example": 200, "console.example:443": 200, "[fd00::1]:1": 200,
 		"evil.example": 421, "localhost.evil.example": 421, "127.0.0.1.nip.io": 421, "console.example.evil": 421, "0.0.0.0": 421,
 		"127.0.0.2": 421, "xlocalhost": 421,

@@ -95,7 +95,7 @@ func TestMistakesOfNewcomers(t *testing.T) {
 		{"redis", `password: 12345`, "`password`: must be text: write it in quotes"},
 		{"console", `tls: {cert: x}`, "`tls::cert` is unknown: did you mean `cert_"},
 		{"console", `refresh: 1s`, "`refresh` is unknown: did you mean `refresh_interval`?"},
-		{"console", `endpoint: 55690`, "`endpoint`: must be text: write it in quotes"},
+		{"console", `endpoint: 13690`, "`endpoint`: must be text: write it in quotes"},
 	} {
 		t.Run(tt.name+" "+tt.yaml, func(t *testing.T) {
 			err := read(tt.name, yaml(t, tt.yaml))

@@ -15,7 +15,7 @@ import (
 
 // Where a Collector listens when its configuration does not say.
 const (
-	defaultConsole   = "localhost:55690"
+	defaultConsole   = "localhost:13690"
 	defaultTelemetry = "localhost:8888"
 )
 
