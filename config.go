@@ -142,10 +142,10 @@ type AttributeConfig struct {
 
 // QueueConfig configures the bounded worker pool.
 type QueueConfig struct {
-	// NumConsumers is the number of workers; it must be positive.
+	// NumConsumers is the number of workers, from 1 to 10,000.
 	NumConsumers int `mapstructure:"num_consumers"`
 
-	// QueueSize is how many batches may wait to be applied; it must be positive.
+	// QueueSize is how many batches may wait to be applied, from 1 to 10,000,000.
 	QueueSize int `mapstructure:"queue_size"`
 
 	// OnOverflow says what ConsumeLogs does when the queue is full.

@@ -27,6 +27,12 @@ var (
 	errNotOurStore     = errors.New("it is for the private store; set it at the extension that `store` names")
 )
 
+// What the queue may have at most. It is made at the start, and a number with some digits too many must not take all memory then.
+const (
+	mostConsumers = 10_000     // some 70 MB
+	mostPlaces    = 10_000_000 // some 160 MB
+)
+
 // Validate returns all mistakes, each with its YAML key and the value found.
 func (c *Config) Validate() error {
 	parser, err := newParser()
@@ -37,8 +43,8 @@ func (c *Config) Validate() error {
 		validateNames("resource_attributes", c.ResourceAttributes, false),
 		userconfig.NotNegative("attribute_value_length_limit", c.AttributeValueLengthLimit),
 		userconfig.NotNegative("key_length_limit", c.KeyLengthLimit),
-		userconfig.Positive("queue::num_consumers", c.Queue.NumConsumers),
-		userconfig.Positive("queue::queue_size", c.Queue.QueueSize),
+		userconfig.UpTo("queue::num_consumers", c.Queue.NumConsumers, mostConsumers, "each worker is started with the processor"),
+		userconfig.UpTo("queue::queue_size", c.Queue.QueueSize, mostPlaces, "each place takes memory from the start"),
 		userconfig.NotNegative("forget_after", c.ForgetAfter),
 		userconfig.Positive("shutdown_timeout", c.ShutdownTimeout),
 		userconfig.Durations(c),

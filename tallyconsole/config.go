@@ -17,7 +17,8 @@ import (
 const (
 	// defaultEndpoint has a port that no outgoing connection has: Linux takes those from 32768 on.
 	defaultEndpoint = "localhost:13690"
-	defaultLimit    = 20 // items of an answer, where the question does not say
+	defaultLimit    = 20     // items of an answer, where the question does not say
+	mostConcurrent  = 10_000 // questions
 )
 
 // Config is the configuration of the extension. Every limit must be positive, unless it says what 0 means.
@@ -55,7 +56,7 @@ type Config struct {
 	// MaxQueryLength is the longest query string, in bytes.
 	MaxQueryLength int `mapstructure:"max_query_length"`
 
-	// MaxConcurrentQueries is how many questions are worked on at a time; others wait for as long as QueryTimeout says.
+	// MaxConcurrentQueries is how many questions are worked on at a time, at most 10,000; others wait for as long as QueryTimeout says.
 	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
 
 	// QueryTimeout is how long an answer may take.
@@ -135,7 +136,7 @@ func (c *Config) Validate() error {
 		userconfig.Positive("max_items", c.MaxItems),
 		userconfig.Positive("max_query_terms", c.MaxQueryTerms),
 		userconfig.Positive("max_query_length", c.MaxQueryLength),
-		userconfig.Positive("max_concurrent_queries", c.MaxConcurrentQueries),
+		userconfig.UpTo("max_concurrent_queries", c.MaxConcurrentQueries, mostConcurrent, "each question works on all keys, and has memory of its own"),
 		userconfig.NotNegative("max_subscribers", c.MaxSubscribers),
 	)
 	for _, d := range []struct {

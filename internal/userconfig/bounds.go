@@ -31,6 +31,14 @@ func NotNegative[N ~int | ~int64](path string, found N) error {
 	return fmt.Errorf("`%s` is %v: %w", path, found, errNegative)
 }
 
+// UpTo wants a number from 1 to most, and says why not more.
+func UpTo(path string, found, most int, why string) error {
+	if found > most {
+		return fmt.Errorf("`%s` is %d: must be at most %d: %s", path, found, most, why)
+	}
+	return Positive(path, found)
+}
+
 // LeastDuration is the shortest duration that makes sense in any configuration but 0, which means what its option says. What
 // is shorter is a number that somebody has written without a unit.
 const LeastDuration = time.Millisecond
