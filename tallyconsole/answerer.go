@@ -30,12 +30,10 @@ func (a *answerer) answer(ctx context.Context, s *sample, q *question) (*totals,
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.QueryTimeout)
 	defer cancel()
-	select {
-	case a.places <- struct{}{}:
-		defer func() { <-a.places }()
-	case <-ctx.Done():
-		return nil, cannotAnswer(ctx.Err(), m)
+	if err := a.enter(ctx); err != nil {
+		return nil, cannotAnswer(err, m)
 	}
+	defer a.leave()
 	if len(m.Columns) == 0 && m.Live == 0 {
 		return newTotals(s, m, q, &query.Result{}), nil
 	}

@@ -56,10 +56,11 @@ type Config struct {
 	// MaxQueryLength is the longest query string, in bytes.
 	MaxQueryLength int `mapstructure:"max_query_length"`
 
-	// MaxConcurrentQueries is how many questions are worked on at a time, at most 10,000; others wait for as long as QueryTimeout says.
+	// MaxConcurrentQueries is how many questions and scrapes are worked on at a time, at most 10,000; others wait for as long as
+	// QueryTimeout says.
 	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
 
-	// QueryTimeout is how long an answer may take.
+	// QueryTimeout is how long an answer may take, and how long a scrape may wait until it is worked on.
 	QueryTimeout time.Duration `mapstructure:"query_timeout"`
 
 	// CursorLifetime is for how long the cursor of an answer leads to the next page.

@@ -68,12 +68,14 @@ func (c *console) Start(ctx context.Context, host component.Host) error {
 }
 
 func (c *console) start(ctx context.Context, host component.Host, store tallyprocessor.Lister) (err error) {
-	s := newSampler(store, c.cfg, c.settings.Logger, func(d time.Duration) { c.numbers.took(d) })
+	var n *numbers // a store that does not return in time makes the sampler use them after Shutdown
+	s := newSampler(store, c.cfg, c.settings.Logger, func(d time.Duration) { n.took(d) })
 	a := newAnswerer(c.cfg, s)
 	c.hub = newHub(c.cfg, a)
-	if c.numbers, err = newNumbers(c.settings, s, c.hub); err != nil {
+	if n, err = newNumbers(c.settings, s, c.hub); err != nil {
 		return err
 	}
+	c.numbers = n
 	listener, err := c.cfg.Server.ToListener(ctx)
 	if err != nil {
 		return err
@@ -97,17 +99,26 @@ func (c *console) serve(listener net.Listener, host component.Host) {
 	}
 }
 
-// Shutdown ends the live streams, lets the requests that are being answered end, and stops.
+// shutdownTimeout is how long Shutdown waits for clients and the store where the Collector gives no deadline. Until it returns, a Collector
+// that reloads takes no logs.
+const shutdownTimeout = time.Second
+
+// Shutdown ends the live streams, and lets the requests that are being answered end, within the deadline of ctx or of shutdownTimeout. Then
+// it ends the connections of clients that are slow. That is no error: nothing is lost, and a Collector that reloads would exit.
 func (c *console) Shutdown(ctx context.Context) error {
 	var err error
 	if c.cancel != nil {
+		ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+		defer cancel()
 		c.cancel()
 		c.hub.close()
-		err = c.server.Shutdown(ctx)
-		if err != nil {
-			err = errors.Join(err, c.server.Close())
-		}
-		c.running.Wait()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			c.running.Wait()
+		}()
+		err = c.endRequests(ctx)
+		c.await(ctx, ended)
 		c.cancel = nil
 	}
 	if c.numbers != nil {
@@ -115,4 +126,28 @@ func (c *console) Shutdown(ctx context.Context) error {
 		c.numbers = nil
 	}
 	return err
+}
+
+// endRequests waits for the requests that are being answered, and ends those that are left when ctx ends.
+func (c *console) endRequests(ctx context.Context) error {
+	late := c.server.Shutdown(ctx)
+	if late == nil {
+		return nil
+	}
+	c.settings.Logger.Info("Clients were still reading. Their connections are ended.", zap.Error(late))
+	return c.server.Close()
+}
+
+// await waits for the goroutines until ctx ends. One that a store does not let go is left behind.
+func (c *console) await(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended: // while requests were waited for
+	default:
+		c.settings.Logger.Warn("The store has not returned from a call. The console does not wait for it any longer.", zap.Error(context.Cause(ctx)))
+	}
 }

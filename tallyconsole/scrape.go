@@ -2,6 +2,7 @@ package tallyconsole
 
 import (
 	"bufio"
+	"io"
 	"net/http"
 	"time"
 
@@ -13,14 +14,25 @@ import (
 // scrapeBuffer is how many bytes are gathered before they are sent.
 const scrapeBuffer = 64 << 10
 
-// scrape answers /metrics.
+// scrape answers /metrics. It works in a place, as questions are answered, and not while a slow client reads.
 func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
-	s := h.answerer.sampler.newest.Load()
 	format := expfmt.NegotiateAccept(r.Header, exposition.Accepted()...)
-	w.Header().Set("Content-Type", string(format))
-	if r.Method == http.MethodHead {
-		return
+	out := &pageWriter{out: w, request: r, control: http.NewResponseController(w), answerer: h.answerer, slow: &h.slow, outside: true}
+	if r.Method != http.MethodHead {
+		if err := out.enter(); err != nil {
+			tooBusy(err).write(w)
+			return
+		}
+		defer out.leave()
 	}
+	w.Header().Set("Content-Type", string(format))
+	if r.Method != http.MethodHead {
+		h.writePage(out, format)
+	}
+}
+
+func (h *handler) writePage(w io.Writer, format expfmt.Format) {
+	s := h.answerer.sampler.newest.Load()
 	buffered := bufio.NewWriterSize(w, scrapeBuffer)
 	page := exposition.NewWriter(buffered, format, h.cfg.CreatedTimestamps)
 	up := 1.

@@ -38,6 +38,7 @@ type handler struct {
 	overflows tallyprocessor.OverflowKeeper // nil = the store keeps none
 	since     time.Time                     // from when on the store has kept them
 	numbers   *numbers
+	slow      slowPages
 	hosts     map[string]bool
 	routes    map[string]route
 }

@@ -139,4 +139,3 @@ func startAndStop(t *testing.T, name string, o option, n int64) {
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(allowance), "%s: %v: %d", name, o, n)
 	t.Logf("%s: %s: %d, %d kB", name, strings.Join(o.path, "::"), n, (after.TotalAlloc-before.TotalAlloc)/1024)
 }
-

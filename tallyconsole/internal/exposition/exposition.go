@@ -70,7 +70,7 @@ func (w *Writer) Gauge(g Gauge) {
 // Families writes all series of the metrics. It is called once.
 func (w *Writer) Families(list []Family) {
 	for i, name := range w.names(list) {
-		if list[i].Metric.Live > 0 {
+		if list[i].Metric.Live > 0 && w.err == nil {
 			w.family(list[i], name)
 		}
 	}
