@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/kept"
 )
 
@@ -57,8 +59,12 @@ func (e *memoryExtension) Dependencies() []component.ID {
 	return []component.ID{*e.cfg.Storage}
 }
 
-// Start reads the state from the storage and begins to keep it. What it starts ends in Shutdown, not with ctx.
+// Start reads the state from the storage and begins to keep it, within the deadline of ctx or, where it has none,
+// of kept.StartTimeout. What it starts ends in
+// Shutdown, not with ctx.
 func (e *memoryExtension) Start(ctx context.Context, host component.Host) error {
+	ctx, cancel := deadline.Or(ctx, kept.StartTimeout)
+	defer cancel()
 	n, err := newNumbers(e.settings, e.memory)
 	if err != nil {
 		return fmt.Errorf("start tally_memory: %w", err)
@@ -85,8 +91,15 @@ func (e *memoryExtension) keepForgetting(ctx context.Context) (stop func()) {
 	}
 }
 
-// Shutdown writes what has changed and gives the storage back.
+// shutdownTimeout is how long Shutdown waits for the storage where the Collector gives no deadline: for a disk that is busy, and less than what
+// service managers give a process.
+const shutdownTimeout = 10 * time.Second
+
+// Shutdown writes what has changed and gives the storage back, within the deadline of ctx or, where it has none, of
+// shutdownTimeout.
 func (e *memoryExtension) Shutdown(ctx context.Context) error {
+	ctx, cancel := deadline.Or(ctx, shutdownTimeout)
+	defer cancel()
 	var err error
 	if e.stopForgetting != nil {
 		e.stopForgetting()

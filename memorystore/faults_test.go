@@ -68,7 +68,9 @@ func TestFault_storage_slow(t *testing.T) {
 				require.NoError(t, onDisk.Shutdown(t.Context()))
 			}
 		}
-		require.NoError(t, i.Shutdown(t.Context()))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, i.Shutdown(ctx), "a deadline that is longer than two writes")
 		flushes := d.written()
 		again := start(t, d.copy())
 		evidence.Report(t, evidence.Figure{

@@ -25,7 +25,7 @@ var (
 
 // saver keeps a store in a storage client. It is serial; the store may be counted in meanwhile.
 type saver struct {
-	client storage.Client
+	client *kept.Client
 	owner  string
 	store  *store
 
@@ -56,7 +56,7 @@ type loaded struct {
 	broken  sections // have a damage
 }
 
-func newSaver(client storage.Client, owner string, s *store) *saver {
+func newSaver(client *kept.Client, owner string, s *store) *saver {
 	v := &saver{client: client, owner: owner, store: s}
 	for section := range v.saved {
 		v.saved[section].number = state.Slots - 1 // so the first write goes to slot 0
@@ -89,7 +89,7 @@ func (v *saver) read(ctx context.Context) (values [state.Sections][state.Slots][
 			ops = append(ops, storage.GetOperation(state.Name(section, number)))
 		}
 	}
-	if err := kept.Guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+	if err := v.client.Batch(ctx, ops...); err != nil {
 		return values, fmt.Errorf("read state: %w", err)
 	}
 	for i, op := range ops {
@@ -236,7 +236,7 @@ func (v *saver) write(ctx context.Context, dirty *sections, blobs *[state.Sectio
 		}
 		ops = append(ops, storage.SetOperation(state.Name(section, next.number), state.Encode(b)))
 	}
-	if err := kept.Guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+	if err := v.client.Batch(ctx, ops...); err != nil {
 		return err
 	}
 	v.saved = saved
@@ -262,7 +262,7 @@ func (v *saver) forgotten() []state.Forgotten {
 }
 
 func (v *saver) close(ctx context.Context) error {
-	if err := kept.Guard(func() error { return v.client.Close(ctx) }); err != nil {
+	if err := v.client.Close(ctx); err != nil {
 		return fmt.Errorf("close storage client: %w", err)
 	}
 	return nil

@@ -138,12 +138,17 @@ func (w *writer) flushBy(ctx context.Context, last bool) error {
 	}
 }
 
-// stop flushes for the last time until ctx ends, and ends the goroutine. A call that the server does not answer ends when its
-// connection is closed.
-func (w *writer) stop(ctx context.Context) error {
-	err := w.flushBy(ctx, true)
-	w.cancel()
-	err = errors.Join(err, w.client.Close())
+// flushLast flushes for the last time, in three quarters of the time until the deadline of ctx: the rest is for keeping what the server does not take.
+func (w *writer) flushLast(ctx context.Context) error {
+	end, _ := ctx.Deadline() // Shutdown has set one
+	ctx, cancel := context.WithDeadline(ctx, end.Add(-time.Until(end)/4))
+	defer cancel()
+	return w.flushBy(ctx, true)
+}
+
+// close waits for the goroutine, which is canceled. A call that the server does not answer ends when its connection is closed.
+func (w *writer) close() error {
+	err := w.client.Close()
 	<-w.done
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/kept"
 )
 
@@ -52,7 +53,7 @@ func (e *redisExtension) Dependencies() []component.ID {
 }
 
 // Start begins to send what is counted. A server that does not answer is no error: counting does not need it. What Start starts
-// ends in Shutdown, not with ctx.
+// ends in Shutdown, not with ctx. A storage has until the deadline of ctx or, where it has none, kept.StartTimeout.
 func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
 	redis.SetLogger(clientLog{e.settings.Logger})
 	client, err := newClient(ctx, e.cfg)
@@ -63,6 +64,8 @@ func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
 	w.client = client
 	w.health = newHealth(e.settings.Logger, host, w.numbers)
 	e.store.reader = newReader(e.cfg, client, e.store.local.opened)
+	ctx, cancel := deadline.Or(ctx, kept.StartTimeout)
+	defer cancel()
 	if err := e.restore(ctx, host); err != nil {
 		return fmt.Errorf("start tally_redis: %w", errors.Join(err, client.Close()))
 	}
@@ -117,7 +120,8 @@ func (e *redisExtension) closeState(ctx context.Context) error {
 	return err
 }
 
-// Shutdown sends what has changed, and says how much could not be sent. With `storage` that is kept for the next process.
+// Shutdown sends what has changed, and says how much could not be sent. With `storage` that is kept for the next process. It ends within the
+// deadline of ctx and `shutdown_timeout`, of which the server has three quarters.
 func (e *redisExtension) Shutdown(ctx context.Context) error {
 	w := e.store.writer
 	if w.cancel == nil {
@@ -125,13 +129,23 @@ func (e *redisExtension) Shutdown(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
 	defer cancel()
-	err := w.stop(ctx)
+	err := w.flushLast(ctx)
+	w.cancel()
+	w.cancel = nil
+	err = errors.Join(err, deadline.Within(ctx, e.end))
+	w.numbers.hide()
+	return err
+}
+
+// end waits for the writer, and keeps what it has not sent. That takes as long as the storage likes, whatever ctx says: so what Shutdown does not
+// wait for may be kept all the same.
+func (e *redisExtension) end(ctx context.Context) error {
+	w := e.store.writer
+	err := w.close()
 	e.stopChecking()
 	if lost := w.unsent(); lost > 0 && w.state == nil {
 		err = errors.Join(err, fmt.Errorf("%w: %d are lost", errUnsent, lost))
 	}
-	err = errors.Join(err, w.keepLast(context.WithoutCancel(ctx)), e.closeState(context.WithoutCancel(ctx)))
-	w.numbers.hide()
-	w.cancel = nil
-	return err
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(err, w.keepLast(ctx), e.closeState(ctx))
 }

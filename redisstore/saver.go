@@ -53,7 +53,7 @@ type entryState struct {
 
 // saver keeps the slots in a storage client. It is serial.
 type saver struct {
-	client  storage.Client
+	client  *kept.Client
 	prefix  string
 	slots   []*slot
 	changed map[int]bool // by number of the slot
@@ -68,7 +68,7 @@ func (v *saver) load(ctx context.Context, l *local) (damages []error, err error)
 	for i := range v.slots {
 		ops = append(ops, storage.GetOperation(stateName(i)))
 	}
-	if err := kept.Guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+	if err := v.client.Batch(ctx, ops...); err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
 	for i, op := range ops {
@@ -87,7 +87,7 @@ func (v *saver) load(ctx context.Context, l *local) (damages []error, err error)
 		v.slots[i].restore(l, state)
 	}
 	if aside != nil {
-		if err := kept.Guard(func() error { return v.client.Batch(ctx, aside...) }); err != nil {
+		if err := v.client.Batch(ctx, aside...); err != nil {
 			return damages, fmt.Errorf("set damaged state aside: %w", err)
 		}
 	}
@@ -130,7 +130,7 @@ func (v *saver) save(ctx context.Context) error {
 	if ops == nil {
 		return nil
 	}
-	if err := kept.Guard(func() error { return v.client.Batch(ctx, ops...) }); err != nil {
+	if err := v.client.Batch(ctx, ops...); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	clear(v.changed)
@@ -138,7 +138,7 @@ func (v *saver) save(ctx context.Context) error {
 }
 
 func (v *saver) close(ctx context.Context) error {
-	if err := kept.Guard(func() error { return v.client.Close(ctx) }); err != nil {
+	if err := v.client.Close(ctx); err != nil {
 		return fmt.Errorf("close storage client: %w", err)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/emission"
 	"github.com/logtally/tallyprocessor/internal/sampledlog"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
@@ -134,7 +135,7 @@ func (r *metricsReceiver) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	defer r.cancelSend()
-	return emission.Within(ctx, func(ctx context.Context) error {
+	return deadline.Within(ctx, func(ctx context.Context) error {
 		<-r.done
 		if ctx.Err() != nil {
 			return ctx.Err() // nobody waits any more, and the pipeline may be gone
