@@ -113,7 +113,7 @@ const seriesPerLock = 64
 func (t *tally) addKnown(w *worker, b *extract.Batch, now time.Time) (known, goOn bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	if w.closed.Load() {
 		return false, false
 	}
 	t.bindings.mu.RLock()

@@ -36,6 +36,7 @@ type committer struct {
 	wake    chan struct{}
 	cancel  context.CancelFunc
 	stopped chan struct{} // closed when it flushes no more
+	ended   chan struct{} // closed by stop, when nobody is to wait any longer
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -57,7 +58,7 @@ func newCommitter(store MetricStore, failed func()) (*committer, error) {
 	}
 	return &committer{
 		flush: d.Flush, failed: failed, wake: make(chan struct{}, 1), cancel: func() {},
-		stopped: make(chan struct{}), changed: make(chan struct{}),
+		stopped: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{}),
 	}, nil
 }
 
@@ -190,7 +191,7 @@ func (c *committer) until(ctx context.Context, failure error, condition func() b
 			continue
 		case <-ctx.Done():
 			reason = context.Cause(ctx)
-		case <-c.stopped:
+		case <-c.ended:
 			reason = errNotRunning
 		}
 		if met, _ := c.look(condition); met {
@@ -209,6 +210,7 @@ func (c *committer) look(condition func() bool) (met bool, changed <-chan struct
 
 // stop ends the goroutine and waits for it until ctx ends: a store may not let it go. Whoever waits then gets an error.
 func (c *committer) stop(ctx context.Context) {
+	defer close(c.ended)
 	c.cancel()
 	select {
 	case <-c.stopped:

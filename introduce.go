@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/cardinality"
+	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/meaning"
@@ -18,6 +20,8 @@ import (
 var errOtherMeaning = errors.New("the store has totals of that name which add up something else: give the metric another name, or drop " +
 	"those totals (`erase_metrics` of `tally_memory`)")
 
+var errNoAnswer = errors.New("the store does not answer")
+
 func (d Description) meaning() meaning.Meaning { return meaning.Meaning{Unit: d.Unit, Sum: d.Sum} }
 
 // describe returns what a store keeps of metric i.
@@ -25,6 +29,31 @@ func (t *tally) describe(i int, x *extract.Extractor) Description {
 	m := t.metrics[i]
 	return Description{
 		Metric: m.name, Description: m.Description, Unit: m.Unit, Sum: m.sum(), CardinalityLimit: m.cardinalityLimit(), Key: x.OnlyKey(i),
+	}
+}
+
+// startTimeout is how long Start waits for the store where the Collector gives no deadline.
+const startTimeout = 30 * time.Second
+
+// introduceWithin is introduce within the deadline of ctx or of startTimeout. What was begun is ended after an error; if the store does not return, when
+// it does.
+func (t *tally) introduceWithin(ctx context.Context, x *extract.Extractor) error {
+	ctx, cancel := deadline.Or(ctx, startTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- t.introduce(ctx, x) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.end()
+		}
+		return err
+	case <-ctx.Done():
+		go func() {
+			<-done
+			t.end()
+		}()
+		return fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
 	}
 }
 

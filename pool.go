@@ -62,12 +62,25 @@ type worker struct {
 	resources []uint64 // the numbers of the batch's resources in bindings
 	bound     lookahead
 
+	closed atomic.Bool // the deadline has passed: whatever is not in the ledger by now is lost
+	stuck  atomic.Bool // a Counter did not let go of the ledger then, which stays as it was seen last
+
 	// mu guards the fields below.
 	mu      sync.Mutex
 	counted []int64 // records, by metric
 	failed  []int64 // records that the store failed on, by metric
-	closed  bool    // the deadline has passed: whatever is not in the ledger by now is lost
+
+	// seenMu guards the field below.
+	seenMu sync.Mutex
+	seen   []entry // the ledger as it was read last, by metric
 }
+
+// entry is what a ledger has of a metric.
+type entry struct{ counted, failed int64 }
+
+// closePatience is how long shutdown waits, beyond its deadline, for workers to write what they are at in their ledgers: microseconds, unless
+// a Counter blocks, which it must not.
+const closePatience = 250 * time.Millisecond
 
 // newPool returns a pool for a number of metrics. apply settles each record of a batch with the worker it is given; blocks
 // says whether it may block.
@@ -85,7 +98,7 @@ func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch), 
 		ended:     make(chan struct{}),
 	}
 	for range cfg.NumConsumers {
-		w := &worker{counted: make([]int64, metrics), failed: make([]int64, metrics)}
+		w := &worker{counted: make([]int64, metrics), failed: make([]int64, metrics), seen: make([]entry, metrics)}
 		p.workers = append(p.workers, w)
 		p.idle <- w
 	}
@@ -232,8 +245,9 @@ func (p *pool) shutdown(ctx context.Context) {
 	case <-p.done:
 	case <-ctx.Done():
 	}
+	until := time.Now().Add(closePatience)
 	for _, w := range p.workers {
-		w.close()
+		w.close(until)
 	}
 	close(p.ended)
 }
@@ -252,10 +266,9 @@ func (p *pool) hasEnded() bool {
 func (p *pool) ledger(metric int) (counted, failed, pending int64) {
 	// The ledgers are read before the commits, so that a batch that is applied meanwhile is not seen as less than none.
 	for _, w := range p.workers {
-		w.mu.Lock()
-		counted += w.counted[metric]
-		failed += w.failed[metric]
-		w.mu.Unlock()
+		e := w.read(metric)
+		counted += e.counted
+		failed += e.failed
 	}
 	return counted, failed, p.committed[metric].Load() - counted - failed
 }
@@ -265,7 +278,7 @@ func (p *pool) ledger(metric int) (counted, failed, pending int64) {
 func (w *worker) settle(metric int, counted, failed int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	if w.closed.Load() {
 		return false
 	}
 	w.counted[metric] += counted
@@ -276,8 +289,27 @@ func (w *worker) settle(metric int, counted, failed int64) bool {
 // mayGoOn says whether the deadline has not passed yet.
 func (w *worker) mayGoOn() bool { return w.settle(0, 0, 0) }
 
-func (w *worker) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
+// read returns what the ledger has of a metric.
+func (w *worker) read(metric int) entry {
+	w.seenMu.Lock()
+	defer w.seenMu.Unlock()
+	if !w.stuck.Load() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.seen[metric] = entry{w.counted[metric], w.failed[metric]}
+	}
+	return w.seen[metric]
+}
+
+// close closes the ledger, when what the worker is at stands in it, but not later than until.
+func (w *worker) close(until time.Time) {
+	w.closed.Store(true)
+	for !w.mu.TryLock() {
+		if time.Now().After(until) {
+			w.stuck.Store(true)
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.mu.Unlock()
 }

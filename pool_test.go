@@ -619,7 +619,7 @@ func TestLedgerIsOfAllWorkers(t *testing.T) {
 	p.committed[1].Add(1000)
 	counted, failed, pending := p.ledger(1)
 	assert.Equal(t, []int64{33, 303, 1000 - 33 - 303}, []int64{counted, failed, pending})
-	p.workers[0].close()
+	p.workers[0].close(time.Now())
 	assert.False(t, p.workers[0].settle(1, 1, 1), "after the deadline nothing is entered")
 	counted, failed, _ = p.ledger(1)
 	assert.Equal(t, []int64{33, 303}, []int64{counted, failed})

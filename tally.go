@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/cardinality"
+	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
 )
@@ -107,8 +108,7 @@ func startTally(
 			return nil, err
 		}
 	}
-	if err := t.introduce(ctx, x); err != nil {
-		t.end()
+	if err := t.introduceWithin(ctx, x); err != nil {
 		return nil, err
 	}
 	t.pool = newPool(cfg.Queue, len(t.metrics), t.apply, t.binder == nil)
@@ -181,7 +181,8 @@ func (t *tally) shutdown(ctx context.Context) error {
 		}
 	}
 	if t.flusher != nil {
-		if err := guarded(func() error { return t.flusher.Flush(ctx) }); err != nil {
+		flush := func(ctx context.Context) error { return guarded(func() error { return t.flusher.Flush(ctx) }) }
+		if err := deadline.Within(ctx, flush); err != nil {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}
@@ -191,15 +192,10 @@ func (t *tally) shutdown(ctx context.Context) error {
 // leaveStore ends the part that t has in the store. That waits for a worker which the store has not let
 // go, if there is one, but not longer than ctx.
 func (t *tally) leaveStore(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	_ = deadline.Within(ctx, func(context.Context) error { // what is left of the part counts nothing
 		t.end()
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
+		return nil
+	})
 }
 
 // forgotten returns what the store has dropped of metric i.
