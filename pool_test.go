@@ -612,7 +612,7 @@ func (*panicsOnce) Get(string) int { return 0 }
 func TestLedgerIsOfAllWorkers(t *testing.T) {
 	p := &pool{committed: make([]atomic.Int64, 2)}
 	for i := range 3 {
-		w := &worker{counted: make([]int64, 2), failed: make([]int64, 2)}
+		w := &worker{counted: make([]int64, 2), failed: make([]int64, 2), seen: make([]entry, 2)}
 		require.True(t, w.settle(1, int64(10+i), int64(100+i)))
 		p.workers = append(p.workers, w)
 	}
