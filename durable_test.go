@@ -323,3 +323,36 @@ func (s *gatedKeepingStore) Add(key string, n int) {
 	<-s.gate
 	s.keepingStore.Add(key, n)
 }
+
+// deafStore is a store whose Flush heeds no context.
+type deafStore struct {
+	*keepingStore
+	release chan struct{}
+}
+
+func (s deafStore) Flush(context.Context) error {
+	<-s.release
+	return nil
+}
+
+// A call without a deadline, as the processor `batch` makes them, ends with Shutdown, also when the store does not let go of its flush.
+func TestDurableShutdownWithADeafStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := deafStore{newKeepingStore(), make(chan struct{})}
+		h := start(t, durableConfig(t, ""), store, consumertest.NewNop())
+		errs := make(chan error, 1)
+		go func() { errs <- h.ConsumeLogs(context.Background(), logs(3, nil)) }()
+		time.Sleep(time.Minute)
+		began := time.Now()
+		require.Error(t, h.Shutdown(context.Background()))
+		assert.Equal(t, defaultShutdownTimeout, time.Since(began))
+		synctest.Wait()
+		select {
+		case err := <-errs:
+			require.ErrorIs(t, err, errUnconfirmed)
+		default:
+			assert.Fail(t, "the call is held for ever")
+		}
+		close(store.release)
+	})
+}
