@@ -1,0 +1,138 @@
+package tallyprocessor_test
+
+import (
+	"context"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/logtally/tallyprocessor"
+)
+
+// gate blocks the calls of one name, once it is shut, until it is released: heeding their context or deaf to it.
+type gate struct {
+	name     string
+	deaf     bool
+	shut     atomic.Bool
+	released chan struct{}
+}
+
+func (g *gate) pass(ctx context.Context, name string) error {
+	if name != g.name || !g.shut.Load() {
+		return nil
+	}
+	if g.deaf {
+		ctx = context.Background()
+	}
+	select {
+	case <-g.released:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// plainStore is a store that has nothing but its two methods, and Lister.
+type plainStore struct {
+	g *gate
+	m *tallyprocessor.MemoryStore
+}
+
+func (s plainStore) Get(key string) int { return s.m.Get(key) }
+func (s plainStore) Inc(key string) {
+	_ = s.g.pass(context.Background(), "Inc") // it cannot fail
+	s.m.Inc(key)
+}
+func (s plainStore) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
+	return func(yield func(tallyprocessor.Total, error) bool) {
+		if err := s.g.pass(ctx, "Totals"); err != nil {
+			yield(tallyprocessor.Total{}, err)
+			return
+		}
+		s.m.Totals(ctx)(yield)
+	}
+}
+
+// fullStore is a store that has all methods but Bind.
+type fullStore struct{ plainStore }
+
+func (s fullStore) Add(key string, n int) {
+	_ = s.g.pass(context.Background(), "Add") // it cannot fail
+	s.m.Add(key, n)
+}
+func (s fullStore) Flush(ctx context.Context) error { return s.g.pass(ctx, "Flush") }
+func (s fullStore) Durable() error                  { return nil }
+func (s fullStore) Describe(d tallyprocessor.Description) {
+	_ = s.g.pass(context.Background(), "Describe") // it cannot fail
+	s.m.Describe(d)
+}
+func (s fullStore) Descriptions() []tallyprocessor.Description {
+	_ = s.g.pass(context.Background(), "Descriptions") // it cannot fail
+	return s.m.Descriptions()
+}
+func (s fullStore) Claim(d tallyprocessor.Description, begin func() any) (any, func(), error) {
+	_ = s.g.pass(context.Background(), "Claim") // it cannot fail
+	return s.m.Claim(d, begin)
+}
+
+// boundStore is a store with Counters.
+type boundStore struct{ fullStore }
+
+func (s boundStore) Now() time.Time { return s.m.Now() }
+func (s boundStore) Bind(key string) tallyprocessor.Counter {
+	_ = s.g.pass(context.Background(), "Bind") // it cannot fail
+	return gatedCounter{s.m.Bind(key), s.g}
+}
+
+type gatedCounter struct {
+	tallyprocessor.Counter
+	g *gate
+}
+
+func (c gatedCounter) Add(n int, now time.Time) bool {
+	_ = c.g.pass(context.Background(), "Counter.Add") // it cannot fail
+	return c.Counter.Add(n, now)
+}
+
+// neighbors is a host: a store and a storage behind the gate.
+type neighbors struct {
+	component.StartFunc
+	component.ShutdownFunc
+	g     *gate
+	store tallyprocessor.MetricStore
+}
+
+func (n *neighbors) MetricStore() tallyprocessor.MetricStore { return n.store }
+
+func (n *neighbors) GetExtensions() map[component.ID]component.Component {
+	return map[component.ID]component.Component{storeID: n, storageID: n}
+}
+
+func (n *neighbors) GetClient(ctx context.Context, _ component.Kind, _ component.ID, _ string) (storage.Client, error) {
+	return n, n.g.pass(ctx, "GetClient")
+}
+
+func (n *neighbors) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	return n.g.pass(ctx, "Batch")
+}
+func (n *neighbors) Close(ctx context.Context) error { return n.g.pass(ctx, "Close") }
+
+func (n *neighbors) Get(context.Context, string) ([]byte, error) { return nil, nil }
+func (n *neighbors) Set(context.Context, string, []byte) error   { return nil }
+func (n *neighbors) Delete(context.Context, string) error        { return nil }
+
+func (n *neighbors) nextLogs() consumer.Logs {
+	next, _ := consumer.NewLogs(func(ctx context.Context, _ plog.Logs) error { return n.g.pass(ctx, "ConsumeLogs") })
+	return next
+}
+
+func (n *neighbors) nextMetrics() consumer.Metrics {
+	next, _ := consumer.NewMetrics(func(ctx context.Context, _ pmetric.Metrics) error { return n.g.pass(ctx, "ConsumeMetrics") })
+	return next
+}
