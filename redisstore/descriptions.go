@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/meaning"
 )
 
 // descriptions are those of the metrics that this process counts. They are sent as they change, and again when the server has
@@ -52,6 +53,24 @@ func (d *descriptions) take() []any {
 		fields = append(fields, metric, text)
 	}
 	return fields
+}
+
+// others returns what the server has of metrics that this process counts as something else, given its fields and values: another
+// Collector does, or an earlier configuration did.
+func (d *descriptions) others(kept map[string]string) map[string]meaning.Meaning {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	others := map[string]meaning.Meaning{}
+	for metric, own := range d.byMetric {
+		var there description
+		if json.Unmarshal([]byte(kept[metric]), &there) != nil {
+			continue // it is none, or will be overwritten
+		}
+		if m := (meaning.Meaning{Unit: there.Unit, Sum: there.Sum}); m.Differs(meaning.Meaning{Unit: own.Unit, Sum: own.Sum}) {
+			others[metric] = m
+		}
+	}
+	return others
 }
 
 func (d *descriptions) giveBack() {

@@ -1,10 +1,10 @@
--- Erases the keys of one shard that have an attribute; see README.md. It returns how many there were.
+-- Erases the keys of one shard that have an attribute, or are of a metric; see README.md. It returns how many there were.
 --
 -- The kind of the value does not matter: a number finds each number that equals it and the string that shows it, 7 and 7.0 the int 7,
 -- the double 7.0 and "7"; a string finds each value that is shown as it is.
 --
 -- KEYS  1 the totals of the shard, {prefix:N}:totals
--- ARGV  1 the attribute: "name":value, both as JSON, and the name as it is in a key
+-- ARGV  1 the attribute: "name":value, both as JSON, and the name as it is in a key; or ["metric"], as JSON, for all keys of a metric
 
 -- string_end returns where the JSON string ends that begins at from.
 local function string_end(text, from)
@@ -61,6 +61,27 @@ local function exact(number)
   return n == math.floor(n) and string.format('%.0f', n + 0) or string.format('%.17g', n)
 end
 
+-- erase takes the keys out that gone says.
+local function erase(gone)
+  local n = 0
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if string.sub(field, 1, 1) == ':' and gone(field) then
+      redis.call('HDEL', KEYS[1], field, '#' .. redis.call('HGET', KEYS[1], field))
+      n = n + 1
+    end
+  end
+  return n
+end
+
+if string.sub(ARGV[1], 1, 1) == '[' then
+  local metric = string.sub(ARGV[1], 2, string_end(ARGV[1], 2) or 1)
+  if '[' .. metric .. ']' ~= ARGV[1] or string.sub(metric, 1, 1) ~= '"' then
+    return redis.error_reply('the metric must be ["name"], as JSON')
+  end
+  local start = ':[' .. metric .. ','
+  return erase(function(field) return string.sub(field, 1, #start) == start end)
+end
+
 local name = string.sub(ARGV[1], 1, string_end(ARGV[1], 1) or 0)
 local wanted = string.sub(ARGV[1], #name + 2)
 if not pcall(cjson.decode, '{' .. ARGV[1] .. '}') or wanted ~= value_at(ARGV[1] .. '}', #name + 2) or not string.find(wanted, '^[-%dtf"]') then
@@ -93,11 +114,4 @@ local function has(key)
   return false
 end
 
-local gone = 0
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.sub(field, 1, 1) == ':' and has(field) then
-    redis.call('HDEL', KEYS[1], field, '#' .. redis.call('HGET', KEYS[1], field))
-    gone = gone + 1
-  end
-end
-return gone
+return erase(has)

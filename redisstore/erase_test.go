@@ -12,8 +12,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
@@ -150,4 +156,63 @@ func keyValue(n int64, f float64) *rapid.Generator[identity.Value] {
 		}
 		return identity.StringValue(valuetest.Text().Draw(t, "text"))
 	})
+}
+
+// The script takes all keys of a metric, and of no other, whatever it is called.
+func TestEraseScriptTakesAMetric(t *testing.T) {
+	script, err := os.ReadFile("erase.lua")
+	require.NoError(t, err)
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	cfg.Shards = 1
+	s := open(t, cfg).store
+	names := []string{"m", "m.more", "", `"m"`, "[", "m\",", "日本", "M", "\u2028"}
+	keys := map[string][]string{}
+	for _, name := range names {
+		for n := range 3 {
+			key := identity.Key{Metric: name, Attributes: []identity.Attribute{{Name: "m", Value: identity.IntValue(int64(n))}}}.String()
+			keys[name] = append(keys[name], key)
+			s.Add(key, 2)
+		}
+	}
+	require.NoError(t, s.Flush(t.Context()))
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { require.NoError(t, client.Close()) }()
+	erase := func(argument string) (int, error) {
+		return client.Eval(t.Context(), string(script), []string{"{tally:0}:totals"}, argument).Int()
+	}
+	for i, name := range names {
+		n, err := erase("[" + string(identity.AppendString(nil, name)) + "]")
+		require.NoError(t, err)
+		assert.Equal(t, 3, n, "%q", name)
+		left, err := client.HLen(t.Context(), "{tally:0}:totals").Result()
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, int(left), 2*3*(len(names)-i-1), "%q", name)
+	}
+	for _, bad := range []string{"[", "[]", "[1]", `["m"`, `["m"] `, `["m",1]`, `[["m"]]`} {
+		_, err := erase(bad)
+		assert.ErrorContains(t, err, "the metric must be", "%q", bad)
+	}
+}
+
+// A Collector that adds up something else under a name than the fleet has says so, and one that adds up the same does not.
+func TestMeaningsInAFleet(t *testing.T) {
+	server := redistest.Start(t)
+	warned := func(unit, sum string) int {
+		core, lines := observer.New(zap.WarnLevel)
+		set := extensiontest.NewNopSettings(component.MustNewType("tally_redis"))
+		set.Logger = zap.New(core)
+		e := newExtension(set, testConfig(server.Addr()))
+		require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
+		s := e.MetricStore().(*store)
+		s.Describe(tallyprocessor.Description{Metric: "m", Unit: unit, Sum: sum})
+		s.Add(`["m",{},{}]`, 1)
+		require.NoError(t, s.Flush(t.Context()))
+		require.NoError(t, e.Shutdown(t.Context()))
+		return lines.FilterMessageSnippet("adds up something else").Len()
+	}
+	assert.Zero(t, warned("{record}", "records"))
+	assert.Zero(t, warned("{record}", "records"))
+	assert.Equal(t, 1, warned("By", "bytes"))
+	assert.Zero(t, warned("By", "bytes"), "the last word counts")
 }

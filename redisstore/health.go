@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
 
+	"github.com/logtally/tallyprocessor/internal/meaning"
 	"github.com/logtally/tallyprocessor/internal/sampledlog"
 )
 
@@ -55,6 +56,14 @@ func (h *health) note(err error, began time.Time) {
 	}
 	logger.Error(message, zap.String("class", c.name), zap.Error(err))
 	componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
+}
+
+// noteMeanings tells which metrics the fleet adds up as something else.
+func (h *health) noteMeanings(others map[string]meaning.Meaning) {
+	for metric, m := range others {
+		h.sampled.Warn("A metric adds up something else than another Collector, or an earlier configuration, has under its name: the totals of the fleet mix both. "+
+			"Give it another name, or erase what is left of it (erase.lua).", zap.String("metric", metric), zap.Stringer("other", m))
+	}
 }
 
 // noteStorage takes the outcome of a write to the storage.

@@ -274,8 +274,10 @@ func (w *writer) unsent() (amount int64) {
 // exchange sends all calls and waits for their answers. An error is that of something which is no call.
 func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error {
 	pipe := w.client.Pipeline()
+	var before *redis.MapStringStringCmd
 	var described *redis.IntCmd
 	if fields != nil {
+		before = pipe.HGetAll(ctx, w.names.descriptions())
 		described = pipe.HSet(ctx, w.names.descriptions(), fields...)
 	}
 	for i := range calls {
@@ -289,10 +291,13 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 		}
 	}
 	w.load(ctx, calls)
-	if described != nil {
-		return described.Err()
+	if described == nil {
+		return nil
 	}
-	return nil
+	if before.Err() == nil {
+		w.health.noteMeanings(w.describe.others(before.Val()))
+	}
+	return described.Err()
 }
 
 // load sends those calls again, with the script, which a server did not know.
