@@ -276,6 +276,7 @@ func TestFault_lifecycle_durable_shutdown_dead_disk(t *testing.T) {
 				assert.LessOrEqual(t, took, defaultShutdownTimeout)
 				require.ErrorIs(t, <-waits, errUnconfirmed)
 				require.ErrorIs(t, <-isHeld, errNotRunning)
+				synctest.Wait() // for the last flush
 				evidence.Report(t, evidence.Figure{
 					Rows: []int{25}, Claim: "`durable`: shutdown with a disk that " + name + " ends within `shutdown_timeout`, and nobody is told that counts are kept",
 					Rounds: 1, Fired: store.flushes, Note: "took " + took.String(),
