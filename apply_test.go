@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
@@ -64,7 +65,7 @@ func TestSketchOfWhatHadNoPlace(t *testing.T) {
 			r.Attributes().PutStr("a", []string{"first", "none", "some", strings.Repeat("long", 20)}[i])
 			r.Attributes().PutInt("n", []int64{1, 0, 5, 7}[i])
 		})
-	assert.Equal(t, []Overflow{{Key: `["m",{"host":"h"},{"a":"some"}]`, Estimate: 5}}, store.Overflows("m", 10))
+	assert.Equal(t, []capability.Overflow{{Key: `["m",{"host":"h"},{"a":"some"}]`, Estimate: 5}}, store.Overflows("m", 10))
 }
 
 // All is well, and the log says nothing to the contrary.

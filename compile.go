@@ -15,6 +15,8 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/selfmetrics"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // defaultValue returns the default as a value of a key, which a record's attribute of that value has too; nil when there is
@@ -135,6 +137,48 @@ func (c *Config) MetricNames() []string {
 		names = append(names, m.name)
 	}
 	return names
+}
+
+// descriptions returns what a store keeps of the metrics, but for what only the extractor knows.
+func (c *Config) descriptions() (list []store.Description) {
+	for _, m := range c.metrics() {
+		list = append(list, store.Description{
+			Metric: m.name, Description: m.Description, Unit: m.Unit, Sum: m.sum(), CardinalityLimit: m.cardinalityLimit(),
+		})
+	}
+	return list
+}
+
+// describe returns what a store keeps of the metrics.
+func (c *Config) describe(x *extract.Extractor) []store.Description {
+	list := c.descriptions()
+	for i := range list {
+		list[i].Key = x.OnlyKey(i)
+	}
+	return list
+}
+
+// attributePath returns the path of the option by which the metric counts by an attribute.
+func (m namedMetric) attributePath(name string) string {
+	n := slices.IndexFunc(m.Attributes, func(a AttributeConfig) bool { return a.Key == name })
+	return fmt.Sprintf("logs::%s::attributes::%d", m.name, n)
+}
+
+// attributesCalledLikeFields returns the attributes to count by that are called like a field of the record, as OTTL has it: they are
+// valid, and what is meant may be the field.
+func (c *Config) attributesCalledLikeFields() (fields []selfmetrics.Field) {
+	parser, err := newParser()
+	if err != nil {
+		return nil // the extractor was made of one
+	}
+	for _, m := range c.metrics() {
+		for _, a := range m.Attributes {
+			if value := parser.FieldCalled(a.Key); a.Value == "" && value != "" {
+				fields = append(fields, selfmetrics.Field{Metric: m.name, Attribute: a.Key, Option: m.attributePath(a.Key), Value: value})
+			}
+		}
+	}
+	return fields
 }
 
 // extractor compiles the configuration.

@@ -16,13 +16,15 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor/contracttest"
+	"github.com/logtally/tallyprocessor/internal/commit"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // keepingStore is a store whose disk holds what it held when a flush began.
 type keepingStore struct {
 	*MemoryStore
-	refusal error // of Durable
+	refuses bool // to be durable
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -32,9 +34,12 @@ type keepingStore struct {
 	flushes int
 }
 
+// Self makes the processor count by more than Inc.
+func (s *keepingStore) Self() MetricStore { return s }
+
 func newKeepingStore() *keepingStore { return &keepingStore{MemoryStore: NewMemoryStore()} }
 
-func (s *keepingStore) Durable() error { return s.refusal }
+func (s *keepingStore) Info() store.Info { return store.Info{Durable: !s.refuses} }
 
 func (s *keepingStore) Flush(ctx context.Context) error {
 	total := s.Get(key)
@@ -78,9 +83,9 @@ func TestDurableNeedsADurableStore(t *testing.T) {
 		store MetricStore
 		want  string
 	}{
-		"none":       {nil, "`durable` is true: store keeps nothing over restarts: it does not implement Durable; name another `store`"},
+		"none":       {nil, "`durable` is true: store keeps nothing over restarts: name a `store` that does"},
 		"in memory":  {NewMemoryStore(), "`durable` is true: store keeps nothing over restarts"},
-		"not set up": {&keepingStore{MemoryStore: NewMemoryStore(), refusal: errors.New("it has no `disk`")}, "restarts: it has no `disk`"},
+		"not set up": {&keepingStore{MemoryStore: NewMemoryStore(), refuses: true}, "`durable` is true: store keeps nothing over restarts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var options []Option
@@ -90,7 +95,7 @@ func TestDurableNeedsADurableStore(t *testing.T) {
 			p, err := NewFactory(options...).CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), durableConfig(t, ""), consumertest.NewNop())
 			require.NoError(t, err)
 			err = p.Start(t.Context(), componenttest.NewNopHost())
-			require.ErrorIs(t, err, errNotDurable)
+			require.ErrorIs(t, err, commit.ErrNotDurable)
 			assert.ErrorContains(t, err, tt.want)
 			require.NoError(t, p.Shutdown(t.Context()))
 		})

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/logtally/tallyprocessor/internal/commit"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
@@ -158,13 +159,13 @@ func TestFault_storage_durable_disk_full(t *testing.T) {
 func TestDurablePoliciesWhileTheDiskFails(t *testing.T) {
 	for policy, check := range map[OverflowPolicy]func(*testing.T, *harness, error, time.Duration){
 		OverflowBlock: func(t *testing.T, h *harness, err error, waited time.Duration) {
-			require.ErrorIs(t, err, errStoreFails)
+			require.ErrorIs(t, err, commit.ErrStoreFails)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Equal(t, time.Minute, waited)
 			assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=rejected"))
 		},
 		OverflowReject: func(t *testing.T, h *harness, err error, waited time.Duration) {
-			require.ErrorIs(t, err, errStoreFails)
+			require.ErrorIs(t, err, commit.ErrStoreFails)
 			assert.Zero(t, waited)
 			assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=rejected"))
 		},
@@ -211,7 +212,7 @@ func TestDurableDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := h.ConsumeLogs(ctx, logs(3, nil))
-		require.ErrorIs(t, err, errUnconfirmed)
+		require.ErrorIs(t, err, commit.ErrUnconfirmed)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.False(t, consumererror.IsPermanent(err))
 		assert.Equal(t, 3, store.Get(key))
@@ -239,7 +240,7 @@ func TestFault_storage_durable_slow(t *testing.T) {
 			answered <- time.Since(began)
 		}
 		go send(3)
-		time.Sleep(stalledAfter + time.Second)
+		time.Sleep(commit.StalledAfter + time.Second)
 		go send(4)
 		time.Sleep(time.Second)
 		assert.Equal(t, 3, sink.LogRecordCount(), "the flush has stalled")
@@ -274,8 +275,8 @@ func TestFault_lifecycle_durable_shutdown_dead_disk(t *testing.T) {
 				require.Error(t, h.Shutdown(context.Background()))
 				took := time.Since(began)
 				assert.LessOrEqual(t, took, defaultShutdownTimeout)
-				require.ErrorIs(t, <-waits, errUnconfirmed)
-				require.ErrorIs(t, <-isHeld, errNotRunning)
+				require.ErrorIs(t, <-waits, commit.ErrUnconfirmed)
+				require.ErrorIs(t, <-isHeld, commit.ErrStopped)
 				synctest.Wait() // for the last flush
 				evidence.Report(t, evidence.Figure{
 					Rows: []int{25}, Claim: "`durable`: shutdown with a disk that " + name + " ends within `shutdown_timeout`, and nobody is told that counts are kept",
@@ -298,8 +299,8 @@ func TestDurableBehindASlowWorker(t *testing.T) {
 		for range 2 {
 			go func() { errs <- h.ConsumeLogs(ctx, logs(1, nil)) }()
 		}
-		require.ErrorIs(t, <-errs, errUnconfirmed)
-		require.ErrorIs(t, <-errs, errUnconfirmed)
+		require.ErrorIs(t, <-errs, commit.ErrUnconfirmed)
+		require.ErrorIs(t, <-errs, commit.ErrUnconfirmed)
 		assert.EqualValues(t, 2, h.number(t, "queue_size"), "the worker is not through with them")
 		h.requireConserved(t)
 		require.ErrorIs(t, h.ConsumeLogs(t.Context(), logs(1, nil)), errQueueFull)
@@ -319,6 +320,8 @@ type gatedKeepingStore struct {
 	unbound
 	gate chan struct{}
 }
+
+func (s *gatedKeepingStore) Self() MetricStore { return s }
 
 func (s *gatedKeepingStore) Add(key string, n int) {
 	<-s.gate
@@ -350,7 +353,7 @@ func TestDurableShutdownWithADeafStore(t *testing.T) {
 		synctest.Wait()
 		select {
 		case err := <-errs:
-			require.ErrorIs(t, err, errUnconfirmed)
+			require.ErrorIs(t, err, commit.ErrUnconfirmed)
 		default:
 			assert.Fail(t, "the call is held for ever")
 		}

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/internal/selfmetrics"
 )
 
 // Option changes what NewFactory returns.
@@ -31,7 +32,7 @@ func WithKind(kind component.Kind) Option {
 // NewFactory returns the factory of the processor `tally`. Without an option each component id counts in a MemoryStore
 // of its own and publishes its totals on the Collector's own telemetry.
 func NewFactory(options ...Option) processor.Factory {
-	r := &registry{label: processorLabel, leases: map[*Config]*lease{}, ended: map[component.ID]*tally{}}
+	r := &registry{label: selfmetrics.ProcessorLabel, leases: map[*Config]*lease{}, ended: map[component.ID]*exhibit{}}
 	for _, option := range options {
 		option(r)
 	}
@@ -42,23 +43,23 @@ func NewFactory(options ...Option) processor.Factory {
 	)
 }
 
-// registry knows the tallies that run, so that the processors of one component id share theirs. It belongs to one
+// registry knows the engines that run, so that the processors of one component id share one. It belongs to one
 // factory; the Collector gives all processors of one id the same Config.
 type registry struct {
-	store MetricStore // nil = a private one for each tally
+	store MetricStore // nil = a private one for each engine
 	label string      // of the component id on the telemetry
 
 	// mu guards the fields below.
 	mu     sync.Mutex
 	leases map[*Config]*lease
-	ended  map[component.ID]*tally // the last that was shut down, whose numbers are on the telemetry still
+	ended  map[component.ID]*exhibit // what those show that were shut down last
 }
 
-// lease is a running tally and the number of processors that use it.
+// lease is a running engine and the number of processors that use it.
 type lease struct {
-	id    component.ID
-	tally *tally
-	users int
+	id     component.ID
+	engine *engine
+	users  int
 }
 
 func (r *registry) createLogs(
@@ -67,9 +68,9 @@ func (r *registry) createLogs(
 	return newLogsProcessor(r, set, cfg.(*Config), next)
 }
 
-// acquire returns the tally that runs for cfg, or the one that start starts; that takes the place of an earlier one of
+// acquire returns the engine that runs for cfg, or the one that start starts; that takes the place of an earlier one of
 // the same id on the telemetry.
-func (r *registry) acquire(id component.ID, cfg *Config, start func() (*tally, error)) (*tally, error) {
+func (r *registry) acquire(id component.ID, cfg *Config, start func() (*engine, error)) (*engine, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l, ok := r.leases[cfg]
@@ -80,27 +81,27 @@ func (r *registry) acquire(id component.ID, cfg *Config, start func() (*tally, e
 				return nil, err
 			}
 		}
-		t, err := start()
+		e, err := start()
 		if err != nil {
 			return nil, err
 		}
-		l = &lease{id: id, tally: t}
+		l = &lease{id: id, engine: e}
 		r.leases[cfg] = l
 	}
 	l.users++
-	return l.tally, nil
+	return l.engine, nil
 }
 
-// release gives a tally back. With its last user it shuts down.
+// release gives an engine back. With its last user it shuts down.
 func (r *registry) release(ctx context.Context, cfg *Config) error {
-	if t := r.drop(cfg); t != nil {
-		return t.shutdown(ctx)
+	if e := r.drop(cfg); e != nil {
+		return e.shutdown(ctx)
 	}
 	return nil
 }
 
-// drop returns the tally whose last user has left, nil as long as there are others.
-func (r *registry) drop(cfg *Config) *tally {
+// drop returns the engine whose last user has left, nil as long as there are others.
+func (r *registry) drop(cfg *Config) *engine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.leases[cfg]
@@ -108,6 +109,6 @@ func (r *registry) drop(cfg *Config) *tally {
 		return nil
 	}
 	delete(r.leases, cfg)
-	r.ended[l.id] = l.tally
-	return l.tally
+	r.ended[l.id] = l.engine.exhibit
+	return l.engine
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"runtime"
 	"sync"
@@ -20,7 +19,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
 )
 
 // A place is for a batch, however large: one that is larger than the queue goes through like any other.
@@ -137,35 +135,6 @@ func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
-}
-
-// Keys that were chosen to fall into one of 64 shards under FNV-1a, which is the hash that is flooded most easily.
-func TestFault_input_hash_flood(t *testing.T) {
-	keys := evidence.Rounds(10_000, 100_000)
-	s := NewMemoryStore()
-	flooded := 0
-	for i := int64(0); flooded < keys; i++ {
-		text := identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "i", Value: identity.IntValue(i)}}}.String()
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(text)) // it never fails
-		if h.Sum64()%shardCount == 0 {
-			s.Inc(text)
-			flooded++
-		}
-	}
-	largest := 0
-	for i := range s.shards {
-		largest = max(largest, len(s.shards[i].totals))
-	}
-	mean := float64(keys) / shardCount
-	assert.Less(t, float64(largest), 1.5*mean)
-	sum, kept := sumOf(t, s)
-	assert.Equal(t, keys, kept)
-	evidence.Report(t, evidence.Figure{
-		Rows: []int{69}, Claim: "keys that all fall into one of 64 shards under FNV-1a are spread evenly",
-		Rounds: keys, Unit: "keys", Fired: flooded, Counts: int64(keys), Lost: int64(keys - sum),
-		Note: fmt.Sprintf("the fullest shard has %d, the mean is %.0f", largest, mean),
-	})
 }
 
 // A time in a record decides nothing.

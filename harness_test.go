@@ -158,6 +158,9 @@ type gatedStore struct {
 	gate    chan struct{}
 }
 
+// Self makes the processor count by more than Inc.
+func (s *gatedStore) Self() MetricStore { return s }
+
 func newGatedStore() *gatedStore {
 	return &gatedStore{MemoryStore: NewMemoryStore(), waiting: make(chan struct{}), gate: make(chan struct{})}
 }
@@ -169,6 +172,17 @@ func (s *gatedStore) Add(key string, n int) {
 }
 
 func (s *gatedStore) open() { close(s.gate) }
+
+// listOf returns what a store lists, by key.
+func listOf(t *testing.T, l Lister) map[string]Total {
+	t.Helper()
+	list := map[string]Total{}
+	for total, err := range l.Totals(t.Context()) {
+		require.NoError(t, err)
+		list[total.Key] = total
+	}
+	return list
+}
 
 // sumOf returns the sum of all totals of a store.
 func sumOf(t *testing.T, l Lister) (sum, keys int) {

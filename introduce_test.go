@@ -3,7 +3,9 @@ package tallyprocessor
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -13,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/logtally/tallyprocessor/internal/apply"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/meaning"
 	"github.com/logtally/tallyprocessor/internal/metadata"
@@ -72,7 +75,7 @@ func TestMeaningThatChanges(t *testing.T) {
 				require.NoError(t, err)
 				continue
 			}
-			require.ErrorIs(t, err, errOtherMeaning, "%s and then %s", before, after)
+			require.ErrorIs(t, err, apply.ErrOtherMeaning, "%s and then %s", before, after)
 			assert.ErrorContains(t, err, "`logs::m`")
 			store.Forget(func(string) bool { return true })
 			_, err = startOn(t, "tally", `{store: shared, logs: {m: `+after+`}}`, hostWith(store))
@@ -98,7 +101,7 @@ func TestKeysOfAnotherShape(t *testing.T) {
 		run(t, "tally", before, hostWith(store), batch)
 		started, err := startOn(t, "tally", after, hostWith(store))
 		require.NoError(t, err)
-		held, _ := started.(*logsProcessor).tally.limiters[0].Len()
+		held, _ := started.(*logsProcessor).applier.Keys(0)
 		want := 0
 		for total := range store.Totals(t.Context()) {
 			if canCount(t, after, total.Key) {
@@ -158,7 +161,7 @@ func TestOverflowKeysOfAnotherShape(t *testing.T) {
 	store.Add(`["m",{"service.name":"checkout"},{"gone":1,"otel.metric.overflow":true}]`, 1)
 	p, err := startOn(t, "tally", `{store: shared, logs: {m: {attributes: [{key: kept, keep_on_overflow: true}, {key: gone}]}}}`, hostWith(store))
 	require.NoError(t, err)
-	keys, overflow := p.(*logsProcessor).tally.limiters[0].Len()
+	keys, overflow := p.(*logsProcessor).applier.Keys(0)
 	assert.Equal(t, []int{0, 2}, []int{keys, overflow})
 }
 
@@ -194,7 +197,7 @@ func TestOneLimitForAMetricInAStore(t *testing.T) {
 		require.NoError(t, b.ConsumeLogs(t.Context(), value(100, 4)))
 		require.NoError(t, a.ConsumeLogs(t.Context(), value(200, 5))) // none of them has room
 		require.NoError(t, b.ConsumeLogs(t.Context(), value(300, 5))) // two have: the limit is b's own
-		keys, overflow := a.(*logsProcessor).tally.limiters[0].Len()
+		keys, overflow := a.(*logsProcessor).applier.Keys(0)
 		assert.Equal(t, []int{12, 1}, []int{keys, overflow})
 		require.NoError(t, a.Shutdown(t.Context()))
 		require.NoError(t, b.Shutdown(t.Context()))
@@ -204,5 +207,67 @@ func TestOneLimitForAMetricInAStore(t *testing.T) {
 		assert.Zero(t, store.Get(`["m",{},{"v":200}]`))
 		sum, distinct := sumOf(t, store)
 		assert.Equal(t, []int{20 * (life + 1), 13}, []int{sum, distinct})
+	}
+}
+
+// Processors of one metric hold together the keys that any of them can have, in whatever order they start and end, and whatever came and went
+// meanwhile: as one does that starts last over the same store.
+func TestKeysInCommonOfSeveralStarts(t *testing.T) {
+	for seed := range uint64(25) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		shapes := []string{randomShape(r), randomShape(r)}
+		store := NewMemoryStore(WithForgetAfter(time.Hour))
+		before := logs(30, func(_ int, record plog.LogRecord) { putSome(r, record) })
+		run(t, "tally/before", shapes[r.IntN(2)], hostWith(store), before)
+		want := map[string]bool{}
+		for n := range 5 {
+			shape := shapes[r.IntN(2)]
+			p, err := startOn(t, fmt.Sprintf("tally/%d", n), shape, hostWith(store))
+			require.NoError(t, err)
+			require.NoError(t, p.ConsumeLogs(t.Context(), logs(3, func(_ int, record plog.LogRecord) { putSome(r, record) })))
+			settle(t, p)
+			want[shape] = true
+			if r.IntN(2) == 0 {
+				store.Forget(func(key string) bool { return (len(key)+int(seed))%3 == 0 })
+			}
+			held, _ := p.(*logsProcessor).applier.Keys(0)
+			possible := 0
+			for total := range store.Totals(t.Context()) {
+				if slices.ContainsFunc(shapes, func(s string) bool { return want[s] && canCount(t, s, total.Key) }) {
+					possible++
+				}
+			}
+			if p.(*logsProcessor).extractor.OnlyKey(0) != "" {
+				break // it is there before its first record, and may be forgotten
+			}
+			require.Equal(t, possible, held, "seed %d: %v", seed, shapes)
+		}
+	}
+}
+
+func putSome(r *rand.Rand, record plog.LogRecord) {
+	for _, name := range []string{"a", "b", "b.c", "d"} {
+		if r.IntN(3) > 0 {
+			record.Attributes().PutInt(name, int64(r.IntN(3)))
+		}
+	}
+}
+
+// Ten processors that count one metric take its keys once.
+func BenchmarkStartOfOneMetric(b *testing.B) {
+	const processors, keys = 10, 100_000
+	store := NewMemoryStore()
+	for i := range keys {
+		store.Inc(fmt.Sprintf(`["m",{"service.name":"checkout"},{"http.route":"/cart","user":"u%d"}]`, i))
+	}
+	for b.Loop() {
+		var running []func()
+		for range processors {
+			p := startedOver(b, store, `logs: {m: {cardinality_limit: 0, attributes: [{key: http.route}, {key: user}]}}`)
+			running = append(running, func() { require.NoError(b, p.Shutdown(b.Context())) })
+		}
+		for _, end := range running {
+			end()
+		}
 	}
 }

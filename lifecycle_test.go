@@ -25,6 +25,7 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/memorystore"
 	"github.com/logtally/tallyprocessor/redisstore"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector"
 	"github.com/logtally/tallyprocessor/tallyconsole"
 	"github.com/logtally/tallyprocessor/tallyreceiver"
@@ -173,30 +174,30 @@ func silentServer(t *testing.T) (address string) {
 // calls are what a neighbor may block in, and the stores that have such a call.
 var calls = []struct {
 	name  string
-	store func(plainStore) tallyprocessor.MetricStore
+	store func(plainStore) store.MetricStore
 }{
-	{"nothing", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Inc", func(s plainStore) tallyprocessor.MetricStore { return durable{s} }},
-	{"Totals", func(s plainStore) tallyprocessor.MetricStore { return fullStore{s} }},
-	{"Add", func(s plainStore) tallyprocessor.MetricStore { return fullStore{s} }},
-	{"Bind", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Counter.Add", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Flush", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Claim", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Describe", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Descriptions", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"ConsumeLogs", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"ConsumeMetrics", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"GetClient", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Batch", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
-	{"Close", func(s plainStore) tallyprocessor.MetricStore { return boundStore{fullStore{s}} }},
+	{"nothing", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Inc", func(s plainStore) store.MetricStore { return durable{s} }},
+	{"Totals", func(s plainStore) store.MetricStore { return fullStore{s} }},
+	{"Add", func(s plainStore) store.MetricStore { return fullStore{s} }},
+	{"Bind", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Counter.Add", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Flush", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Claim", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Describe", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Descriptions", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"ConsumeLogs", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"ConsumeMetrics", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"GetClient", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Batch", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
+	{"Close", func(s plainStore) store.MetricStore { return boundStore{fullStore{s}} }},
 }
 
 // durable is a plain store that keeps its totals.
 type durable struct{ plainStore }
 
 func (durable) Flush(context.Context) error { return nil }
-func (durable) Durable() error              { return nil }
+func (durable) Info() store.Info            { return store.Info{Durable: true} }
 
 // overtime is what a component may take beyond a deadline, where real time passes: other work on the machine is no fault.
 const overtime = 10 * time.Second

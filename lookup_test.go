@@ -19,6 +19,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // extensionHost is a host with extensions.
@@ -64,11 +65,11 @@ func run(t *testing.T, id, yaml string, host component.Host, batches ...plog.Log
 
 // Two processors that count under one name in one store add up.
 func TestFault_lifecycle_shared_store(t *testing.T) {
-	store := NewMemoryStore()
-	run(t, "tally/a", `{store: shared, logs: {m: {description: First.}}}`, hostWith(store), logs(2, nil))
-	run(t, "tally/b", `{store: shared, logs: {m: {description: Second., cardinality_limit: 7}}}`, hostWith(store), logs(3, nil))
-	assert.Equal(t, 5, store.Get(`["m",{"service.name":"checkout"},{}]`))
-	assert.Equal(t, []Description{{Metric: "m", Description: "Second.", Unit: "{record}", Sum: "records", CardinalityLimit: 7}}, store.Descriptions())
+	in := NewMemoryStore()
+	run(t, "tally/a", `{store: shared, logs: {m: {description: First.}}}`, hostWith(in), logs(2, nil))
+	run(t, "tally/b", `{store: shared, logs: {m: {description: Second., cardinality_limit: 7}}}`, hostWith(in), logs(3, nil))
+	assert.Equal(t, 5, in.Get(`["m",{"service.name":"checkout"},{}]`))
+	assert.Equal(t, []store.Description{{Metric: "m", Description: "Second.", Unit: "{record}", Sum: "records", CardinalityLimit: 7}}, in.Descriptions())
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{11}, Claim: "two processors, one store: they add up",
 		Rounds: 1, Fired: 1, Counts: 5,
@@ -78,7 +79,7 @@ func TestFault_lifecycle_shared_store(t *testing.T) {
 // An extension that has no store to give is none, and no reason to count in a private one.
 func TestStoreIsNil(t *testing.T) {
 	_, err := startOn(t, "tally", "store: shared", hostWith(nil))
-	require.ErrorIs(t, err, ErrNotAStore)
+	require.ErrorIs(t, err, store.ErrNotAStore)
 }
 
 // unflushable is a store whose server is away: a flush takes until its context ends.
@@ -87,13 +88,16 @@ type unflushable struct {
 	flushes atomic.Int64
 }
 
+// Self makes the processor count by more than Inc.
+func (s *unflushable) Self() MetricStore { return s }
+
 func (s *unflushable) Flush(ctx context.Context) error {
 	s.flushes.Add(1)
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (s *unflushable) Durable() error { return nil }
+func (s *unflushable) Info() store.Info { return store.Info{Durable: true} }
 
 // An extension flushes its store itself, once, when all who count in it are shut down. So a store whose server is away costs one wait,
 // however many processors there are.
@@ -114,7 +118,7 @@ func TestProcessorsDoNotFlushTheStoreOfAnExtension(t *testing.T) {
 }
 
 func TestStoreIsNotThere(t *testing.T) {
-	for id, want := range map[string]error{"missing": ErrStoreNotFound, "other": ErrNotAStore} {
+	for id, want := range map[string]error{"missing": store.ErrNotFound, "other": store.ErrNotAStore} {
 		p, err := NewFactory().CreateLogs(t.Context(), processortest.NewNopSettings(metadata.Type), testConfig(t, "store: "+id), consumertest.NewNop())
 		require.NoError(t, err)
 		err = p.Start(t.Context(), hostWith(NewMemoryStore()))

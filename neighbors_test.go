@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // gate blocks the calls of one name, once it is shut, until it is released: heeding their context or deaf to it.
@@ -49,10 +50,10 @@ func (s plainStore) Inc(key string) {
 	_ = s.g.pass(context.Background(), "Inc") // it cannot fail
 	s.m.Inc(key)
 }
-func (s plainStore) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
+func (s plainStore) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
 		if err := s.g.pass(ctx, "Totals"); err != nil {
-			yield(tallyprocessor.Total{}, err)
+			yield(store.Total{}, err)
 			return
 		}
 		s.m.Totals(ctx)(yield)
@@ -67,16 +68,16 @@ func (s fullStore) Add(key string, n int) {
 	s.m.Add(key, n)
 }
 func (s fullStore) Flush(ctx context.Context) error { return s.g.pass(ctx, "Flush") }
-func (s fullStore) Durable() error                  { return nil }
-func (s fullStore) Describe(d tallyprocessor.Description) {
+func (s fullStore) Info() store.Info                { return store.Info{Durable: true} }
+func (s fullStore) Describe(d store.Description) {
 	_ = s.g.pass(context.Background(), "Describe") // it cannot fail
 	s.m.Describe(d)
 }
-func (s fullStore) Descriptions() []tallyprocessor.Description {
+func (s fullStore) Descriptions() []store.Description {
 	_ = s.g.pass(context.Background(), "Descriptions") // it cannot fail
 	return s.m.Descriptions()
 }
-func (s fullStore) Claim(d tallyprocessor.Description, begin func() any) (any, func(), error) {
+func (s fullStore) Claim(d store.Description, begin func() any) (any, func(), error) {
 	_ = s.g.pass(context.Background(), "Claim") // it cannot fail
 	return s.m.Claim(d, begin)
 }
@@ -85,13 +86,13 @@ func (s fullStore) Claim(d tallyprocessor.Description, begin func() any) (any, f
 type boundStore struct{ fullStore }
 
 func (s boundStore) Now() time.Time { return s.m.Now() }
-func (s boundStore) Bind(key string) tallyprocessor.Counter {
+func (s boundStore) Bind(key string) store.Counter {
 	_ = s.g.pass(context.Background(), "Bind") // it cannot fail
 	return gatedCounter{s.m.Bind(key), s.g}
 }
 
 type gatedCounter struct {
-	tallyprocessor.Counter
+	store.Counter
 	g *gate
 }
 
@@ -105,10 +106,10 @@ type neighbors struct {
 	component.StartFunc
 	component.ShutdownFunc
 	g     *gate
-	store tallyprocessor.MetricStore
+	store store.MetricStore
 }
 
-func (n *neighbors) MetricStore() tallyprocessor.MetricStore { return n.store }
+func (n *neighbors) MetricStore() store.MetricStore { return n.store }
 
 func (n *neighbors) GetExtensions() map[component.ID]component.Component {
 	return map[component.ID]component.Component{storeID: n, storageID: n}

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/ledger"
 )
 
 var (
@@ -17,22 +17,24 @@ var (
 	errSkip       = errors.New("tally's queue is full and its policy is to skip")
 )
 
+// closePatience is how long shutdown waits, beyond its deadline, for workers to write what they are at in their ledgers: microseconds, unless
+// a Counter blocks, which it must not.
+const closePatience = 250 * time.Millisecond
+
 // pool is a bounded queue of batches and a fixed number of workers that apply them. Whoever wants to queue a batch
 // takes a place first, and fills it or gives it back later, so that queueing itself never waits and never fails.
 //
 // Where applying a batch never blocks, the goroutine that commits one applies it as an idle worker, if there is one: to wake
 // another takes longer than most batches do.
-type pool struct {
+type pool[T any] struct {
 	policy OverflowPolicy
-	apply  func(*worker, *extract.Batch)
-	blocks bool // apply may block
+	book   *ledger.Book
+	blocks bool // a worker may block
 
 	places  chan struct{} // a token for each place taken; never holds fewer than jobs
-	jobs    chan job
-	workers []*worker
-	idle    chan *worker
-
-	committed []atomic.Int64 // records in committed batches, by metric
+	jobs    chan job[T]
+	idle    chan func(T) // workers
+	workers int
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the last worker has returned
@@ -40,8 +42,8 @@ type pool struct {
 }
 
 // job is a batch to be applied.
-type job struct {
-	batch  *extract.Batch
+type job[T any] struct {
+	batch  T
 	waiter *waiter // nil = nobody waits for it
 }
 
@@ -52,62 +54,30 @@ type waiter struct {
 	holders atomic.Int32  // of the place
 }
 
-// worker is one goroutine's part of the pool. What it has dealt with stands in its ledger.
-type worker struct {
-	key, overflow []byte // scratch
-
-	// Where the worker is in its batch.
-	at        int      // series
-	left      int64    // records of it that are not settled
-	resources []uint64 // the numbers of the batch's resources in bindings
-	bound     lookahead
-
-	closed atomic.Bool // the deadline has passed: whatever is not in the ledger by now is lost
-	stuck  atomic.Bool // a Counter did not let go of the ledger then, which stays as it was seen last
-
-	// mu guards the fields below.
-	mu      sync.Mutex
-	counted []int64 // records, by metric
-	failed  []int64 // records that the store failed on, by metric
-
-	// seenMu guards the field below.
-	seenMu sync.Mutex
-	seen   []entry // the ledger as it was read last, by metric
-}
-
-// entry is what a ledger has of a metric.
-type entry struct{ counted, failed int64 }
-
-// closePatience is how long shutdown waits, beyond its deadline, for workers to write what they are at in their ledgers: microseconds, unless
-// a Counter blocks, which it must not.
-const closePatience = 250 * time.Millisecond
-
-// newPool returns a pool for a number of metrics. apply settles each record of a batch with the worker it is given; blocks
-// says whether it may block.
-func newPool(cfg QueueConfig, metrics int, apply func(*worker, *extract.Batch), blocks bool) *pool {
-	p := &pool{
-		policy:    cfg.OnOverflow,
-		apply:     apply,
-		blocks:    blocks,
-		idle:      make(chan *worker, cfg.NumConsumers),
-		places:    make(chan struct{}, cfg.QueueSize),
-		jobs:      make(chan job, cfg.QueueSize),
-		committed: make([]atomic.Int64, metrics),
-		cancel:    func() {},
-		done:      make(chan struct{}),
-		ended:     make(chan struct{}),
+// newPool returns a pool of workers, each a function that applies a batch and enters each of its records in its ledger of book; blocks
+// says whether they may block.
+func newPool[T any](cfg QueueConfig, book *ledger.Book, workers []func(T), blocks bool) *pool[T] {
+	p := &pool[T]{
+		policy:  cfg.OnOverflow,
+		book:    book,
+		blocks:  blocks,
+		idle:    make(chan func(T), len(workers)),
+		workers: len(workers),
+		places:  make(chan struct{}, cfg.QueueSize),
+		jobs:    make(chan job[T], cfg.QueueSize),
+		cancel:  func() {},
+		done:    make(chan struct{}),
+		ended:   make(chan struct{}),
 	}
-	for range cfg.NumConsumers {
-		w := &worker{counted: make([]int64, metrics), failed: make([]int64, metrics), seen: make([]entry, metrics)}
-		p.workers = append(p.workers, w)
-		p.idle <- w
+	for _, apply := range workers {
+		p.idle <- apply
 	}
 	return p
 }
 
 // start starts the workers. They end when ctx does, after they have emptied the queue. beside runs beside them and ends
 // with ctx as well.
-func (p *pool) start(ctx context.Context, beside func(context.Context)) {
+func (p *pool[T]) start(ctx context.Context, beside func(context.Context)) {
 	ctx, p.cancel = context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { beside(ctx) })
@@ -120,7 +90,7 @@ func (p *pool) start(ctx context.Context, beside func(context.Context)) {
 	}()
 }
 
-func (p *pool) work(ctx context.Context) {
+func (p *pool[T]) work(ctx context.Context) {
 	for {
 		select {
 		case j := <-p.jobs:
@@ -132,8 +102,8 @@ func (p *pool) work(ctx context.Context) {
 	}
 }
 
-// empty applies what is queued. Nothing is queued behind it: the intake is closed before the context is canceled.
-func (p *pool) empty() {
+// empty applies what is queued. Nothing is queued after it: the intake is closed before the context is canceled.
+func (p *pool[T]) empty() {
 	for {
 		select {
 		case j := <-p.jobs:
@@ -145,12 +115,12 @@ func (p *pool) empty() {
 }
 
 // take applies a batch, as a worker that was idle.
-func (p *pool) take(w *worker, j job) {
+func (p *pool[T]) take(apply func(T), j job[T]) {
 	if j.waiter == nil {
 		p.release()
 	}
-	p.apply(w, j.batch)
-	p.idle <- w
+	apply(j.batch)
+	p.idle <- apply
 	if j.waiter != nil {
 		close(j.waiter.applied)
 		p.leave(j.waiter)
@@ -159,7 +129,7 @@ func (p *pool) take(w *worker, j job) {
 
 // reserve takes a place. When there is none it does what the policy says: it waits until ctx ends, or returns an error
 // at once; errSkip says that the batch is to go on without being counted. It returns how long it has waited.
-func (p *pool) reserve(ctx context.Context) (waited time.Duration, err error) {
+func (p *pool[T]) reserve(ctx context.Context) (waited time.Duration, err error) {
 	select {
 	case p.places <- struct{}{}:
 		return 0, nil
@@ -184,52 +154,26 @@ func (p *pool) reserve(ctx context.Context) (waited time.Duration, err error) {
 }
 
 // release gives back a place that was taken and will not be filled.
-func (p *pool) release() { <-p.places }
+func (p *pool[T]) release() { <-p.places }
 
 // commit fills a place that was taken, or applies the batch at once. It never waits: there are no more batches in jobs than
-// places taken.
-func (p *pool) commit(b *extract.Batch) { p.fill(job{batch: b}) }
+// places taken. records are those of the batch that are to be counted, by metric.
+func (p *pool[T]) commit(batch T, records []int64) { p.fill(job[T]{batch: batch}, records) }
 
 // commitFor is commit for who waits for the batch, and leaves the waiter in the end.
-func (p *pool) commitFor(b *extract.Batch) *waiter {
-	r := &waiter{applied: make(chan struct{})}
-	r.holders.Store(2)
-	p.fill(job{b, r})
-	return r
+func (p *pool[T]) commitFor(batch T, records []int64) *waiter {
+	w := &waiter{applied: make(chan struct{})}
+	w.holders.Store(2)
+	p.fill(job[T]{batch, w}, records)
+	return w
 }
 
-// leave gives back the waiter's, or the worker's, part of a place.
-func (p *pool) leave(r *waiter) {
-	if r.holders.Add(-1) == 0 {
-		p.release()
-	}
-}
-
-// wait returns when the batch is in the store, or with an error when ctx or the pool has ended before. It is applied later
-// then, or lost as any other.
-func (p *pool) wait(ctx context.Context, r *waiter) error {
-	select {
-	case <-r.applied:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-p.ended:
-	}
-	if p.hasEnded() { // it may have been applied in part
-		return errNotRunning
-	}
-	return nil
-}
-
-func (p *pool) fill(j job) {
-	for metric, n := range j.batch.Counted() {
-		if n > 0 {
-			p.committed[metric].Add(n)
-		}
-	}
+func (p *pool[T]) fill(j job[T], records []int64) {
+	p.book.Commit(records)
 	if !p.blocks {
 		select {
-		case w := <-p.idle:
-			p.take(w, j)
+		case apply := <-p.idle:
+			p.take(apply, j)
 			return
 		default:
 		}
@@ -237,79 +181,40 @@ func (p *pool) fill(j job) {
 	p.jobs <- j
 }
 
+// leave gives back the waiter's, or the worker's, part of a place.
+func (p *pool[T]) leave(w *waiter) {
+	if w.holders.Add(-1) == 0 {
+		p.release()
+	}
+}
+
+// wait returns when the batch is in the store, or with an error when ctx or the pool has ended before. It is applied later
+// then, or lost as any other.
+func (p *pool[T]) wait(ctx context.Context, w *waiter) error {
+	select {
+	case <-w.applied:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-p.ended:
+	}
+	if p.book.IsClosed() { // it may have been applied in part
+		return errNotRunning
+	}
+	return nil
+}
+
+// size returns how many places are taken, and capacity how many there are.
+func (p *pool[T]) size() int     { return len(p.places) }
+func (p *pool[T]) capacity() int { return cap(p.places) }
+
 // shutdown cancels the workers' context and waits until they have emptied the queue or ctx ends. After it nothing more
-// is entered in a ledger, so what uncounted returns is lost. The intake must be closed before, unless ctx has ended.
-func (p *pool) shutdown(ctx context.Context) {
+// is entered in a ledger, so what is pending is lost. The intake must be closed before, unless ctx has ended.
+func (p *pool[T]) shutdown(ctx context.Context) {
 	p.cancel()
 	select {
 	case <-p.done:
 	case <-ctx.Done():
 	}
-	until := time.Now().Add(closePatience)
-	for _, w := range p.workers {
-		w.close(until)
-	}
+	p.book.Close(closePatience)
 	close(p.ended)
-}
-
-// hasEnded says whether shutdown has returned, or is about to.
-func (p *pool) hasEnded() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
-}
-
-// ledger returns how many records of a metric the workers have counted, failed on, and not dealt with yet.
-func (p *pool) ledger(metric int) (counted, failed, pending int64) {
-	// The ledgers are read before the commits, so that a batch that is applied meanwhile is not seen as less than none.
-	for _, w := range p.workers {
-		e := w.read(metric)
-		counted += e.counted
-		failed += e.failed
-	}
-	return counted, failed, p.committed[metric].Load() - counted - failed
-}
-
-// settle enters records as counted, or as failed, and says whether the worker may go on: after the deadline it enters
-// nothing and the worker must not touch the store again.
-func (w *worker) settle(metric int, counted, failed int64) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed.Load() {
-		return false
-	}
-	w.counted[metric] += counted
-	w.failed[metric] += failed
-	return true
-}
-
-// mayGoOn says whether the deadline has not passed yet.
-func (w *worker) mayGoOn() bool { return w.settle(0, 0, 0) }
-
-// read returns what the ledger has of a metric.
-func (w *worker) read(metric int) entry {
-	w.seenMu.Lock()
-	defer w.seenMu.Unlock()
-	if !w.stuck.Load() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.seen[metric] = entry{w.counted[metric], w.failed[metric]}
-	}
-	return w.seen[metric]
-}
-
-// close closes the ledger, when what the worker is at stands in it, but not later than until.
-func (w *worker) close(until time.Time) {
-	w.closed.Store(true)
-	for !w.mu.TryLock() {
-		if time.Now().After(until) {
-			w.stuck.Store(true)
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	w.mu.Unlock()
 }

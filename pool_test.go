@@ -26,6 +26,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // full starts a processor with one worker that is stuck in the store, and a queue of the given size that is full.
@@ -230,6 +231,9 @@ type slowStore struct {
 	failure error
 }
 
+// Self makes the processor count by more than Inc.
+func (s *slowStore) Self() MetricStore { return s }
+
 func (s *slowStore) Add(key string, n int) {
 	time.Sleep(s.delay)
 	s.MemoryStore.Add(key, n)
@@ -336,14 +340,13 @@ func TestShutdownWithACallInFlight(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- h.ConsumeLogs(t.Context(), logs(5, nil)) }()
 		synctest.Wait()
-		tally := h.Logs.(*logsProcessor).tally
 		began := time.Now()
 		err := h.Shutdown(t.Context())
 		assert.Equal(t, defaultShutdownTimeout, time.Since(began))
 		require.ErrorContains(t, err, "1 calls in flight")
 		close(release)
 		require.NoError(t, <-done)
-		assert.EqualValues(t, 5, tally.numbers.notCountedFor(tally, 0, lostAtShutdown))
+		assert.EqualValues(t, 5, h.number(t, "records_not_counted", "reason=lost_at_shutdown"))
 	})
 }
 
@@ -493,6 +496,9 @@ type panickingStore struct {
 	unbound //nolint:unused // it hides a method
 }
 
+// Self makes the processor count by more than Inc.
+func (s *panickingStore) Self() MetricStore { return s }
+
 func (s *panickingStore) Add(key string, n int) {
 	if strings.Contains(key, "boom") {
 		panic(key)
@@ -506,13 +512,16 @@ type panickingBinder struct {
 	spared int
 }
 
-func (s *panickingBinder) Bind(key string) Counter {
+// Self makes the processor count by more than Inc.
+func (s *panickingBinder) Self() MetricStore { return s }
+
+func (s *panickingBinder) Bind(key string) store.Counter {
 	return &panickingCounter{s, s.MemoryStore.Bind(key), key}
 }
 
 type panickingCounter struct {
 	store *panickingBinder
-	Counter
+	store.Counter
 	key string
 }
 
@@ -547,6 +556,9 @@ type moodyStore struct {
 	random *rand.Rand
 }
 
+// Self makes the processor count by more than Inc.
+func (s *moodyStore) Self() MetricStore { return s }
+
 func (s *moodyStore) mayPanic() {
 	if s.random.IntN(10) == 0 {
 		panic("a mood")
@@ -558,7 +570,7 @@ func (s *moodyStore) Now() time.Time {
 	return s.MemoryStore.Now()
 }
 
-func (s *moodyStore) Bind(key string) Counter {
+func (s *moodyStore) Bind(key string) store.Counter {
 	s.mayPanic()
 	return moodyCounter{s, s.MemoryStore.Bind(key)}
 }
@@ -570,7 +582,7 @@ func (s *moodyStore) Overflowed(metric, key string, n int) {
 
 type moodyCounter struct {
 	store *moodyStore
-	Counter
+	store.Counter
 }
 
 func (c moodyCounter) Add(n int, now time.Time) bool {
@@ -607,23 +619,6 @@ func (s *panicsOnce) Inc(string) {
 }
 
 func (*panicsOnce) Get(string) int { return 0 }
-
-// What several workers have counted and failed on is the sum over them.
-func TestLedgerIsOfAllWorkers(t *testing.T) {
-	p := &pool{committed: make([]atomic.Int64, 2)}
-	for i := range 3 {
-		w := &worker{counted: make([]int64, 2), failed: make([]int64, 2), seen: make([]entry, 2)}
-		require.True(t, w.settle(1, int64(10+i), int64(100+i)))
-		p.workers = append(p.workers, w)
-	}
-	p.committed[1].Add(1000)
-	counted, failed, pending := p.ledger(1)
-	assert.Equal(t, []int64{33, 303, 1000 - 33 - 303}, []int64{counted, failed, pending})
-	p.workers[0].close(time.Now())
-	assert.False(t, p.workers[0].settle(1, 1, 1), "after the deadline nothing is entered")
-	counted, failed, _ = p.ledger(1)
-	assert.Equal(t, []int64{33, 303}, []int64{counted, failed})
-}
 
 // The time that batches waited is of those that did.
 func TestWhoDoesNotWaitIsNotInTheHistogram(t *testing.T) {

@@ -294,10 +294,10 @@ func TestFault_lifecycle_same_id(t *testing.T) {
 		require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
 		pipelines = append(pipelines, p.(*logsProcessor))
 	}
-	shared := pipelines[0].tally
+	shared := pipelines[0].engine
 	var wg sync.WaitGroup
 	for _, p := range pipelines {
-		assert.Same(t, shared, p.tally)
+		assert.Same(t, shared, p.engine)
 		wg.Go(func() {
 			for range 100 {
 				assert.NoError(t, p.ConsumeLogs(context.Background(), logs(5, nil)))
@@ -310,15 +310,15 @@ func TestFault_lifecycle_same_id(t *testing.T) {
 		require.NoError(t, p.Shutdown(t.Context()))
 		require.NoError(t, p.Shutdown(t.Context()))
 		require.ErrorIs(t, p.ConsumeLogs(t.Context(), logs(1, nil)), errNotRunning)
-		assert.Equal(t, i == len(pipelines)-1, shared.pool.hasEnded())
+		assert.Equal(t, i == len(pipelines)-1, shared.book.IsClosed())
 	}
-	assert.Equal(t, 3*100*5+3, shared.store.Get(key))
+	assert.Equal(t, 3*100*5+3, shared.applier.Store.Get(key))
 
 	other := createDefaultConfig()
 	p, err := factory.CreateLogs(t.Context(), set, other, consumertest.NewNop())
 	require.NoError(t, err)
 	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
-	assert.NotSame(t, shared, p.(*logsProcessor).tally, "nothing is left of the old one")
+	assert.NotSame(t, shared, p.(*logsProcessor).engine, "nothing is left of the old one")
 	require.NoError(t, p.Shutdown(t.Context()))
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{10}, Claim: "one id in three pipelines: each record counts once for each pipeline it passes",

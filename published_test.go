@@ -3,6 +3,7 @@ package tallyprocessor
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -26,8 +27,8 @@ import (
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/internal/shown"
 )
 
 // page is the Collector's /metrics, with the same exporter and the same handler as the Collector's, which answers with
@@ -94,17 +95,17 @@ func labelText(m *dto.Metric) string {
 // settle waits until what was accepted is applied, and on the page.
 func settle(t *testing.T, p processor.Logs) {
 	t.Helper()
-	tally := p.(*logsProcessor).tally
+	e := p.(*logsProcessor).engine
 	require.Eventually(t, func() bool {
-		for i := range tally.metrics {
-			if _, _, pending := tally.pool.ledger(i); pending > 0 {
+		for i := range e.metrics {
+			if e.book.Read(i).Pending > 0 {
 				return false
 			}
 		}
 		return true
 	}, 10e9, 1e6)
-	if tally.totals != nil {
-		require.NoError(t, tally.totals.wait(t.Context()))
+	if e.totals != nil {
+		require.NoError(t, e.totals.Wait(t.Context()))
 	}
 }
 
@@ -192,27 +193,6 @@ func TestHostileLabels(t *testing.T) {
 	assert.EqualValues(t, want, sum)
 }
 
-// The rule for names that clash, as the documentation has it.
-func TestLabelRule(t *testing.T) {
-	text := func(name string) identity.Attribute {
-		return identity.Attribute{Name: name, Value: identity.StringValue(name)}
-	}
-	p := &published{id: "tally"}
-	var got []string
-	list, _ := p.labels(identity.Key{
-		Resource:   []identity.Attribute{text("__name__"), text("a.b"), text("a_b"), text("only"), text("processor")},
-		Attributes: []identity.Attribute{{Name: "a.b", Value: identity.IntValue(1)}, {Name: "empty"}, text("processor")},
-	})
-	for _, l := range list {
-		got = append(got, string(l.Key)+"="+l.Value.AsString())
-	}
-	assert.Equal(t, []string{
-		"processor=tally",
-		"a.b=1", "attribute.processor=processor",
-		"resource_name_=__name__", "resource.a.b=a.b", "resource.a_b_2=a_b", "only=only", "resource.processor=processor",
-	}, got)
-}
-
 // Totals of an injected store are not published: whoever injects it reads it.
 // The series of a forgotten key ends, its place on a page is used again, and the balance stays visible.
 func TestForgottenKeysAreNotPublished(t *testing.T) {
@@ -241,7 +221,7 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 2500}}`))
 			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_amount_forgotten")["metric=c,processor=tally"])
 		}
 		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_amount_counted")["metric=c,processor=tally"])
-		assert.LessOrEqual(t, len(p.(*logsProcessor).tally.totals.published.pages), regularPages(2500), "pages are used again")
+		assert.LessOrEqual(t, p.(*logsProcessor).totals.Pages(), 4, "pages are used again")
 	})
 }
 
@@ -295,14 +275,58 @@ func TestScrapesWhileCounting(t *testing.T) {
 	assert.Len(t, page.scrape("c"), 6000)
 }
 
-// A key that cannot be published is an error of the publication, and nothing else's.
-func TestUnpublishableKey(t *testing.T) {
+// Keys that are one series in Prometheus stay at the largest number together, as each of them does.
+func TestSumsOnPagesSaturate(t *testing.T) {
+	page := collectorPage(t)
+	p := page.start(NewFactory(), "tally", testConfig(t, `{resource_attributes: [], logs: {m: {attributes: [{key: k}], value: 'attributes["n"]'}}}`))
+	for i := range 5 {
+		require.NoError(t, p.ConsumeLogs(t.Context(), logs(2, func(j int, r plog.LogRecord) {
+			r.Attributes().PutInt("n", math.MaxInt64/int64(1+i%2))
+			r.Attributes().PutInt("k", 7)
+			if j == 0 {
+				r.Attributes().PutStr("k", "7")
+			}
+		})))
+		settle(t, p)
+		if i > 0 {
+			assert.Equal(t, map[string]float64{"k=7,processor=tally": shown.Largest}, page.scrape("m"))
+			assert.EqualValues(t, shown.Largest, page.scrape("otelcol_processor_tally_amount_counted")["metric=m,processor=tally"])
+		}
+	}
+}
+
+// A metric that has one key only is at 0 from the start, and counted and forgotten as any other.
+func TestKnownSeriesBeginAtZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := collectorPage(t)
+		p := page.start(NewFactory(), "tally", testConfig(t, `
+resource_attributes: []
+forget_after: 1h
+logs: {one: {cardinality_limit: 1}, none: {conditions: ['false']}, by: {attributes: [{key: k, optional: true}]}}`))
+		keys := func() float64 { return page.scrape("otelcol_processor_tally_keys")["metric=one,processor=tally"] }
+		zero := map[string]float64{"processor=tally": 0}
+		assert.Equal(t, []any{zero, zero, map[string]float64{}}, []any{page.scrape("one"), page.scrape("none"), page.scrape("by")})
+		for range 2 {
+			require.NoError(t, p.ConsumeLogs(t.Context(), logs(3, nil)))
+			settle(t, p)
+			assert.Equal(t, []any{map[string]float64{"processor=tally": 3}, zero}, []any{page.scrape("one"), page.scrape("none")})
+			assert.EqualValues(t, 1, keys())
+			time.Sleep(2 * time.Hour)
+			assert.Empty(t, page.scrape("one"))
+			assert.Zero(t, keys())
+		}
+	})
+}
+
+// With all resource attributes, or some, nobody knows the keys beforehand.
+func TestUnknownSeriesDoNotBegin(t *testing.T) {
+	for _, yaml := range []string{`{}`, `resource_attributes: [service.name]`, `{resource_attributes: [], key_length_limit: 5}`} {
+		page := collectorPage(t)
+		page.start(NewFactory(), "tally", testConfig(t, yaml))
+		assert.Empty(t, page.scrape("log_record_count"), yaml)
+	}
 	page := newMetricsPage(t)
-	set := processortest.NewNopSettings(metadata.Type)
-	set.MeterProvider = page.provider
-	p := newPublished(set, []namedMetric{{name: "m"}}, NewMemoryStore())
-	require.Error(t, p.add(0, "not a key"))
-	require.NoError(t, p.add(0, `["m",{},{}]`))
-	assert.Len(t, page.scrape("m"), 1)
-	require.NoError(t, p.stop())
+	p := page.start(NewFactory(WithMetricStore(NewMemoryStore())), "tally", testConfig(t, `resource_attributes: []`))
+	assert.Empty(t, page.scrape("log_record_count"))
+	require.NoError(t, p.Shutdown(context.Background()))
 }

@@ -86,7 +86,7 @@ func TestCountingDoesNotWaitForACollection(t *testing.T) {
 		p := page.start(NewFactory(), "tally", testConfig(t, `
 resource_attributes: []
 logs: {c: {attributes: [{key: i}], cardinality_limit: 0}, d: {attributes: [{key: i}], conditions: ['attributes["i"] > 20']}}`))
-		store := p.(*logsProcessor).tally.store.(*MemoryStore)
+		store := p.(*logsProcessor).applier.Store.(*MemoryStore)
 		for range 5 {
 			release := page.hold()
 			within(t, func() {
@@ -118,7 +118,7 @@ func TestShutdownDuringACollection(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, p.Shutdown(ctx), context.DeadlineExceeded)
 	release()
-	require.NoError(t, p.(*logsProcessor).tally.totals.wait(t.Context()))
+	require.NoError(t, p.(*logsProcessor).totals.Wait(t.Context()))
 	assert.Len(t, page.scrape("c"), 5)
 	p = page.start(factory, "tally", cfg)
 	assert.Empty(t, page.scrape("c"))
@@ -129,7 +129,7 @@ func TestShutdownDuringACollection(t *testing.T) {
 func TestChangesCancelOut(t *testing.T) {
 	page := collectorPage(t)
 	p := page.start(NewFactory(), "tally", testConfig(t, `{resource_attributes: [], logs: {c: {}}}`))
-	totals := p.(*logsProcessor).tally.totals
+	totals := p.(*logsProcessor).totals
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		release := page.hold()
@@ -137,16 +137,14 @@ func TestChangesCancelOut(t *testing.T) {
 		for range 200 {
 			key := fmt.Sprintf(`["c",{},{"i":%d}]`, r.IntN(2000))
 			if shown[key] = !shown[key]; shown[key] {
-				totals.add(0, key)
+				totals.Add(0, key)
 			} else {
-				totals.remove(0, key)
+				totals.Remove(0, key)
 			}
-			totals.mu.Lock()
-			assert.LessOrEqual(t, len(totals.waiting), len(shown))
-			totals.mu.Unlock()
+			assert.LessOrEqual(t, totals.Waiting(), len(shown))
 		}
 		release()
-		require.NoError(t, totals.wait(t.Context()))
+		require.NoError(t, totals.Wait(t.Context()))
 		series := page.scrape("c")
 		for key, is := range shown {
 			decoded, err := identity.Decode(key)
@@ -154,10 +152,10 @@ func TestChangesCancelOut(t *testing.T) {
 			_, on := series[fmt.Sprintf("i=%s,processor=tally", decoded.Attributes[0].Value.AsString())]
 			require.Equal(t, is, on, key)
 			if is {
-				totals.remove(0, key)
+				totals.Remove(0, key)
 			}
 		}
-		require.NoError(t, totals.wait(t.Context()))
+		require.NoError(t, totals.Wait(t.Context()))
 	}
 }
 
@@ -200,7 +198,7 @@ func BenchmarkNewKeys(b *testing.B) {
 
 func waitUntilShown(b *testing.B, p processor.Logs) {
 	b.Helper()
-	require.NoError(b, p.(*logsProcessor).tally.totals.wait(b.Context()))
+	require.NoError(b, p.(*logsProcessor).totals.Wait(b.Context()))
 }
 
 func scrapeUntil(page *metricsPage, scrape bool, stop <-chan struct{}, stopped chan<- struct{}) {

@@ -2,6 +2,7 @@ package tallyprocessor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -74,7 +76,7 @@ func TestSharedTallyNamesNoPipeline(t *testing.T) {
 		for range 3 {
 			require.NoError(t, p.ConsumeLogs(t.Context(), logs(2, nil)))
 		}
-		p.(*logsProcessor).tally.logger.Info("a line")
+		p.(*logsProcessor).settings.Logger.Info("a line")
 		settle(t, p)
 	}
 	for _, name := range []string{"m", "otelcol_processor_tally_records_counted"} {
@@ -93,4 +95,26 @@ func TestSharedTallyNamesNoPipeline(t *testing.T) {
 		assert.NotContains(t, fields, "otelcol.signal")
 		assert.Equal(t, "x", fields["otelcol.component.id"])
 	}
+}
+
+// readPages returns the scope of each series, and how many series each scope has.
+func readPages(t *testing.T, reader sdkmetric.Reader, name string) (scopes map[string]string, sizes map[string]int) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(t.Context(), &all))
+	scopes, sizes = map[string]string{}, map[string]int{}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			sum, ok := m.Data.(metricdata.Sum[int64])
+			if !ok || m.Name != name {
+				continue
+			}
+			text := fmt.Sprint(scope.Scope.Attributes.MarshalLog())
+			sizes[text] += len(sum.DataPoints)
+			for _, p := range sum.DataPoints {
+				scopes[fmt.Sprint(p.Attributes.MarshalLog())] = text
+			}
+		}
+	}
+	return scopes, sizes
 }

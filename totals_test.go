@@ -3,13 +3,11 @@ package tallyprocessor
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,10 +19,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/logtally/tallyprocessor/internal/cardinality"
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/internal/selfmetrics"
 )
 
 // Row 68: far more distinct values than the limit allows. The sum over all keys is exact, and so is the number of keys.
@@ -51,7 +48,6 @@ queue: {num_consumers: 4}`, limit)), store, consumertest.NewNop())
 		})
 	}
 	wg.Wait()
-	tally := h.Logs.(*logsProcessor).tally
 	require.NoError(t, h.Shutdown(t.Context()))
 	sum, keys := sumOf(t, store)
 	assert.Equal(t, values*resources, sum)
@@ -61,7 +57,7 @@ queue: {num_consumers: 4}`, limit)), store, consumertest.NewNop())
 		overflow += store.Get(fmt.Sprintf(`["c",{"r":%d},{"otel.metric.overflow":true}]`, r))
 	}
 	assert.Equal(t, values*resources-limit, overflow)
-	assert.EqualValues(t, overflow, tally.numbers.metrics[0].overflowed.Load())
+	assert.EqualValues(t, overflow, h.number(t, "records_overflowed"))
 }
 
 // More resources than the limit: what has no overflow key of its own goes into the last one.
@@ -195,7 +191,11 @@ func TestReasonsAreDocumented(t *testing.T) {
 			documented = append(documented, name)
 		}
 	}
-	assert.ElementsMatch(t, documented, reasonNames[:])
+	var names []string
+	for r := selfmetrics.Condition; r <= selfmetrics.LostAtShutdown; r++ {
+		names = append(names, r.String())
+	}
+	assert.ElementsMatch(t, documented, names)
 }
 
 // Row 16: a short key must not keep the large record alive that it came from.
@@ -218,66 +218,4 @@ func TestFault_input_short_keys_of_large_records(t *testing.T) {
 		Rows: []int{16}, Claim: "short keys out of records of 1 MB do not keep those alive",
 		Rounds: records, Unit: "records", Fired: records, Counts: records, Note: fmt.Sprintf("heap %d MB", after.HeapInuse>>20),
 	})
-}
-
-func TestMemoryStoreSaturates(t *testing.T) {
-	s := NewMemoryStore()
-	s.Add("k", math.MaxInt)
-	s.Inc("k")
-	assert.Equal(t, math.MaxInt, s.Get("k"))
-	assert.EqualValues(t, 1, s.Saturated())
-	s.Add("k", -1)
-	s.Add("k", 0)
-	assert.Equal(t, math.MaxInt, s.Get("k"))
-	s.Add("none", 0)
-	_, keys := sumOf(t, s)
-	assert.Equal(t, 1, keys)
-}
-
-// Row 69: keys that all fall into one shard of an unseeded hash are spread by a seeded one.
-func TestShardsAreEven(t *testing.T) {
-	s := NewMemoryStore()
-	const keys = 64 * 2000
-	for i := range keys {
-		s.Inc(identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "i", Value: identity.IntValue(int64(i))}}}.String())
-	}
-	largest := 0
-	for i := range s.shards {
-		largest = max(largest, len(s.shards[i].totals))
-	}
-	assert.Less(t, float64(largest), 1.5*keys/shardCount)
-}
-
-// What is nothing leaves no key behind: neither an addition of nothing nor a total that was kept as nothing.
-func TestNothingIsNoKey(t *testing.T) {
-	s := NewMemoryStore()
-	s.Add("zero", 0)
-	s.Add("negative", -1)
-	assert.Zero(t, len(s.shard("zero").totals)+len(s.shard("negative").totals))
-	s.Restore(Total{Key: "restored"})
-	for total, err := range s.Totals(t.Context()) {
-		require.NoError(t, err)
-		assert.Fail(t, "listed", total.Key)
-	}
-}
-
-// A key was counted last at the time of its last addition, to the millisecond, even where that is earlier than the one before.
-func TestTimeOfTheLastAddition(t *testing.T) {
-	s := NewMemoryStore()
-	c, now := s.Bind("k"), s.Opened()
-	for _, after := range []time.Duration{time.Hour, 2 * time.Hour, time.Minute, time.Minute + time.Millisecond} {
-		require.True(t, c.Add(1, now.Add(after)))
-		for total, err := range s.Totals(t.Context()) {
-			require.NoError(t, err)
-			assert.Equal(t, after, total.Last.Sub(now.Truncate(0)))
-		}
-	}
-}
-
-func TestAdmittedIsOfAllMetrics(t *testing.T) {
-	a, b := cardinality.NewLimiter(cardinality.NewKeys(), 10, "last"), cardinality.NewLimiter(cardinality.NewKeys(), 10, "last")
-	a.Restore("a", false)
-	b.Restore("b", false)
-	b.Restore("c", false)
-	assert.Equal(t, 3, (&tally{limiters: []*cardinality.Limiter{a, b}}).admitted())
 }

@@ -9,13 +9,14 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/selfmetrics"
 	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
 var (
 	errEmpty    = errors.New("must not be empty")
 	errTwice    = errors.New("is named twice")
-	errReserved = errors.New("is reserved")
+	errReserved = selfmetrics.ErrReserved
 	errDefault  = errors.New("must be a string, a number, a bool, a list or a map")
 
 	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
@@ -50,7 +51,7 @@ func (c *Config) Validate() error {
 		userconfig.Durations(c),
 	}
 	if !c.LikeCount {
-		errs = append(errs, c.validatePublishedNames())
+		errs = append(errs, selfmetrics.ValidateNames(c.descriptions(), c.Store == nil))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Logs)) {
 		errs = append(errs, namedMetric{name, c.Logs[name], c.LikeCount}.validate("logs::"+name, parser))

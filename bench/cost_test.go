@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // contestant counts logs in one way.
@@ -82,7 +83,7 @@ func drive(b *testing.B, c component.Component, consume func(context.Context, pl
 }
 
 // settle returns when the totals of a store do not grow any more.
-func settle(store tallyprocessor.Lister) {
+func settle(store store.Lister) {
 	for before := -1; ; {
 		sum := 0
 		for total, err := range store.Totals(context.Background()) {

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // byUser counts by one attribute, without a limit.
@@ -39,7 +40,7 @@ func users(t testing.TB, n int, user func(i int) int) []plog.Logs {
 }
 
 // startTally starts the processor with a store.
-func startTally(t testing.TB, yaml string, store tallyprocessor.MetricStore) processor.Logs {
+func startTally(t testing.TB, yaml string, store store.MetricStore) processor.Logs {
 	factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store))
 	cfg := configure[*tallyprocessor.Config](t, factory, yaml)
 	p, err := factory.CreateLogs(t.Context(), processortest.NewNopSettings(factory.Type()), cfg, consumertest.NewNop())

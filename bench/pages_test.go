@@ -34,6 +34,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconsole"
 )
 
@@ -121,7 +122,7 @@ type storeOf struct {
 	*tallyprocessor.MemoryStore
 }
 
-func (s storeOf) MetricStore() tallyprocessor.MetricStore { return s.MemoryStore }
+func (s storeOf) MetricStore() store.MetricStore { return s.MemoryStore }
 
 func (s storeOf) GetExtensions() map[component.ID]component.Component {
 	return map[component.ID]component.Component{component.MustNewID("tally_memory"): s}
@@ -209,11 +210,11 @@ func pagesAgainstANaiveEvaluator(t *testing.T, r *rand.Rand) {
 	}
 	require.NoError(t, cfg.Validate())
 	stored := *cfg
-	store := tallyprocessor.NewMemoryStore()
+	kept := tallyprocessor.NewMemoryStore()
 	onPage, pageURL := startPage(t, cfg)
-	inStore := startProcessor(t, tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store)), &stored, metric.NewMeterProvider())
+	inStore := startProcessor(t, tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(kept)), &stored, metric.NewMeterProvider())
 	for name, m := range oddMetrics {
-		store.Describe(tallyprocessor.Description{Metric: name, Unit: m.unit})
+		kept.Describe(store.Description{Metric: name, Unit: m.unit})
 	}
 	page, console := seriesByLabels{}, seriesByLabels{}
 	ld := plog.NewLogs()
@@ -230,7 +231,7 @@ func pagesAgainstANaiveEvaluator(t *testing.T, r *rand.Rand) {
 	}
 	onPage(ld)
 	inStore(ld)
-	consoleURL := startConsole(t, store)
+	consoleURL := startConsole(t, kept)
 	for accept, scheme := range scrapers {
 		requireSeries(t, pageURL, accept, scheme, page)
 		requireSeries(t, consoleURL, accept, scheme, console)

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector"
 	"github.com/logtally/tallyprocessor/tallyreceiver"
 )
@@ -102,10 +103,10 @@ func countWithReceiver(t *testing.T, yaml string, logs plog.Logs) *consumertest.
 type storeExtension struct {
 	component.StartFunc
 	component.ShutdownFunc
-	store tallyprocessor.MetricStore
+	store store.MetricStore
 }
 
-func (e storeExtension) MetricStore() tallyprocessor.MetricStore { return e.store }
+func (e storeExtension) MetricStore() store.MetricStore { return e.store }
 
 type storeHost struct {
 	component.Host

@@ -22,9 +22,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/memorystore"
 	"github.com/logtally/tallyprocessor/redisstore"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // rig is a Collector that counts what it sends on to a server of the test, in a store that is kept in a folder.
@@ -87,7 +87,7 @@ func (r *rig) read(t *testing.T) map[string]int {
 	require.NoError(t, ext.Start(ctx, componenttest.NewNopHost()))
 	defer func() { require.NoError(t, ext.Shutdown(ctx)) }()
 	totals := map[string]int{}
-	for total, err := range ext.(tallyprocessor.StoreExtension).MetricStore().(tallyprocessor.Lister).Totals(ctx) {
+	for total, err := range ext.(store.StoreExtension).MetricStore().(store.Lister).Totals(ctx) {
 		require.NoError(t, err)
 		totals[senderOf(t, total.Key)] = total.Value
 	}
@@ -190,7 +190,7 @@ func openState(t *testing.T, directory string) (map[string]int, error) {
 	}
 	defer func() { require.NoError(t, ext.Shutdown(ctx)) }()
 	totals := map[string]int{}
-	for total, err := range ext.(tallyprocessor.StoreExtension).MetricStore().(tallyprocessor.Lister).Totals(ctx) {
+	for total, err := range ext.(store.StoreExtension).MetricStore().(store.Lister).Totals(ctx) {
 		require.NoError(t, err)
 		totals[senderOf(t, total.Key)] = total.Value
 	}

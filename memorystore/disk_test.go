@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 var (
@@ -208,8 +208,8 @@ func (i *instance) kill(t testing.TB) {
 func (i *instance) damaged() int { return int(i.numbers.damaged.Load()) }
 
 // totals returns all totals, whose times are as time.Unix gives them.
-func (i *instance) totals(t testing.TB) map[string]tallyprocessor.Total {
-	all := map[string]tallyprocessor.Total{}
+func (i *instance) totals(t testing.TB) map[string]store.Total {
+	all := map[string]store.Total{}
 	for total, err := range i.memory.Totals(t.Context()) {
 		require.NoError(t, err)
 		total.Start = total.Start.Round(0)

@@ -147,7 +147,7 @@ func TestDurableFileStorage(t *testing.T) {
 }
 
 // unsaved returns the sections that have changed since the last flush.
-func (s *store) unsaved() (list []int) {
+func (s *memoryStore) unsaved() (list []int) {
 	for section := range s.dirty {
 		if s.dirty[section].Load() {
 			list = append(list, section)

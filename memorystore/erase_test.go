@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // userKey is a key with a resource and two attributes.
@@ -116,7 +117,7 @@ func TestEraseMetrics(t *testing.T) {
 	}
 	i := start(t, d)
 	for _, metric := range []string{`old "name"`, "kept"} {
-		i.store.Describe(tallyprocessor.Description{Metric: metric, Unit: "By", Sum: "bytes"})
+		i.store.Describe(store.Description{Metric: metric, Unit: "By", Sum: "bytes"})
 		for n := range 300 { // so that most sections have some
 			i.store.Add(key(metric, fmt.Sprint(n)), 2)
 		}
@@ -136,8 +137,8 @@ func TestEraseMetrics(t *testing.T) {
 
 	i = start(t, d)
 	assert.Len(t, i.values(t), 300)
-	assert.Equal(t, map[string]tallyprocessor.Forgotten{"kept": {Total: 5}}, i.memory.Forgotten())
-	assert.Equal(t, []tallyprocessor.Description{{Metric: "kept", Unit: "By", Sum: "bytes"}}, i.store.Descriptions())
+	assert.Equal(t, map[string]capability.Forgotten{"kept": {Total: 5}}, i.memory.Forgotten())
+	assert.Equal(t, []store.Description{{Metric: "kept", Unit: "By", Sum: "bytes"}}, i.store.Descriptions())
 }
 
 // A number of the configuration finds what equals it in any kind, and the string that is shown as it is; a string what is shown as it is.

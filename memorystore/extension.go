@@ -11,17 +11,18 @@ import (
 	"go.opentelemetry.io/collector/extension"
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/kept"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // memoryExtension owns a store, and what keeps it.
 type memoryExtension struct {
 	cfg      *Config
 	settings extension.Settings
-	memory   *tallyprocessor.MemoryStore
-	store    *store // memory, kept in the storage; nil without `storage`
+	memory   *memory.Store
+	store    *memoryStore // memory, kept in the storage; nil without `storage`
 
 	// set by Start
 	numbers        *numbers
@@ -29,21 +30,21 @@ type memoryExtension struct {
 	stopForgetting func() // nil = there is nothing to stop
 }
 
-var _ tallyprocessor.StoreExtension = (*memoryExtension)(nil)
+var _ store.StoreExtension = (*memoryExtension)(nil)
 
 func newExtension(set extension.Settings, cfg *Config) *memoryExtension {
 	e := &memoryExtension{cfg: cfg, settings: set}
 	if cfg.Storage == nil {
-		e.memory = tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(cfg.ForgetAfter))
+		e.memory = memory.New(memory.WithForgetAfter(cfg.ForgetAfter))
 		return e
 	}
 	e.store = newStore(cfg.ForgetAfter)
-	e.memory = e.store.MemoryStore
+	e.memory = e.store.Store
 	return e
 }
 
 // MetricStore returns the store, the same at every call.
-func (e *memoryExtension) MetricStore() tallyprocessor.MetricStore {
+func (e *memoryExtension) MetricStore() store.MetricStore {
 	if e.store == nil {
 		return e.memory
 	}

@@ -20,11 +20,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 func TestConfig(t *testing.T) {
@@ -59,9 +59,9 @@ func TestFactoryMakesAStoreExtension(t *testing.T) {
 	e, err := NewFactory().Create(t.Context(), extensiontest.NewNopSettings(typ), createDefaultConfig())
 	require.NoError(t, err)
 	h := &host{extensions: map[component.ID]component.Component{component.NewID(typ): e}}
-	s, err := tallyprocessor.FindStore(h, component.NewID(typ))
+	s, err := store.Find(h, component.NewID(typ))
 	require.NoError(t, err)
-	assert.Same(t, s, e.(tallyprocessor.StoreExtension).MetricStore())
+	assert.Same(t, s, e.(store.StoreExtension).MetricStore())
 }
 
 func TestDependencies(t *testing.T) {

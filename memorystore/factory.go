@@ -9,7 +9,7 @@ import (
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadata"
 )
 
-// NewFactory returns the factory of the extension `tally_memory`, which is a tallyprocessor.StoreExtension.
+// NewFactory returns the factory of the extension `tally_memory`, which is a store.StoreExtension.
 func NewFactory() extension.Factory {
 	return extension.NewFactory(metadata.Type, createDefaultConfig, create, metadata.ExtensionStability)
 }

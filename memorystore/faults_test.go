@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // TestFault_clock_steps: between two lives of a Collector the wall clock has stepped: the state is from the future, or from long
@@ -24,7 +24,7 @@ func TestFault_clock_steps(t *testing.T) {
 			d := newDisk()
 			first := start(t, d)
 			began := time.Now().Add(-step) // where a clock that was off by that much stood
-			first.store.Restore(tallyprocessor.Total{Key: podKey("m", 1), Value: 7, Start: began, Last: began})
+			first.store.Restore(store.Total{Key: podKey("m", 1), Value: 7, Start: began, Last: began})
 			require.NoError(t, first.Shutdown(t.Context()))
 
 			i := start(t, d, forgetAfter(time.Hour))

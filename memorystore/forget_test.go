@@ -14,11 +14,12 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/shown"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 func podKey(metric string, n int) string { return fmt.Sprintf(`["%s",{},{"pod":%d}]`, metric, n) }
@@ -27,7 +28,7 @@ func forgetAfter(d time.Duration) func(*Config) { return func(c *Config) { c.For
 
 func requireForgotten(t *testing.T, i *instance, metric string, keys, total int) {
 	t.Helper()
-	require.Equal(t, map[string]tallyprocessor.Forgotten{metric: {Keys: keys, Total: total}}, i.store.Forgotten())
+	require.Equal(t, map[string]capability.Forgotten{metric: {Keys: keys, Total: total}}, i.store.Forgotten())
 }
 
 func TestForgottenIsKeptOverRestarts(t *testing.T) {
@@ -60,7 +61,7 @@ func TestForgottenIsKeptOverRestarts(t *testing.T) {
 		synctest.Wait()
 		requireForgotten(t, i, "m", 1, 51)
 		assert.Equal(t, map[string]int{podKey("m", 1): 1}, i.values(t), "it begins at zero")
-		assert.False(t, i.totals(t)[podKey("m", 1)].Start.Before(i.store.Opened()), "at a new start time")
+		assert.False(t, i.totals(t)[podKey("m", 1)].Start.Before(i.store.Info().Opened), "at a new start time")
 		require.NoError(t, i.Shutdown(t.Context()))
 
 		i = start(t, d, func(c *Config) { c.ForgetAfter = 0 })
@@ -125,7 +126,7 @@ func TestFault_storage_older_state(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
 		i := start(t, d)
-		i.store.Describe(tallyprocessor.Description{Metric: "m", Unit: "{u}"})
+		i.store.Describe(store.Description{Metric: "m", Unit: "{u}"})
 		i.store.Add(podKey("m", 1), 7)
 		require.NoError(t, i.Shutdown(t.Context()))
 		for name, blob := range d.data {

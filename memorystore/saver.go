@@ -11,10 +11,10 @@ import (
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 var (
@@ -27,7 +27,7 @@ var (
 type saver struct {
 	client *kept.Client
 	owner  string
-	store  *store
+	store  *memoryStore
 
 	saved   [state.Sections]slot
 	pending []*storage.Operation // sets aside what load found damaged; goes ahead of the next flush
@@ -56,7 +56,7 @@ type loaded struct {
 	broken  sections // have a damage
 }
 
-func newSaver(client *kept.Client, owner string, s *store) *saver {
+func newSaver(client *kept.Client, owner string, s *memoryStore) *saver {
 	v := &saver{client: client, owner: owner, store: s}
 	for section := range v.saved {
 		v.saved[section].number = state.Slots - 1 // so the first write goes to slot 0
@@ -153,13 +153,13 @@ func (v *saver) restore(l *loaded) {
 				v.erased++
 				continue
 			}
-			v.store.MemoryStore.Restore(tallyprocessor.Total{
+			v.store.Store.Restore(store.Total{
 				Key: e.Key, Value: e.Value, Start: time.Unix(0, e.Start), Last: time.Unix(0, e.Last),
 			})
 		}
 		for _, d := range b.Descriptions {
 			if !v.erases(d.Metric) {
-				v.store.MemoryStore.Describe(tallyprocessor.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum})
+				v.store.Store.Describe(store.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum})
 			}
 		}
 		for _, f := range b.Forgotten {
@@ -194,8 +194,12 @@ func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
 // collect returns the sections to be written, and their content in order. Meta is one of them if there are any, since it
 // has the generations of the others.
 func (v *saver) collect(ctx context.Context) (dirty sections, blobs [state.Sections]state.Blob, err error) {
-	v.store.forgetting.Lock()
-	defer v.store.forgetting.Unlock()
+	v.store.WithoutForgetting(func() { dirty, blobs, err = v.look(ctx) })
+	return dirty, blobs, err
+}
+
+// look is collect while no key is dropped.
+func (v *saver) look(ctx context.Context) (dirty sections, blobs [state.Sections]state.Blob, err error) {
 	dirty, found := v.store.takeDirty()
 	if !found && len(v.pending) == 0 {
 		return dirty, blobs, nil

@@ -9,20 +9,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
-	"github.com/logtally/tallyprocessor/storetest"
+	"github.com/logtally/tallyprocessor/store"
+	"github.com/logtally/tallyprocessor/store/storetest"
 )
 
 func TestStoreContract(t *testing.T) {
 	t.Run("in memory", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) tallyprocessor.MetricStore {
+		storetest.Run(t, func(t *testing.T) store.MetricStore {
 			return start(t, nil, func(c *Config) { c.Storage = nil }).MetricStore()
 		})
 	})
 	t.Run("with storage", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) tallyprocessor.MetricStore {
+		storetest.Run(t, func(t *testing.T) store.MetricStore {
 			return start(t, newDisk(), func(c *Config) { c.FlushInterval = time.Millisecond }).MetricStore()
 		})
 	})
@@ -38,7 +38,7 @@ func countKeys(i *instance, keys, n int) {
 func TestRestartKeepsEverything(t *testing.T) {
 	d := newDisk()
 	first := start(t, d)
-	description := tallyprocessor.Description{Metric: "m", Description: "d", Unit: "{u}"}
+	description := store.Description{Metric: "m", Description: "d", Unit: "{u}"}
 	first.store.Describe(description)
 	countKeys(first, 1000, 3)
 	want := first.totals(t)
@@ -49,8 +49,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 
 	second := start(t, d)
 	assertSameTotals(t, want, second.totals(t))
-	assert.Equal(t, []tallyprocessor.Description{description}, second.store.Descriptions())
-	assert.True(t, second.store.Opened().After(want["key 1"].Start))
+	assert.Equal(t, []store.Description{description}, second.store.Descriptions())
+	assert.True(t, second.store.Info().Opened.After(want["key 1"].Start))
 	countKeys(second, 1001, 1)
 	require.NoError(t, second.Shutdown(t.Context()))
 
@@ -61,7 +61,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	assert.Zero(t, third.damaged())
 }
 
-func assertSameTotals(t *testing.T, want, got map[string]tallyprocessor.Total) {
+func assertSameTotals(t *testing.T, want, got map[string]store.Total) {
 	t.Helper()
 	require.Len(t, got, len(want))
 	for key, w := range want {
@@ -75,7 +75,7 @@ func assertSameTotals(t *testing.T, want, got map[string]tallyprocessor.Total) {
 func TestRestoreIsSavedToo(t *testing.T) {
 	d := newDisk()
 	i := start(t, d)
-	i.store.Restore(tallyprocessor.Total{Key: "a", Value: 5, Start: time.Unix(1, 2), Last: time.Unix(3, 4)})
+	i.store.Restore(store.Total{Key: "a", Value: 5, Start: time.Unix(1, 2), Last: time.Unix(3, 4)})
 	require.NoError(t, i.Shutdown(t.Context()))
 	assert.Equal(t, time.Unix(1, 2), start(t, d).totals(t)["a"].Start)
 }
@@ -96,7 +96,7 @@ func TestOnlyWhatChangedIsWritten(t *testing.T) {
 	assert.Equal(t, 2, d.writes, "a bucket and the meta section")
 
 	d.writes = 0
-	i.store.Describe(tallyprocessor.Description{Metric: "m"})
+	i.store.Describe(store.Description{Metric: "m"})
 	require.NoError(t, i.store.Flush(t.Context()))
 	assert.Equal(t, 1, d.writes)
 
@@ -247,7 +247,7 @@ func twoFlushes(t *testing.T) *disk {
 	i := start(t, d)
 	for range 2 {
 		countKeys(i, 20, 1)
-		i.store.Describe(tallyprocessor.Description{Metric: "m"})
+		i.store.Describe(store.Description{Metric: "m"})
 		require.NoError(t, i.store.Flush(t.Context()))
 	}
 	require.NoError(t, i.Shutdown(t.Context()))

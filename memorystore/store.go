@@ -2,75 +2,73 @@ package memorystore
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+	"github.com/logtally/tallyprocessor/store"
 )
 
-// store is a MemoryStore that knows which sections of its state have changed, and that can be flushed. It is safe for
+// memoryStore is a store in memory that knows which sections of its state have changed, and that can be flushed. It is safe for
 // concurrent use. Counting never waits for a flush.
-type store struct {
-	*tallyprocessor.MemoryStore
+type memoryStore struct {
+	*memory.Store
 
 	// dirty is set after the change that it stands for: whoever clears it and then looks sees that change.
 	dirty [state.Sections]atomic.Bool
 	loop  atomic.Pointer[loop] // nil before Start
 
-	// forgetting is held while keys are dropped, and while the state is looked at: their totals are in the state either
-	// as keys or as forgotten.
-	forgetting sync.Mutex
 }
 
 // sections is a set of sections.
 type sections [state.Sections]bool
 
 var (
-	_ tallyprocessor.MetricStore = (*store)(nil)
-	_ tallyprocessor.Adder       = (*store)(nil)
-	_ tallyprocessor.Binder      = (*store)(nil)
-	_ tallyprocessor.Lister      = (*store)(nil)
-	_ tallyprocessor.Flusher     = (*store)(nil)
-	_ tallyprocessor.Durable     = (*store)(nil)
-	_ tallyprocessor.Describer   = (*store)(nil)
-	_ tallyprocessor.Opener      = (*store)(nil)
-	_ tallyprocessor.Forgetter   = (*store)(nil)
+	_ store.MetricStore    = (*memoryStore)(nil)
+	_ store.Adder          = (*memoryStore)(nil)
+	_ store.Binder         = (*memoryStore)(nil)
+	_ store.Lister         = (*memoryStore)(nil)
+	_ store.Flusher        = (*memoryStore)(nil)
+	_ store.Describer      = (*memoryStore)(nil)
+	_ store.Informer       = (*memoryStore)(nil)
+	_ capability.Forgetter = (*memoryStore)(nil)
 )
 
-func newStore(forgetAfter time.Duration) *store {
-	s := &store{MemoryStore: tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(forgetAfter))}
-	_ = s.AroundForget(s.forget) // for as long as there is a store
+func newStore(forgetAfter time.Duration) *memoryStore {
+	s := &memoryStore{Store: memory.New(memory.WithForgetAfter(forgetAfter))}
+	_ = s.OnForget(s.dropped) // for as long as there is a store
 	return s
 }
 
-// forget lets keys be dropped, which changes their sections.
-func (s *store) forget(drop func() []string) {
-	s.forgetting.Lock()
-	defer s.forgetting.Unlock()
-	for _, key := range drop() {
+// dropped notes that the sections of keys have changed.
+func (s *memoryStore) dropped(keys []string) {
+	for _, key := range keys {
 		s.mark(state.Bucket(key))
 	}
 }
 
+// Self returns s, whose Add and Bind mark what has changed.
+func (s *memoryStore) Self() store.MetricStore { return s }
+
 // Inc adds one to the total of key.
-func (s *store) Inc(key string) { s.Add(key, 1) }
+func (s *memoryStore) Inc(key string) { s.Add(key, 1) }
 
 // Add adds n to the total of key.
-func (s *store) Add(key string, n int) {
-	s.MemoryStore.Add(key, n)
+func (s *memoryStore) Add(key string, n int) {
+	s.Store.Add(key, n)
 	s.mark(state.Bucket(key))
 }
 
 // Bind returns the Counter of key.
-func (s *store) Bind(key string) tallyprocessor.Counter {
-	return &counter{s.MemoryStore.Bind(key), &s.dirty[state.Bucket(key)]}
+func (s *memoryStore) Bind(key string) store.Counter {
+	return &counter{s.Store.Bind(key), &s.dirty[state.Bucket(key)]}
 }
 
 // counter is a Counter that marks the section of its key.
 type counter struct {
-	tallyprocessor.Counter
+	store.Counter
 	dirty *atomic.Bool
 }
 
@@ -82,30 +80,34 @@ func (c *counter) Add(n int, now time.Time) bool {
 }
 
 // Restore sets a total. It is not for a key that is counted at the same time.
-func (s *store) Restore(total tallyprocessor.Total) {
-	s.MemoryStore.Restore(total)
+func (s *memoryStore) Restore(total store.Total) {
+	s.Store.Restore(total)
 	s.mark(state.Bucket(total.Key))
 }
 
 // Describe sets the description of a metric.
-func (s *store) Describe(d tallyprocessor.Description) {
-	s.MemoryStore.Describe(d)
+func (s *memoryStore) Describe(d store.Description) {
+	s.Store.Describe(d)
 	s.mark(state.Meta)
 }
 
 // Flush returns when everything added before is in the storage, with the error of the storage, or when ctx ends. What
 // is not in the storage then stays in memory and is tried again. After the extension's Shutdown it is an error.
-func (s *store) Flush(ctx context.Context) error {
+func (s *memoryStore) Flush(ctx context.Context) error {
 	if l := s.loop.Load(); l != nil {
 		return l.flushNow(ctx)
 	}
 	return nil // before Start nobody has the store
 }
 
-// Durable returns nil: there is a storage.
-func (s *store) Durable() error { return nil }
+// Info says that there is a storage.
+func (s *memoryStore) Info() store.Info {
+	info := s.Store.Info()
+	info.Durable = true
+	return info
+}
 
-func (s *store) mark(section int) { mark(&s.dirty[section]) }
+func (s *memoryStore) mark(section int) { mark(&s.dirty[section]) }
 
 // mark says that a section has changed. It writes only the first time, so that counters do not contend.
 func mark(dirty *atomic.Bool) {
@@ -114,7 +116,7 @@ func mark(dirty *atomic.Bool) {
 	}
 }
 
-func (s *store) markAll(set *sections) {
+func (s *memoryStore) markAll(set *sections) {
 	for section, in := range set {
 		if in {
 			s.mark(section)
@@ -124,7 +126,7 @@ func (s *store) markAll(set *sections) {
 
 // takeDirty returns the sections that have changed, and whether there are any; from now on they have not. The caller
 // gives back, with markAll, those that it could not save.
-func (s *store) takeDirty() (set sections, found bool) {
+func (s *memoryStore) takeDirty() (set sections, found bool) {
 	for section := range set {
 		if s.dirty[section].Load() && s.dirty[section].Swap(false) {
 			set[section], found = true, true

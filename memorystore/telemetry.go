@@ -10,9 +10,11 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/internal/shown"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadata"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // numbers are the extension's own metrics. They are read when somebody collects.
@@ -25,7 +27,7 @@ type numbers struct {
 	failingSince atomic.Pointer[time.Time] // with a monotonic reading; nil = the storage works
 }
 
-func newNumbers(set extension.Settings, store *tallyprocessor.MemoryStore) (*numbers, error) {
+func newNumbers(set extension.Settings, store *memory.Store) (*numbers, error) {
 	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -48,9 +50,9 @@ func newNumbers(set extension.Settings, store *tallyprocessor.MemoryStore) (*num
 			return err
 		}),
 		b.RegisterExtensionTallyMemoryAmountForgottenCallback(
-			byMetric(set, store, func(f tallyprocessor.Forgotten) int { return f.Total })),
+			byMetric(set, store, func(f capability.Forgotten) int { return f.Total })),
 		b.RegisterExtensionTallyMemoryKeysForgottenCallback(
-			byMetric(set, store, func(f tallyprocessor.Forgotten) int { return f.Keys })),
+			byMetric(set, store, func(f capability.Forgotten) int { return f.Keys })),
 		b.RegisterExtensionTallyMemoryUnsavedSecondsCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(n.unsavedSeconds(), id)
 			return nil
@@ -65,7 +67,7 @@ func newNumbers(set extension.Settings, store *tallyprocessor.MemoryStore) (*num
 
 // byMetric shows a number of what was forgotten.
 func byMetric(
-	set extension.Settings, store tallyprocessor.Forgetter, number func(tallyprocessor.Forgotten) int,
+	set extension.Settings, store capability.Forgetter, number func(capability.Forgotten) int,
 ) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
 		for name, f := range store.Forgotten() {
@@ -84,7 +86,7 @@ func (n *numbers) unsavedSeconds() float64 {
 	return time.Since(*since).Seconds()
 }
 
-func count(ctx context.Context, totals tallyprocessor.Lister) (keys int64, err error) {
+func count(ctx context.Context, totals store.Lister) (keys int64, err error) {
 	for _, err := range totals.Totals(ctx) {
 		if err != nil {
 			return keys, err

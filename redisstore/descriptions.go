@@ -6,8 +6,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/meaning"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // descriptions are those of the metrics that this process counts. They are sent as they change, and again when the server has
@@ -15,7 +15,7 @@ import (
 type descriptions struct {
 	// mu guards the fields below.
 	mu       sync.Mutex
-	byMetric map[string]tallyprocessor.Description
+	byMetric map[string]store.Description
 	unsent   bool
 }
 
@@ -29,11 +29,11 @@ type description struct {
 	CardinalityLimit int `json:"cardinality_limit,omitempty"`
 }
 
-func (d *descriptions) describe(one tallyprocessor.Description) {
+func (d *descriptions) describe(one store.Description) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.byMetric == nil {
-		d.byMetric = map[string]tallyprocessor.Description{}
+		d.byMetric = map[string]store.Description{}
 	}
 	d.byMetric[one.Metric] = one
 	d.unsent = true
@@ -80,12 +80,12 @@ func (d *descriptions) giveBack() {
 }
 
 // with returns the descriptions of others and these.
-func (d *descriptions) with(others map[string]tallyprocessor.Description) []tallyprocessor.Description {
+func (d *descriptions) with(others map[string]store.Description) []store.Description {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := maps.Clone(d.byMetric)
 	if all == nil {
-		all = map[string]tallyprocessor.Description{}
+		all = map[string]store.Description{}
 	}
 	maps.Copy(all, others)
 	return slices.Collect(maps.Values(all))

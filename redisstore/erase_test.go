@@ -19,10 +19,10 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // The script of the docs takes keys out of the totals while Collectors count. What had been counted does not come back, what is counted
@@ -204,8 +204,8 @@ func TestMeaningsInAFleet(t *testing.T) {
 		set.Logger = zap.New(core)
 		e := newExtension(set, testConfig(server.Addr()))
 		require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
-		s := e.MetricStore().(*store)
-		s.Describe(tallyprocessor.Description{Metric: "m", Unit: unit, Sum: sum})
+		s := e.MetricStore().(*redisStore)
+		s.Describe(store.Description{Metric: "m", Unit: unit, Sum: sum})
 		s.Add(`["m",{},{}]`, 1)
 		require.NoError(t, s.Flush(t.Context()))
 		require.NoError(t, e.Shutdown(t.Context()))

@@ -11,9 +11,10 @@ import (
 	"go.opentelemetry.io/collector/extension"
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/kept"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 var errUnsent = errors.New("shut down before the server took all counts")
@@ -22,17 +23,17 @@ var errUnsent = errors.New("shut down before the server took all counts")
 type redisExtension struct {
 	cfg      *Config
 	settings extension.Settings
-	store    *store
+	store    *redisStore
 
 	// set by Start
 	stopChecking func()
 }
 
-var _ tallyprocessor.StoreExtension = (*redisExtension)(nil)
+var _ store.StoreExtension = (*redisExtension)(nil)
 
 func newExtension(set extension.Settings, cfg *Config) *redisExtension {
 	l := newLocal(cfg.Shards, cfg.MaxKeys)
-	s := &store{local: l, overflows: tallyprocessor.NewMemoryStore(), timeout: cfg.Timeout, logger: set.Logger}
+	s := &redisStore{local: l, overflows: memory.New(), timeout: cfg.Timeout, logger: set.Logger}
 	s.writer = &writer{cfg: cfg, names: names{cfg.KeyPrefix}, describe: &s.described, numbers: newNumbers()}
 	for i := range l.shards {
 		s.writer.slots = append(s.writer.slots, newSlot(&l.shards[i]))
@@ -41,7 +42,7 @@ func newExtension(set extension.Settings, cfg *Config) *redisExtension {
 }
 
 // MetricStore returns the store, the same at every call.
-func (e *redisExtension) MetricStore() tallyprocessor.MetricStore { return e.store }
+func (e *redisExtension) MetricStore() store.MetricStore { return e.store }
 
 // Dependencies makes the Collector start the storage before the store, and shut it down after it. The interface is
 // extensioncapabilities.Dependent.

@@ -9,7 +9,7 @@ import (
 	"github.com/logtally/tallyprocessor/redisstore/internal/metadata"
 )
 
-// NewFactory returns the factory of the extension `tally_redis`, which is a tallyprocessor.StoreExtension.
+// NewFactory returns the factory of the extension `tally_redis`, which is a store.StoreExtension.
 func NewFactory() extension.Factory {
 	return extension.NewFactory(metadata.Type, createDefaultConfig, create, metadata.ExtensionStability)
 }

@@ -25,14 +25,14 @@ type load struct {
 	t       *testing.T
 	bounds  boundstest.Checker
 	keys    int
-	reader  *store
+	reader  *redisStore
 	running sync.WaitGroup
 	cancel  context.CancelFunc
 	ctx     context.Context
 	strict  bool // no read may be behind
 }
 
-func startLoad(t *testing.T, reader *store, strict bool) *load {
+func startLoad(t *testing.T, reader *redisStore, strict bool) *load {
 	t.Helper()
 	l := &load{t: t, keys: 50, reader: reader, strict: strict}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -42,7 +42,7 @@ func startLoad(t *testing.T, reader *store, strict bool) *load {
 }
 
 // count counts in s and waits for acknowledgements.
-func (l *load) count(s *store) {
+func (l *load) count(s *redisStore) {
 	l.running.Go(func() {
 		for l.ctx.Err() == nil {
 			l.once(s)
@@ -50,7 +50,7 @@ func (l *load) count(s *store) {
 	})
 }
 
-func (l *load) once(s *store) {
+func (l *load) once(s *redisStore) {
 	n := 1 + rand.IntN(200)
 	for range n {
 		l.bounds.Attempt(1)
@@ -76,7 +76,7 @@ func (l *load) read() {
 	}
 }
 
-func sumOf(ctx context.Context, s *store) (sum int64, err error) {
+func sumOf(ctx context.Context, s *redisStore) (sum int64, err error) {
 	for total, err := range s.Totals(ctx) {
 		if err != nil {
 			return 0, err
@@ -92,7 +92,7 @@ func (l *load) stop() {
 }
 
 // exact stops the load, checks that nothing is lost and nothing counted twice, once the stores have flushed, and reports that.
-func (l *load) exact(f evidence.Figure, stores ...*store) {
+func (l *load) exact(f evidence.Figure, stores ...*redisStore) {
 	l.t.Helper()
 	l.settle(stores...)
 	f.Counts, f.Note = l.bounds.Summary().Attempted, l.bounds.Summary().String()
@@ -101,7 +101,7 @@ func (l *load) exact(f evidence.Figure, stores ...*store) {
 }
 
 // settle is exact without the report.
-func (l *load) settle(stores ...*store) {
+func (l *load) settle(stores ...*redisStore) {
 	l.t.Helper()
 	l.stop()
 	want := l.bounds.Summary().Attempted
@@ -360,7 +360,7 @@ func failToStaleReplica(t *testing.T) (l *load, fired int, note string) {
 	link := faultproxy.Start(t, master.Addr(), 52)
 	replica.Follow("127.0.0.1", link.Port())
 	front := faultproxy.Start(t, master.Addr(), 53)
-	var writers []*store
+	var writers []*redisStore
 	for range 4 {
 		writers = append(writers, open(t, testConfig(front.Addr())).store)
 	}
@@ -387,7 +387,7 @@ func failToStaleReplica(t *testing.T) (l *load, fired int, note string) {
 	time.Sleep(300 * time.Millisecond)
 	release := link.Hold()
 	l.bounds.Attempt(2000) // counted once, in the time that gets lost, and never again
-	for _, s := range []*store{idle, known} {
+	for _, s := range []*redisStore{idle, known} {
 		s.Add("idle", 1000)
 		require.NoError(t, s.Flush(t.Context()))
 	}
@@ -531,7 +531,7 @@ func TestFault_redis_eviction(t *testing.T) {
 	}
 	server.CLI("CONFIG", "SET", "maxmemory", "0")
 	time.Sleep(300 * time.Millisecond)
-	for _, s := range []*store{a, b} {
+	for _, s := range []*redisStore{a, b} {
 		t.Logf("events %v, failures %v", s.writer.numbers.copy(s.writer.numbers.events), s.writer.numbers.copy(s.writer.numbers.failures))
 	}
 	events := func(name string) int64 {

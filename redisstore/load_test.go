@@ -114,8 +114,8 @@ func BenchmarkFlush(b *testing.B) {
 	})
 }
 
-// memory returns what servers need for the keys that match a pattern, as MEMORY USAGE has it.
-func memory(b *testing.B, servers []*redistest.Server, pattern string) (sum int64) {
+// memoryUsage returns what servers need for the keys that match a pattern, as MEMORY USAGE has it.
+func memoryUsage(b *testing.B, servers []*redistest.Server, pattern string) (sum int64) {
 	b.Helper()
 	for _, s := range servers {
 		client := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2})
@@ -199,9 +199,9 @@ func benchmarkFleet(b *testing.B, writers, keys, shards int) {
 		b.ReportMetric(float64(p.usage.client.Nanoseconds())/n, p.name+"-client-ns/"+unit)
 		b.ReportMetric(float64(p.usage.network)/n, p.name+"-B/"+unit)
 	}
-	b.ReportMetric(float64(memory(b, masters, "*:totals"))/float64(keys), "memory-B/key")
-	b.ReportMetric(float64(memory(b, masters, "*:writer:*"))/float64(writers*b.N*keys), "memory-B/contribution")
-	b.ReportMetric(float64(memory(b, masters, "*:writers"))/float64(writers*b.N*shards), "memory-B/writer-and-shard")
+	b.ReportMetric(float64(memoryUsage(b, masters, "*:totals"))/float64(keys), "memory-B/key")
+	b.ReportMetric(float64(memoryUsage(b, masters, "*:writer:*"))/float64(writers*b.N*keys), "memory-B/contribution")
+	b.ReportMetric(float64(memoryUsage(b, masters, "*:writers"))/float64(writers*b.N*shards), "memory-B/writer-and-shard")
 	b.ReportMetric(0, "ns/op")
 	before := use(b, masters)
 	list := time.Now()

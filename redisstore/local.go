@@ -9,9 +9,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // local holds what this process has counted. Counting touches nothing else: no lock but for a key that is new, or counted for
@@ -184,17 +184,17 @@ func (e *entry) Add(n int, _ time.Time) bool {
 	return true
 }
 
-var _ tallyprocessor.Counter = (*entry)(nil)
+var _ store.Counter = (*entry)(nil)
 
 // totals yields what this process has counted.
-func (l *local) totals() iter.Seq[tallyprocessor.Total] {
-	return func(yield func(tallyprocessor.Total) bool) {
+func (l *local) totals() iter.Seq[store.Total] {
+	return func(yield func(store.Total) bool) {
 		for i := range l.shards {
-			var list []tallyprocessor.Total
+			var list []store.Total
 			l.shards[i].all(func(e *entry) {
 				if n := e.value.Load(); n > 0 {
 					start := time.UnixMilli(e.start)
-					list = append(list, tallyprocessor.Total{Key: e.key(), Value: int(min(n, math.MaxInt)), Start: start, Last: start})
+					list = append(list, store.Total{Key: e.key(), Value: int(min(n, math.MaxInt)), Start: start, Last: start})
 				}
 			})
 			for _, t := range list {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // page is how many keys a step of a listing asks for: the server does nothing else for less than a millisecond then.
@@ -50,8 +50,8 @@ func newReader(cfg *Config, client redis.UniversalClient, opened time.Time) *rea
 
 // totals yields what all shards hold. A shard that cannot be listed, or is not complete, is left out, and the error at the end
 // says so.
-func (r *reader) totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
+func (r *reader) totals(ctx context.Context) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
 		var errs []error
 		for i := range r.shards {
 			goOn, err := r.shard(ctx, i, yield)
@@ -67,13 +67,13 @@ func (r *reader) totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, err
 			}
 		}
 		if err := combine(errs); err != nil {
-			yield(tallyprocessor.Total{}, err)
+			yield(store.Total{}, err)
 		}
 	}
 }
 
 // shard yields what one shard holds. goOn is false when the caller wants no more.
-func (r *reader) shard(ctx context.Context, i int, yield func(tallyprocessor.Total, error) bool) (goOn bool, err error) {
+func (r *reader) shard(ctx context.Context, i int, yield func(store.Total, error) bool) (goOn bool, err error) {
 	if err := r.look(ctx, i); err != nil {
 		return true, err
 	}
@@ -115,7 +115,7 @@ func newKeys(listed *idSet, fields []string) (keys, recordFields []string, err e
 }
 
 // records yields the totals of keys. goOn is false when the caller wants no more.
-func (r *reader) records(ctx context.Context, i int, keys, fields []string, yield func(tallyprocessor.Total, error) bool) (goOn bool, err error) {
+func (r *reader) records(ctx context.Context, i int, keys, fields []string, yield func(store.Total, error) bool) (goOn bool, err error) {
 	if len(keys) == 0 {
 		return true, nil
 	}
@@ -186,8 +186,8 @@ func earlier(a, b time.Time) time.Time {
 
 // total returns what a record says. A key that is older than the store in this process was read before by somebody, for all
 // that is known.
-func (r *reader) total(key string, rec record) tallyprocessor.Total {
-	t := tallyprocessor.Total{
+func (r *reader) total(key string, rec record) store.Total {
+	t := store.Total{
 		Key: key, Value: int(min(rec.total, math.MaxInt)), Start: time.UnixMilli(rec.start), Last: time.UnixMilli(max(rec.last, rec.start)),
 	}
 	if t.Start.Before(r.opened.Truncate(time.Millisecond)) {
@@ -218,18 +218,18 @@ func (r *reader) get(ctx context.Context, key string) (int64, error) {
 }
 
 // descriptions returns those of the fleet, by metric.
-func (r *reader) descriptions(ctx context.Context) (map[string]tallyprocessor.Description, error) {
+func (r *reader) descriptions(ctx context.Context) (map[string]store.Description, error) {
 	fields, err := r.client.HGetAll(ctx, r.names.descriptions()).Result()
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]tallyprocessor.Description{}
+	all := map[string]store.Description{}
 	for metric, text := range fields {
 		var d description
 		if err := json.Unmarshal([]byte(text), &d); err != nil {
 			return nil, fmt.Errorf("%w: description of %q: %w", errWrongAnswer, metric, err)
 		}
-		all[metric] = tallyprocessor.Description{
+		all[metric] = store.Description{
 			Metric: metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum, Key: d.Key, CardinalityLimit: d.CardinalityLimit,
 		}
 	}

@@ -19,8 +19,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/redistest"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // hostile are texts that mean something to the protocol of the server, to its scripts, or to where a Cluster puts a key.
@@ -39,7 +39,7 @@ func TestTextFromLogsIsOnlyData(t *testing.T) {
 	for i, text := range hostile {
 		s.Add(text, i+1)
 		want[text] = i + 1
-		s.Describe(tallyprocessor.Description{Metric: text, Description: text, Unit: text})
+		s.Describe(store.Description{Metric: text, Description: text, Unit: text})
 	}
 	require.NoError(t, s.Flush(t.Context()))
 	assert.Equal(t, want, read(t, s))

@@ -22,10 +22,10 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // scriptCalls returns how often the server was asked to run the script.
@@ -45,7 +45,7 @@ func within(d time.Duration) (context.Context, context.CancelFunc) {
 }
 
 // countWhile adds to keys one after the other, some every pause, until stop is called.
-func countWhile(s *store, keys, burst int, pause time.Duration) (stop func() (sum int)) {
+func countWhile(s *redisStore, keys, burst int, pause time.Duration) (stop func() (sum int)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	sum := 0
@@ -348,7 +348,7 @@ func TestDescriptionsComeBack(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := testConfig(server.Addr())
 	s := open(t, cfg).store
-	s.Describe(tallyprocessor.Description{Metric: "m", Unit: "By"})
+	s.Describe(store.Description{Metric: "m", Unit: "By"})
 	s.Add("a", 1)
 	require.NoError(t, s.Flush(t.Context()))
 	server.CLI("FLUSHALL")

@@ -8,51 +8,51 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
-// store is the MetricStore of a fleet. It is safe for concurrent use, and counting never waits for the server.
-type store struct {
+// redisStore is the MetricStore of a fleet. It is safe for concurrent use, and counting never waits for the server.
+type redisStore struct {
 	local     *local
 	reader    *reader
 	writer    *writer
 	described descriptions
-	overflows *tallyprocessor.MemoryStore // has the sketch of what overflows and the claims of components, and no totals
+	overflows *memory.Store // has the sketch of what overflows and the claims of components, and no totals
 	timeout   time.Duration
 	logger    *zap.Logger
 }
 
 var (
-	_ tallyprocessor.MetricStore    = (*store)(nil)
-	_ tallyprocessor.Adder          = (*store)(nil)
-	_ tallyprocessor.Binder         = (*store)(nil)
-	_ tallyprocessor.Lister         = (*store)(nil)
-	_ tallyprocessor.LocalLister    = (*store)(nil)
-	_ tallyprocessor.Flusher        = (*store)(nil)
-	_ tallyprocessor.Durable        = (*store)(nil)
-	_ tallyprocessor.Describer      = (*store)(nil)
-	_ tallyprocessor.Claimer        = (*store)(nil)
-	_ tallyprocessor.Opener         = (*store)(nil)
-	_ tallyprocessor.Saturater      = (*store)(nil)
-	_ tallyprocessor.Settler        = (*store)(nil)
-	_ tallyprocessor.OverflowKeeper = (*store)(nil)
+	_ store.MetricStore         = (*redisStore)(nil)
+	_ store.Adder               = (*redisStore)(nil)
+	_ store.Binder              = (*redisStore)(nil)
+	_ store.Lister              = (*redisStore)(nil)
+	_ capability.LocalLister    = (*redisStore)(nil)
+	_ store.Flusher             = (*redisStore)(nil)
+	_ store.Describer           = (*redisStore)(nil)
+	_ capability.Claimer        = (*redisStore)(nil)
+	_ store.Informer            = (*redisStore)(nil)
+	_ capability.Saturater      = (*redisStore)(nil)
+	_ capability.OverflowKeeper = (*redisStore)(nil)
 )
 
 // Inc adds one to the total of key.
-func (s *store) Inc(key string) { s.local.add(key, 1) }
+func (s *redisStore) Inc(key string) { s.local.add(key, 1) }
 
 // Add adds n to the total of key.
-func (s *store) Add(key string, n int) { s.local.add(key, n) }
+func (s *redisStore) Add(key string, n int) { s.local.add(key, n) }
 
 // Bind returns the Counter of key.
-func (s *store) Bind(key string) tallyprocessor.Counter { return s.local.bind(key) }
+func (s *redisStore) Bind(key string) store.Counter { return s.local.bind(key) }
 
 // Now returns the time by the clock of this process.
-func (s *store) Now() time.Time { return s.local.Now() }
+func (s *redisStore) Now() time.Time { return s.local.Now() }
 
 // Get returns the total of key in the fleet. It asks the server; where that does not answer within `timeout` it returns what
 // this process has counted.
-func (s *store) Get(key string) int {
+func (s *redisStore) Get(key string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	err := s.writer.flushNow(ctx)
@@ -71,14 +71,14 @@ func (s *store) Get(key string) int {
 
 // Totals yields every key of the fleet, with what this process has counted before the call if the server takes it. What cannot
 // be read is left out, and the error comes at the end.
-func (s *store) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
+func (s *redisStore) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
 		_ = s.writer.flushNow(ctx) // health reports it, and what was not sent is not in the totals yet
 		if err := s.writer.away(); err != nil {
-			yield(tallyprocessor.Total{}, err)
+			yield(store.Total{}, err)
 			return
 		}
-		s.reader.totals(ctx)(func(t tallyprocessor.Total, err error) bool {
+		s.reader.totals(ctx)(func(t store.Total, err error) bool {
 			if err != nil {
 				s.writer.doubt(err)
 			}
@@ -88,29 +88,26 @@ func (s *store) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, erro
 }
 
 // LocalTotals yields what this process has counted.
-func (s *store) LocalTotals() iter.Seq[tallyprocessor.Total] { return s.local.totals() }
+func (s *redisStore) LocalTotals() iter.Seq[store.Total] { return s.local.totals() }
 
 // Flush returns when everything that was added before is on the server, or with the error of the last attempt: at the deadline of
 // ctx, or at once if it has none, or if only somebody's help will do. While the server fails, it is asked no more often than the
 // back-off allows. What could not be sent is tried again.
-func (s *store) Flush(ctx context.Context) error { return s.writer.flushBy(ctx, false) }
-
-// Durable returns nil: what was flushed is on the server, and outlives this process.
-func (s *store) Durable() error { return nil }
+func (s *redisStore) Flush(ctx context.Context) error { return s.writer.flushBy(ctx, false) }
 
 // Claim keeps apart components of this process that count under one name what is not to be added up.
-func (s *store) Claim(d tallyprocessor.Description, begin func() any) (shared any, release func(), err error) {
+func (s *redisStore) Claim(d store.Description, begin func() any) (shared any, release func(), err error) {
 	return s.overflows.Claim(d, begin)
 }
 
 // Describe sets the description of a metric.
-func (s *store) Describe(d tallyprocessor.Description) { s.described.describe(d) }
+func (s *redisStore) Describe(d store.Description) { s.described.describe(d) }
 
 // Descriptions returns those of the fleet; where the server does not answer, those of this process.
-func (s *store) Descriptions() []tallyprocessor.Description {
+func (s *redisStore) Descriptions() []store.Description {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	others, err := map[string]tallyprocessor.Description(nil), s.writer.away()
+	others, err := map[string]store.Description(nil), s.writer.away()
 	if err == nil {
 		others, err = s.reader.descriptions(ctx)
 	}
@@ -120,19 +117,20 @@ func (s *store) Descriptions() []tallyprocessor.Description {
 	return s.described.with(others)
 }
 
-// Opened returns when the store began in this process.
-func (s *store) Opened() time.Time { return s.local.opened }
+// Info says that the server outlives this process, that others count there too, and how long it may take until what it has lost is back.
+func (s *redisStore) Info() store.Info {
+	return store.Info{Opened: s.local.opened, Durable: true, Shared: true, SettleTime: s.reader.settle}
+}
 
 // Saturated returns how many additions a total could not take in full, here or on the server.
-func (s *store) Saturated() int64 { return s.local.saturated.Load() + s.writer.numbers.full.Load() }
-
-// SettleTime returns how long it may take until what a server has lost is there again.
-func (s *store) SettleTime() time.Duration { return s.reader.settle }
+func (s *redisStore) Saturated() int64 {
+	return s.local.saturated.Load() + s.writer.numbers.full.Load()
+}
 
 // Overflowed notes that n was added under an overflow key.
-func (s *store) Overflowed(metric, key string, n int) { s.overflows.Overflowed(metric, key, n) }
+func (s *redisStore) Overflowed(metric, key string, n int) { s.overflows.Overflowed(metric, key, n) }
 
 // Overflows returns the heaviest keys noted by this process.
-func (s *store) Overflows(metric string, limit int) []tallyprocessor.Overflow {
+func (s *redisStore) Overflows(metric string, limit int) []capability.Overflow {
 	return s.overflows.Overflows(metric, limit)
 }

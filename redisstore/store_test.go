@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/extension/extensiontest"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/redistest"
-	"github.com/logtally/tallyprocessor/storetest"
+	"github.com/logtally/tallyprocessor/store"
+	"github.com/logtally/tallyprocessor/store/storetest"
 )
 
 // testConfig returns a configuration with short periods.
@@ -57,7 +57,7 @@ func (e *redisExtension) crash() {
 }
 
 // read returns the totals as one who has counted nothing sees them.
-func read(t testing.TB, s *store) map[string]int {
+func read(t testing.TB, s *redisStore) map[string]int {
 	t.Helper()
 	totals := map[string]int{}
 	for total, err := range s.Totals(t.Context()) {
@@ -92,7 +92,7 @@ func TestContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := config(t)
-			storetest.Run(t, func(t *testing.T) tallyprocessor.MetricStore {
+			storetest.Run(t, func(t *testing.T) store.MetricStore {
 				own := *cfg
 				own.KeyPrefix = newToken()
 				return open(t, &own).store
@@ -104,7 +104,7 @@ func TestContract(t *testing.T) {
 func TestWritersAddUp(t *testing.T) {
 	cfg := testConfig(redistest.Start(t).Addr())
 	a, b, reader := open(t, cfg).store, open(t, cfg).store, open(t, cfg).store
-	a.Describe(tallyprocessor.Description{Metric: "m", Description: "what it is", Unit: "1", CardinalityLimit: 9})
+	a.Describe(store.Description{Metric: "m", Description: "what it is", Unit: "1", CardinalityLimit: 9})
 	a.Add("k", 3)
 	b.Add("k", 4)
 	b.Inc("only b")
@@ -112,7 +112,7 @@ func TestWritersAddUp(t *testing.T) {
 	require.NoError(t, b.Flush(t.Context()))
 	assert.Equal(t, map[string]int{"k": 7, "only b": 1}, read(t, reader))
 	assert.Equal(t, 7, reader.Get("k"))
-	assert.Equal(t, []tallyprocessor.Description{{Metric: "m", Description: "what it is", Unit: "1", CardinalityLimit: 9}}, reader.Descriptions())
+	assert.Equal(t, []store.Description{{Metric: "m", Description: "what it is", Unit: "1", CardinalityLimit: 9}}, reader.Descriptions())
 	local := 0
 	for total := range a.LocalTotals() {
 		local += total.Value
@@ -147,7 +147,7 @@ func TestLargeTotals(t *testing.T) {
 	a, b := open(t, cfg).store, open(t, cfg).store
 	want := 0
 	for i, n := range []int{1, 999_999_999_999_998, 1, 1, 1<<53 - 1_000_000_000_000_001, 1, 1, 1, 1<<60 + 1, 12_345_678_901, 1} {
-		s := []*store{a, b}[i%2]
+		s := []*redisStore{a, b}[i%2]
 		s.Add("k", n)
 		require.NoError(t, s.Flush(t.Context()))
 		want += n

@@ -37,7 +37,7 @@ func newNumbers() *numbers {
 }
 
 // show makes the metrics be read.
-func (n *numbers) show(set extension.Settings, s *store) error {
+func (n *numbers) show(set extension.Settings, s *redisStore) error {
 	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return err

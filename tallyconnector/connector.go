@@ -19,6 +19,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
 )
 
@@ -68,14 +69,14 @@ func newLogsConnector(
 
 // Start starts counting, and emitting every `flush_interval`.
 func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
-	var store tallyprocessor.MetricStore = c.store
+	var in store.MetricStore = c.store
 	if c.cfg.Tally.Store != nil {
 		var err error
-		if store, err = tallyprocessor.FindStore(host, *c.cfg.Tally.Store); err != nil {
+		if in, err = store.Find(host, *c.cfg.Tally.Store); err != nil {
 			return fmt.Errorf("start tally: %w", err)
 		}
 	}
-	reader, err := emission.NewReader(store, emission.Settings{
+	reader, err := emission.NewReader(in, emission.Settings{
 		Scope:   metadata.ScopeName,
 		Version: c.settings.BuildInfo.Version,
 		ID:      c.settings.ID.String(),

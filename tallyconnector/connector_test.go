@@ -26,6 +26,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
 )
 
@@ -158,10 +159,10 @@ func received(t *testing.T, sink *consumertest.MetricsSink, delta bool) int64 {
 type sharedStore struct {
 	component.StartFunc
 	component.ShutdownFunc
-	store tallyprocessor.MetricStore
+	store store.MetricStore
 }
 
-func (s sharedStore) MetricStore() tallyprocessor.MetricStore { return s.store }
+func (s sharedStore) MetricStore() store.MetricStore { return s.store }
 
 type host struct {
 	component.Host
@@ -212,7 +213,7 @@ func TestSharedStore(t *testing.T) {
 
 func TestStoreIsNotThere(t *testing.T) {
 	h := host{componenttest.NewNopHost(), map[component.ID]component.Component{component.MustNewID("other"): componenttestNop{}}}
-	for id, want := range map[string]error{"missing": tallyprocessor.ErrStoreNotFound, "other": tallyprocessor.ErrNotAStore} {
+	for id, want := range map[string]error{"missing": store.ErrNotFound, "other": store.ErrNotAStore} {
 		cfg, err := readConfig(t, "store: "+id)
 		require.NoError(t, err)
 		c, err := NewFactory().CreateLogsToMetrics(t.Context(), connectortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())

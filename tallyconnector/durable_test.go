@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
 )
 
@@ -26,9 +27,10 @@ type keeper struct {
 	flushes int
 }
 
-func (k *keeper) MetricStore() tallyprocessor.MetricStore { return k }
-func (k *keeper) Durable() error                          { return nil }
-func (k *keeper) Flush(context.Context) error             { k.flushes++; return nil }
+func (k *keeper) MetricStore() store.MetricStore { return k }
+func (k *keeper) Info() store.Info               { return store.Info{Durable: true} }
+func (k *keeper) Self() store.MetricStore        { return k }
+func (k *keeper) Flush(context.Context) error    { k.flushes++; return nil }
 
 func (k *keeper) GetExtensions() map[component.ID]component.Component {
 	return map[component.ID]component.Component{component.MustNewID("keeper"): k}

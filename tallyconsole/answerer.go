@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
@@ -122,7 +122,7 @@ func newMetricStatus(s *sample, m *table.Metric) metricStatus {
 	return metricStatus{m.Name, d.Description, d.Unit, d.CardinalityLimit, m.Live - m.OverflowKeys, m.OverflowKeys, full(m, d)}
 }
 
-func full(m *table.Metric, d tallyprocessor.Description) bool {
+func full(m *table.Metric, d store.Description) bool {
 	if d.CardinalityLimit == 0 {
 		return m.OverflowKeys > 0
 	}

@@ -14,7 +14,7 @@ import (
 // TestEveryQuestionHasItsOwnAnswer: questions that differ in anything get different answers, from one snapshot and over live streams.
 func TestEveryQuestionHasItsOwnAnswer(t *testing.T) {
 	store := newStepped()
-	store.MemoryStore = shop()
+	store.Store = shop()
 	r := start(t, store)
 	questions := map[string]func(answerTotals) bool{}
 	for i := range 10 {

@@ -19,14 +19,17 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // shop is a store with a metric of 30 keys of its own and two that overflow, and one that nothing was counted of.
-func shop() *tallyprocessor.MemoryStore {
-	s := tallyprocessor.NewMemoryStore()
-	s.Describe(tallyprocessor.Description{Metric: "http.requests", Description: "Requests.", Unit: "{request}", CardinalityLimit: 30})
-	s.Describe(tallyprocessor.Description{Metric: "nothing.yet"})
+func shop() *memory.Store {
+	s := memory.New()
+	s.Describe(store.Description{Metric: "http.requests", Description: "Requests.", Unit: "{request}", CardinalityLimit: 30})
+	s.Describe(store.Description{Metric: "nothing.yet"})
 	for i := range 30 {
 		s.Add(fmt.Sprintf(`["http.requests",{"service.name":"service-%d"},{"code":%d,"route":"/r/%d"}]`, i%3, 200+i%2*304, i), 100-i)
 	}
@@ -112,7 +115,7 @@ func TestOverflow(t *testing.T) {
 	r := start(t, store)
 	body := ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests&limit=1")
 	assert.True(t, body.Supported)
-	assert.True(t, body.Since.Equal(store.Opened()))
+	assert.True(t, body.Since.Equal(store.Info().Opened))
 	require.Len(t, body.Items, 1)
 	assert.Equal(t, 900, body.Items[0].Estimate)
 	assert.Equal(t, newLabel("route", false, `"/flood"`), body.Items[0].Labels[0])
@@ -122,25 +125,25 @@ func TestOverflow(t *testing.T) {
 
 // TestOverflowSince: the answer says since when it knows what overflows; a store that was restarted has forgotten.
 func TestOverflowSince(t *testing.T) {
-	since := func(store tallyprocessor.MetricStore) *time.Time {
+	since := func(store store.MetricStore) *time.Time {
 		return ask[answerOverflow](t, start(t, store), "/api/v1/overflow?metric=m").Since
 	}
-	first := tallyprocessor.NewMemoryStore()
+	first := memory.New()
 	first.Inc(`["m",{},{}]`)
-	assert.True(t, since(first).Equal(first.Opened()))
-	again := tallyprocessor.NewMemoryStore()
+	assert.True(t, since(first).Equal(first.Info().Opened))
+	again := memory.New()
 	again.Inc(`["m",{},{}]`)
 	assert.True(t, since(again).After(*since(first)), "another process")
 
 	before := time.Now()
 	assert.False(t, since(struct {
-		tallyprocessor.MetricStore
-		tallyprocessor.Lister
-		tallyprocessor.OverflowKeeper
+		store.MetricStore
+		store.Lister
+		capability.OverflowKeeper
 	}{first, first, first}).Before(before), "a store that does not say when it was opened: since the console was")
 	assert.Nil(t, since(struct {
-		tallyprocessor.MetricStore
-		tallyprocessor.Lister
+		store.MetricStore
+		store.Lister
 	}{first, first}), "a store that does not remember")
 }
 
@@ -151,12 +154,12 @@ func TestKeysAreThoseOfTelemetry(t *testing.T) {
 		store := newStepped()
 		limit := random.IntN(8)
 		telemetry := componenttest.NewTelemetry()
-		p := limited(t, store.MemoryStore, telemetry, limit)
+		p := limited(t, store.Store, telemetry, limit)
 		records := 1 + random.IntN(30)
 		for range records {
 			count(t, p, 1, fmt.Sprint("/r/", random.IntN(12)), int64(random.IntN(2)))
 		}
-		require.Eventually(t, func() bool { return sumOf(t, store.MemoryStore) == records }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return sumOf(t, store.Store) == records }, patience, time.Millisecond)
 		own := gauge(t, telemetry, "otelcol_processor_tally_keys")
 		overflow := gauge(t, telemetry, "otelcol_processor_tally_overflow_keys")
 		require.NoError(t, p.Shutdown(t.Context()))
@@ -174,7 +177,7 @@ func TestKeysAreThoseOfTelemetry(t *testing.T) {
 }
 
 // limited is a tally processor with a limit that counts into a store.
-func limited(t *testing.T, store tallyprocessor.MetricStore, telemetry *componenttest.Telemetry, limit int) processor.Logs {
+func limited(t *testing.T, store store.MetricStore, telemetry *componenttest.Telemetry, limit int) processor.Logs {
 	t.Helper()
 	factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store))
 	cfg := factory.CreateDefaultConfig()
@@ -189,7 +192,7 @@ func limited(t *testing.T, store tallyprocessor.MetricStore, telemetry *componen
 	return p
 }
 
-func sumOf(t *testing.T, store tallyprocessor.Lister) (sum int) {
+func sumOf(t *testing.T, store store.Lister) (sum int) {
 	t.Helper()
 	for total, err := range store.Totals(t.Context()) {
 		require.NoError(t, err)
@@ -344,8 +347,8 @@ func TestErrorTextHasNoLogContent(t *testing.T) {
 // A metric that can have one key only is there, at 0, before its first record: in the API, on the page for Prometheus, and then as any other.
 func TestZeroBeforeTheFirstRecord(t *testing.T) {
 	const key = `["errors",{},{}]`
-	memory := tallyprocessor.NewMemoryStore()
-	memory.Describe(tallyprocessor.Description{Metric: "errors", Key: key})
+	memory := memory.New()
+	memory.Describe(store.Description{Metric: "errors", Key: key})
 	r := start(t, memory)
 	r.settled(t)
 	body := ask[answerTotals](t, r, "/api/v1/totals?metric=errors")

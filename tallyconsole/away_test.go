@@ -12,13 +12,13 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/extension/extensiontest"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 	"github.com/logtally/tallyprocessor/redisstore"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // redisStore is a store whose totals are in a real Redis.
-func redisStore(t *testing.T, server *redistest.Server) tallyprocessor.MetricStore {
+func redisStore(t *testing.T, server *redistest.Server) store.MetricStore {
 	t.Helper()
 	factory := redisstore.NewFactory()
 	cfg := factory.CreateDefaultConfig()
@@ -36,7 +36,7 @@ func redisStore(t *testing.T, server *redistest.Server) tallyprocessor.MetricSto
 	})
 	return e.(interface {
 		component.Component
-		MetricStore() tallyprocessor.MetricStore
+		MetricStore() store.MetricStore
 	}).MetricStore()
 }
 

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // contract is the document that the console serves.
@@ -66,7 +67,7 @@ func mustRequest(t *testing.T, path string) *http.Request {
 func TestAnswersKeepTheContract(t *testing.T) {
 	openapi3.DefineStringFormatValidator("date-time", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringDateTime))
 	full := newFragile()
-	full.MemoryStore = shop()
+	full.Store = shop()
 	away := newFragile()
 	away.failAfter(0)
 	paths := map[string]int{
@@ -75,7 +76,7 @@ func TestAnswersKeepTheContract(t *testing.T) {
 		"/api/v1/overflow?metric=http.requests&limit=1": 200, "/metrics": 200, "/api/v1/totals": 400, totalsPath("limit=0"): 400,
 		"/api/v1/totals?metric=x": 404, "/api/v1/overflow": 400, "/api/v1/live?metric=x": 404, "/api/v1/health?x": 400, "/api/v1/metrics?x": 400,
 	}
-	for name, store := range map[string]tallyprocessor.MetricStore{"full": full, "empty": tallyprocessor.NewMemoryStore(), "away": away} {
+	for name, store := range map[string]store.MetricStore{"full": full, "empty": memory.New(), "away": away} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, store)
 			router := contract(t, r)

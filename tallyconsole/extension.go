@@ -14,10 +14,10 @@ import (
 	"go.opentelemetry.io/collector/extension"
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
-var errNotLister = errors.New("store does not list its totals (tallyprocessor.Lister), so there is nothing to show")
+var errNotLister = errors.New("store does not list its totals (store.Lister), so there is nothing to show")
 
 // console is the extension.
 type console struct {
@@ -52,24 +52,24 @@ func (c *console) Dependencies() []component.ID {
 
 // Start listens, and begins to sample the store. What it starts ends in Shutdown, not with ctx.
 func (c *console) Start(ctx context.Context, host component.Host) error {
-	store, err := tallyprocessor.FindStore(host, c.cfg.Store)
+	found, err := store.Find(host, c.cfg.Store)
 	if err != nil {
 		return fmt.Errorf("start tally_console: %w", err)
 	}
-	lister, ok := store.(tallyprocessor.Lister)
+	lister, ok := found.(store.Lister)
 	if !ok {
 		return fmt.Errorf("start tally_console: `store` is %q: %w", c.cfg.Store, errNotLister)
 	}
-	if err := c.start(ctx, host, lister); err != nil {
+	if err := c.start(ctx, host, found, lister); err != nil {
 		return fmt.Errorf("start tally_console: %w", errors.Join(err, c.Shutdown(ctx)))
 	}
 	c.settings.Logger.Info("The console is there", zap.String("address", c.address), zap.Stringer("store", c.cfg.Store))
 	return nil
 }
 
-func (c *console) start(ctx context.Context, host component.Host, store tallyprocessor.Lister) (err error) {
+func (c *console) start(ctx context.Context, host component.Host, found store.MetricStore, lister store.Lister) (err error) {
 	var n *numbers // a store that does not return in time makes the sampler use them after Shutdown
-	s := newSampler(store, c.cfg, c.settings.Logger, func(d time.Duration) { n.took(d) })
+	s := newSampler(lister, c.cfg, c.settings.Logger, func(d time.Duration) { n.took(d) })
 	a := newAnswerer(c.cfg, s)
 	c.hub = newHub(c.cfg, a)
 	if n, err = newNumbers(c.settings, s, c.hub); err != nil {
@@ -81,7 +81,7 @@ func (c *console) start(ctx context.Context, host component.Host, store tallypro
 		return err
 	}
 	c.address = listener.Addr().String()
-	handler := newHandler(c.cfg, a, c.hub, store, c.numbers)
+	handler := newHandler(c.cfg, a, c.hub, found, c.numbers)
 	if c.server, err = c.cfg.Server.ToServer(ctx, host.GetExtensions(), c.settings.TelemetrySettings, handler); err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -16,7 +16,8 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadatatest"
 )
 
@@ -31,10 +32,10 @@ var storeID = component.MustNewID("tally_memory")
 type storeExtension struct {
 	component.StartFunc
 	component.ShutdownFunc
-	store tallyprocessor.MetricStore
+	store store.MetricStore
 }
 
-func (e storeExtension) MetricStore() tallyprocessor.MetricStore { return e.store }
+func (e storeExtension) MetricStore() store.MetricStore { return e.store }
 
 // host has extensions.
 type host map[component.ID]component.Component
@@ -63,7 +64,7 @@ func testConfig(change ...func(*Config)) *Config {
 }
 
 // start returns a console that has taken a first sample, and ends with the test.
-func start(t testing.TB, store tallyprocessor.MetricStore, change ...func(*Config)) *running {
+func start(t testing.TB, store store.MetricStore, change ...func(*Config)) *running {
 	t.Helper()
 	s, byStep := store.(*stepped)
 	if byStep {
@@ -151,14 +152,17 @@ var errAway = errors.New(`dial tcp: refused, key ["secret",{},{}]`)
 
 // fragile is a store that fails as it is told: after how many totals, negative = never.
 type fragile struct {
-	*tallyprocessor.MemoryStore
+	*memory.Store
 
 	// mu guards the field below.
 	mu    sync.Mutex
 	after int
 }
 
-func newFragile() *fragile { return &fragile{MemoryStore: tallyprocessor.NewMemoryStore(), after: -1} }
+// Self makes the processor count by more than Inc.
+func (s *fragile) Self() store.MetricStore { return s }
+
+func newFragile() *fragile { return &fragile{Store: memory.New(), after: -1} }
 
 func (f *fragile) failAfter(n int) {
 	f.mu.Lock()
@@ -166,13 +170,13 @@ func (f *fragile) failAfter(n int) {
 	f.after = n
 }
 
-func (f *fragile) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
+func (f *fragile) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
 		f.mu.Lock()
 		after := f.after
 		f.mu.Unlock()
 		n := 0
-		for total, err := range f.MemoryStore.Totals(ctx) {
+		for total, err := range f.Store.Totals(ctx) {
 			if n == after {
 				break
 			}
@@ -182,7 +186,7 @@ func (f *fragile) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, er
 			}
 		}
 		if after >= 0 {
-			yield(tallyprocessor.Total{}, errAway)
+			yield(store.Total{}, errAway)
 		}
 	}
 }
@@ -190,19 +194,22 @@ func (f *fragile) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, er
 // stepped is a store that is listed only when a test says so: between two steps there is one snapshot, and at each step live streams
 // get one event.
 type stepped struct {
-	*tallyprocessor.MemoryStore
+	*memory.Store
 	steps chan struct{}
 }
 
-func newStepped() *stepped { return &stepped{tallyprocessor.NewMemoryStore(), make(chan struct{})} }
+// Self makes the processor count by more than Inc.
+func (s *stepped) Self() store.MetricStore { return s }
 
-func (s *stepped) Totals(ctx context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
+func newStepped() *stepped { return &stepped{memory.New(), make(chan struct{})} }
+
+func (s *stepped) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
 		select {
 		case <-s.steps:
-			s.MemoryStore.Totals(ctx)(yield)
+			s.Store.Totals(ctx)(yield)
 		case <-ctx.Done():
-			yield(tallyprocessor.Total{}, ctx.Err())
+			yield(store.Total{}, ctx.Err())
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
 )
 
 // events reads a stream of server-sent events.
@@ -91,7 +91,7 @@ func TestLive(t *testing.T) {
 // TestLiveWithoutNews: while there is no newer snapshot, a stream says how old it is.
 func TestLiveWithoutNews(t *testing.T) {
 	store := newFragile()
-	store.MemoryStore = shop()
+	store.Store = shop()
 	r := start(t, store)
 	store.failAfter(0)
 	r.settled(t)
@@ -120,7 +120,7 @@ func TestSubscribersAreBounded(t *testing.T) {
 
 // TestSlowSubscribersAreDropped: who does not read is dropped, and the others go on.
 func TestSlowSubscribersAreDropped(t *testing.T) {
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	for i := range 1000 {
 		store.Add(fmt.Sprintf(`["m",{},{"a":"%s%d"}]`, strings.Repeat("x", 2000), i), 1+i)
 	}

@@ -21,13 +21,15 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadatatest"
 )
 
 // BenchmarkLoad: a million keys, which a processor goes on counting with all cores, alone and then with a console that has 50
 // subscribers and answers 10 questions a second. It reports what the questions took and what is left of the counting.
 func BenchmarkLoad(b *testing.B) {
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	for i := range 1_000_000 {
 		store.Add(fmt.Sprintf(`["http.requests",{"service.name":"service-%d"},{"code":%d,"route":"/r/%d","user":"user-%d"}]`, i%20, 200+i%5, i%500, i), 1+i%7919)
 	}
@@ -130,8 +132,8 @@ func watch(ctx context.Context, address string, i int) {
 }
 
 // counted returns how many records a second two goroutines count.
-func counted(b *testing.B, store tallyprocessor.MetricStore, phase time.Duration) float64 {
-	factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(onlyCounting{store.(*tallyprocessor.MemoryStore)}))
+func counted(b *testing.B, store store.MetricStore, phase time.Duration) float64 {
+	factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(onlyCounting{store.(*memory.Store)}))
 	cfg := factory.CreateDefaultConfig()
 	require.NoError(b, confmap.NewFromStringMap(map[string]any{
 		"logs": map[string]any{"http.requests": map[string]any{"attributes": []any{map[string]any{"key": "route"}}}},
@@ -162,13 +164,13 @@ func counted(b *testing.B, store tallyprocessor.MetricStore, phase time.Duration
 }
 
 // onlyCounting keeps the processor from listing a million keys at its start.
-type onlyCounting struct{ store *tallyprocessor.MemoryStore }
+type onlyCounting struct{ store *memory.Store }
 
-func (o onlyCounting) Inc(key string)                         { o.store.Inc(key) }
-func (o onlyCounting) Get(key string) int                     { return o.store.Get(key) }
-func (o onlyCounting) Add(key string, n int)                  { o.store.Add(key, n) }
-func (o onlyCounting) Bind(key string) tallyprocessor.Counter { return o.store.Bind(key) }
-func (o onlyCounting) Now() time.Time                         { return o.store.Now() }
+func (o onlyCounting) Inc(key string)                { o.store.Inc(key) }
+func (o onlyCounting) Get(key string) int            { return o.store.Get(key) }
+func (o onlyCounting) Add(key string, n int)         { o.store.Add(key, n) }
+func (o onlyCounting) Bind(key string) store.Counter { return o.store.Bind(key) }
+func (o onlyCounting) Now() time.Time                { return o.store.Now() }
 
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage

@@ -25,6 +25,8 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 func TestAssetsAreSmall(t *testing.T) {
@@ -47,7 +49,7 @@ func TestAssetsAreSmall(t *testing.T) {
 const marked = `document.querySelectorAll('#rows .mark:not([hidden])').length`
 
 // counter is a tally processor that counts into a store.
-func counter(t *testing.T, store tallyprocessor.MetricStore) processor.Logs {
+func counter(t *testing.T, store store.MetricStore) processor.Logs {
 	t.Helper()
 	factory := tallyprocessor.NewFactory(tallyprocessor.WithMetricStore(store))
 	cfg := factory.CreateDefaultConfig()
@@ -92,7 +94,7 @@ func TestPage(t *testing.T) {
 }
 
 func testLiveUpdate(t *testing.T, browser context.Context) {
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	p := counter(t, store)
 	r := start(t, store)
 	b := newTab(t, browser, 1280, 900)
@@ -138,7 +140,7 @@ func testQuestion(t *testing.T, browser context.Context) {
 }
 
 func testPause(t *testing.T, browser context.Context) {
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	key := `["m",{},{"a":1}]`
 	store.Add(key, 5)
 	r := start(t, store)
@@ -253,7 +255,7 @@ var hostile = []string{
 }
 
 func testHostileKeys(t *testing.T, browser context.Context) {
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	cfg := map[string]any{
 		"attribute_value_length_limit": 0, "key_length_limit": 0,
 		"logs": map[string]any{`<b>m</b>`: map[string]any{
@@ -321,7 +323,7 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 }
 
 func testNumbersOfKeys(t *testing.T, browser context.Context) {
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	r := start(t, store)
 	b := newTab(t, browser, 1280, 900)
 	b.open(r, "")
@@ -360,7 +362,7 @@ func testFullLimits(t *testing.T, browser context.Context) {
 	assert.Contains(t, js[string](b, `document.querySelector('#rows .mark:not([hidden])').closest('tr').innerText`), "none")
 	b.clean(r)
 
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	r = start(t, store, func(c *Config) { c.MaxTrackedKeys = 0; c.MaxSubscribers = 0 })
 	store.Add(`["m",{},{}]`, 3)
 	r.settled(t)
@@ -409,7 +411,7 @@ func testAccessible(t *testing.T, browser context.Context) {
 	axe, err := os.ReadFile(axePath)
 	require.NoError(t, err)
 	store := newFragile()
-	store.MemoryStore = shop()
+	store.Store = shop()
 	r := start(t, store)
 	for _, theme := range []string{"light", "dark"} {
 		for _, width := range []int64{1280, 360} {

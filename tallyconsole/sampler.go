@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
@@ -22,7 +22,7 @@ var errPanic = errors.New("the store has panicked")
 // sample is what everybody reads: the newest snapshot, and how it came about. It does not change.
 type sample struct {
 	*table.Snapshot
-	descriptions map[string]tallyprocessor.Description
+	descriptions map[string]store.Description
 	duration     time.Duration // that it took; 0 for the one before the first
 	err          error         // why the last attempt has not listed everything; nil = it has
 	failingSince time.Time     // zero = it is not
@@ -52,7 +52,7 @@ func (s *sample) metric(name string) (m *table.Metric, ok bool) {
 
 // sampler lists the store from time to time. Only its own goroutine changes it.
 type sampler struct {
-	store   tallyprocessor.Lister
+	store   store.Lister
 	cfg     *Config
 	logger  *zap.Logger
 	builder *table.Builder
@@ -62,7 +62,7 @@ type sampler struct {
 	took    func(time.Duration) // records how long a sample has taken
 }
 
-func newSampler(store tallyprocessor.Lister, cfg *Config, logger *zap.Logger, took func(time.Duration)) *sampler {
+func newSampler(store store.Lister, cfg *Config, logger *zap.Logger, took func(time.Duration)) *sampler {
 	s := &sampler{store: store, cfg: cfg, logger: logger, builder: table.NewBuilder(cfg.MaxTrackedKeys), began: time.Now(), took: took}
 	s.newest.Store(&sample{Snapshot: &table.Snapshot{Taken: time.Now()}})
 	return s
@@ -157,8 +157,8 @@ func (s *sampler) onlyKeys() map[string]bool {
 }
 
 // descriptions asks the store what its metrics are.
-func (s *sampler) descriptions(before *sample) (all map[string]tallyprocessor.Description) {
-	describer, ok := s.store.(tallyprocessor.Describer)
+func (s *sampler) descriptions(before *sample) (all map[string]store.Description) {
+	describer, ok := s.store.(store.Describer)
 	if !ok {
 		return nil
 	}
@@ -167,7 +167,7 @@ func (s *sampler) descriptions(before *sample) (all map[string]tallyprocessor.De
 			all = before.descriptions // take has said so
 		}
 	}()
-	all = map[string]tallyprocessor.Description{}
+	all = map[string]store.Description{}
 	for _, d := range describer.Descriptions() {
 		all[d.Metric] = d
 	}

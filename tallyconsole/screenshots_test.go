@@ -11,7 +11,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // TestScreenshots draws the page for the docs into the folder that TALLY_SCREENSHOTS names; `make screenshots` runs it.
@@ -21,21 +22,21 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("TALLY_SCREENSHOTS names no folder")
 	}
 	require.NoError(t, os.MkdirAll(folder, 0o755))
-	store := tallyprocessor.NewMemoryStore()
-	store.Describe(tallyprocessor.Description{
+	shop := memory.New()
+	shop.Describe(store.Description{
 		Metric: "http.requests", Description: "Requests by service, route and status.", Unit: "{request}", CardinalityLimit: 34,
 	})
 	add := func(round int) {
 		for i := range 40 {
 			key := fmt.Sprintf(`["http.requests",{"service.name":"%s"},{"http.response.status_code":%d,"http.route":"%s"}]`,
 				[]string{"checkout", "cart", "search"}[i%3], []int{200, 200, 404, 503}[i%4], []string{"/cart", "/pay", "/items/{id}", "/search", "/login"}[i%5])
-			store.Add(key, 1+(40-i)*(40-i)*(3+(round*(i+3))%7))
+			shop.Add(key, 1+(40-i)*(40-i)*(3+(round*(i+3))%7))
 		}
-		store.Add(`["http.requests",{"service.name":"search"},{"otel.metric.overflow":true}]`, 900+round%5*100)
-		store.Overflowed("http.requests", `["http.requests",{"service.name":"search"},{"http.route":"/search?q=lamp"}]`, 400)
+		shop.Add(`["http.requests",{"service.name":"search"},{"otel.metric.overflow":true}]`, 900+round%5*100)
+		shop.Overflowed("http.requests", `["http.requests",{"service.name":"search"},{"http.route":"/search?q=lamp"}]`, 400)
 	}
 	add(0)
-	r := start(t, store, func(c *Config) { c.SampleInterval = 100 * time.Millisecond; c.RefreshInterval = 100 * time.Millisecond })
+	r := start(t, shop, func(c *Config) { c.SampleInterval = 100 * time.Millisecond; c.RefreshInterval = 100 * time.Millisecond })
 	browser := openBrowser(t)
 	for _, shot := range []struct {
 		name          string

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // securityHeaders are those of every answer. What the page needs comes from this server alone, and nothing in it is inline.
@@ -35,8 +36,8 @@ type handler struct {
 	cfg       *Config
 	answerer  *answerer
 	hub       *hub
-	overflows tallyprocessor.OverflowKeeper // nil = the store keeps none
-	since     time.Time                     // from when on the store has kept them
+	overflows capability.OverflowKeeper // nil = the store keeps none
+	since     time.Time                 // from when on the store has kept them
 	numbers   *numbers
 	slow      slowPages
 	hosts     map[string]bool
@@ -44,11 +45,11 @@ type handler struct {
 }
 
 // newHandler returns a handler whose answers are of store, as a samples it.
-func newHandler(cfg *Config, a *answerer, hub *hub, store any, n *numbers) *handler {
+func newHandler(cfg *Config, a *answerer, hub *hub, s store.MetricStore, n *numbers) *handler {
 	h := &handler{cfg: cfg, answerer: a, hub: hub, since: time.Now(), numbers: n, hosts: allowedHosts(cfg)}
-	h.overflows, _ = store.(tallyprocessor.OverflowKeeper)
-	if opener, ok := store.(tallyprocessor.Opener); ok {
-		h.since = opener.Opened()
+	h.overflows, _ = s.(capability.OverflowKeeper)
+	if opened := capability.InfoOf(s).Opened; !opened.IsZero() {
+		h.since = opened
 	}
 	h.routes = map[string]route{
 		"/api/v1/metrics":      {"metrics", h.metrics},

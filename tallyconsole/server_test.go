@@ -205,7 +205,7 @@ func TestStart(t *testing.T) {
 
 func TestTelemetry(t *testing.T) {
 	store := newFragile()
-	store.MemoryStore = shop()
+	store.Store = shop()
 	r := start(t, store)
 	r.get(t, "/api/v1/metrics")
 	r.get(t, "/api/v1/totals")

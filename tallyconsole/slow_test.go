@@ -17,14 +17,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
 )
 
 const largeKeys = 25_000
 
 // large returns a store whose page is larger than what the buffers of a connection hold.
-func large() *tallyprocessor.MemoryStore {
-	store := tallyprocessor.NewMemoryStore()
+func large() *memory.Store {
+	store := memory.New()
 	for i := range largeKeys {
 		store.Add(fmt.Sprintf(`["http.requests",{},{"user":"%d-%s"}]`, i, strings.Repeat("x", 300)), i+1)
 	}

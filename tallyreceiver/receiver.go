@@ -16,10 +16,10 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/emission"
 	"github.com/logtally/tallyprocessor/internal/sampledlog"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
@@ -57,7 +57,7 @@ func newMetricsReceiver(set receiver.Settings, cfg *Config, next consumer.Metric
 
 // Start finds the store and starts reading it.
 func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error {
-	store, err := tallyprocessor.FindStore(host, *r.cfg.Store)
+	store, err := store.Find(host, *r.cfg.Store)
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)
 	}

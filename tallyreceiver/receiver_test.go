@@ -21,18 +21,19 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
 type sharedStore struct {
 	component.StartFunc
 	component.ShutdownFunc
-	store tallyprocessor.MetricStore
+	store store.MetricStore
 }
 
-func (s sharedStore) MetricStore() tallyprocessor.MetricStore { return s.store }
+func (s sharedStore) MetricStore() store.MetricStore { return s.store }
 
 type host struct {
 	component.Host
@@ -57,7 +58,7 @@ func newReceiver(t *testing.T, temporality emission.Temporality, next consumer.M
 	return r
 }
 
-func hostWith(store tallyprocessor.MetricStore) host {
+func hostWith(store store.MetricStore) host {
 	return host{componenttest.NewNopHost(), map[component.ID]component.Component{storeID: sharedStore{store: store}}}
 }
 
@@ -79,7 +80,7 @@ func points(sink *consumertest.MetricsSink) (list []pmetric.NumberDataPoint) {
 
 func TestReadsEveryIntervalAndALastTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := tallyprocessor.NewMemoryStore()
+		store := memory.New()
 		sink := new(consumertest.MetricsSink)
 		r := newReceiver(t, emission.Cumulative, sink)
 		require.NoError(t, r.Start(t.Context(), hostWith(store)))
@@ -102,7 +103,7 @@ func TestReadsEveryIntervalAndALastTime(t *testing.T) {
 
 func TestFailingMetricsPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := tallyprocessor.NewMemoryStore()
+		store := memory.New()
 		sink := new(consumertest.MetricsSink)
 		var away atomic.Bool
 		next, _ := consumer.NewMetrics(func(ctx context.Context, m pmetric.Metrics) error {
@@ -132,8 +133,8 @@ func TestStoreIsNotThere(t *testing.T) {
 		host component.Host
 		want error
 	}{
-		"missing":     {componenttest.NewNopHost(), tallyprocessor.ErrStoreNotFound},
-		"not a store": {host{componenttest.NewNopHost(), map[component.ID]component.Component{storeID: nop{}}}, tallyprocessor.ErrNotAStore},
+		"missing":     {componenttest.NewNopHost(), store.ErrNotFound},
+		"not a store": {host{componenttest.NewNopHost(), map[component.ID]component.Component{storeID: nop{}}}, store.ErrNotAStore},
 		"not listed":  {hostWith(smallest{}), emission.ErrNotListed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,18 +191,18 @@ func TestStoreForgetsBeforeItsSeriesEnds(t *testing.T) {
 	cfg.Store, cfg.StaleAfter = &storeID, time.Hour
 	r, err := NewFactory().CreateMetrics(t.Context(), receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
 	require.NoError(t, err)
-	err = r.Start(t.Context(), hostWith(tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(time.Minute))))
+	err = r.Start(t.Context(), hostWith(memory.New(memory.WithForgetAfter(time.Minute))))
 	require.ErrorIs(t, err, emission.ErrForgetsFirst)
 	assert.ErrorContains(t, err, storeID.String())
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 
 // awayStore is a store whose server is away.
-type awayStore struct{ *tallyprocessor.MemoryStore }
+type awayStore struct{ *memory.Store }
 
-func (awayStore) Totals(context.Context) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
-		yield(tallyprocessor.Total{}, errors.New("nobody answers"))
+func (awayStore) Totals(context.Context) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
+		yield(store.Total{}, errors.New("nobody answers"))
 	}
 }
 
@@ -215,7 +216,7 @@ func TestUnreadStoreIsToldOnceAMinute(t *testing.T) {
 		cfg.Store, cfg.CollectionInterval = &storeID, time.Second
 		r, err := NewFactory().CreateMetrics(t.Context(), set, cfg, consumertest.NewNop())
 		require.NoError(t, err)
-		require.NoError(t, r.Start(t.Context(), hostWith(awayStore{tallyprocessor.NewMemoryStore()})))
+		require.NoError(t, r.Start(t.Context(), hostWith(awayStore{memory.New()})))
 		time.Sleep(10 * time.Minute)
 		require.Error(t, r.Shutdown(t.Context()))
 		told := lines.FilterMessage("Some totals could not be read").Len()

@@ -14,8 +14,9 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // A metrics pipeline that blocks holds Shutdown no longer than its deadline says, or, where there is none, the receiver's own: whether it blocks the
@@ -39,7 +40,7 @@ func TestShutdownDeadline(t *testing.T) {
 						<-ctx.Done()
 						return ctx.Err()
 					})
-					store := tallyprocessor.NewMemoryStore()
+					store := memory.New()
 					r := newReceiver(t, emission.Cumulative, next)
 					require.NoError(t, r.Start(t.Context(), hostWith(store)))
 					store.Add(key, 5)
@@ -68,7 +69,7 @@ func TestSeveralLivesOnOneStore(t *testing.T) {
 	for _, temporality := range []emission.Temporality{emission.Delta, emission.Cumulative} {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 1))
-			store := tallyprocessor.NewMemoryStore()
+			store := memory.New()
 			sink := new(consumertest.MetricsSink)
 			total := 0
 			for range 20 {
@@ -106,17 +107,18 @@ func TestSeveralLivesOnOneStore(t *testing.T) {
 
 // sharedByMany is a store that many processes share.
 type sharedByMany struct {
-	tallyprocessor.MetricStore
-	tallyprocessor.Lister
-	tallyprocessor.LocalLister
+	store.MetricStore
+	store.Lister
 }
+
+func (sharedByMany) Info() store.Info { return store.Info{Shared: true} }
 
 func TestNoDeltasOfASharedStore(t *testing.T) {
 	r := newReceiver(t, emission.Delta, consumertest.NewNop())
 	require.ErrorIs(t, r.Start(t.Context(), hostWith(sharedByMany{})), emission.ErrSharedDelta)
 	require.NoError(t, r.Shutdown(t.Context()))
 	r = newReceiver(t, emission.Cumulative, consumertest.NewNop())
-	store := tallyprocessor.NewMemoryStore()
+	store := memory.New()
 	require.NoError(t, r.Start(t.Context(), hostWith(sharedByMany{MetricStore: store, Lister: store})))
 	require.NoError(t, r.Shutdown(t.Context()))
 }

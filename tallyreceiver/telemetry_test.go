@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
@@ -41,7 +41,7 @@ func TestPointsOnTheOwnTelemetry(t *testing.T) {
 				accepted += points
 				return nil
 			})
-			store := tallyprocessor.NewMemoryStore()
+			store := memory.New()
 			for i := range r.IntN(20_000) {
 				store.Inc(fmt.Sprintf(`["m",{},{"i":%d}]`, i))
 			}

@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // BenchmarkEmission is an interval of a reader over many keys of which a part was counted since the one before: what it takes, and how much memory
@@ -22,15 +22,15 @@ func BenchmarkEmission(b *testing.B) {
 	next, _ := consumer.NewMetrics(func(context.Context, pmetric.Metrics) error { return nil })
 	for _, changed := range []int{0, 1, 100} {
 		b.Run(fmt.Sprintf("changed=%d%%", changed), func(b *testing.B) {
-			list := make([]tallyprocessor.Total, keys)
+			list := make([]store.Total, keys)
 			for i := range list {
 				list[i] = total(fmt.Sprintf(`["http.requests",{"service.instance.id":"%d","service.name":"checkout"},{"http.route":"/cart/items","status":%d,"user":"u%d"}]`, i%100, 200+i%5, i), 5, 1)
 				list[i].Last = at(2)
 			}
 			before := heap()
 			e := New(Settings{Since: at(0)})
-			var seq iter.Seq2[tallyprocessor.Total, error] = totals(list...)
-			describe := []tallyprocessor.Description{{Metric: "http.requests", Description: "Requests.", Unit: "{request}"}}
+			var seq iter.Seq2[store.Total, error] = totals(list...)
+			describe := []store.Description{{Metric: "http.requests", Description: "Requests.", Unit: "{request}"}}
 			now := 10
 			interval := func() {
 				c, err := e.Collect(seq, describe, at(now))

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 var errForeignKeys = errors.New("store holds keys that are not tally's")
@@ -61,7 +61,7 @@ type Emitter struct {
 	// Of the present collection. now is Unix time in nanoseconds, as since of the settings.
 	number       uint64
 	now, since   int64
-	descriptions map[string]*tallyprocessor.Description
+	descriptions map[string]*store.Description
 	points       []point
 }
 
@@ -69,14 +69,14 @@ type Emitter struct {
 func New(settings Settings) *Emitter {
 	return &Emitter{
 		settings: settings, series: map[string]*series{}, byLabels: map[string]*series{}, groups: map[string]*group{},
-		descriptions: map[string]*tallyprocessor.Description{},
+		descriptions: map[string]*store.Description{},
 	}
 }
 
 // Collect returns what is to be sent of the totals, in a stable order. It is good until the next call. An error does not keep the good
 // part from being returned: the caller sends that and reports the error.
 func (e *Emitter) Collect(
-	totals iter.Seq2[tallyprocessor.Total, error], descriptions []tallyprocessor.Description, now time.Time,
+	totals iter.Seq2[store.Total, error], descriptions []store.Description, now time.Time,
 ) (*Collection, error) {
 	e.number++
 	e.now, e.since = now.UnixNano(), e.settings.Since.UnixNano()
@@ -111,7 +111,7 @@ func (e *Emitter) collect(complete bool) {
 }
 
 // list reads what the store has, and returns how many keys are not tally's. An error ends it.
-func (e *Emitter) list(totals iter.Seq2[tallyprocessor.Total, error]) (err error, foreign int) { //nolint:revive // it does not keep the rest from being used
+func (e *Emitter) list(totals iter.Seq2[store.Total, error]) (err error, foreign int) { //nolint:revive // it does not keep the rest from being used
 	for total, err := range totals {
 		if err != nil {
 			return fmt.Errorf("list totals: %w", err), foreign
@@ -128,7 +128,7 @@ func (e *Emitter) emits(metric string) bool {
 }
 
 // listUncounted reads, as 0, the keys that exist before their first record.
-func (e *Emitter) listUncounted(descriptions []tallyprocessor.Description) {
+func (e *Emitter) listUncounted(descriptions []store.Description) {
 	for _, d := range descriptions {
 		if d.Key == "" || !e.emits(d.Metric) {
 			continue
@@ -142,14 +142,14 @@ func (e *Emitter) listUncounted(descriptions []tallyprocessor.Description) {
 			start = s.origin
 		}
 		at := time.Unix(0, start)
-		if e.read(&tallyprocessor.Total{Key: d.Key, Start: at, Last: at}) {
+		if e.read(&store.Total{Key: d.Key, Start: at, Last: at}) {
 			e.series[d.Key].uncounted = true
 		}
 	}
 }
 
 // read enters a total in the reading of its series, if its metric is emitted. ok is false for a key that does not decode.
-func (e *Emitter) read(total *tallyprocessor.Total) (ok bool) {
+func (e *Emitter) read(total *store.Total) (ok bool) {
 	s, known := e.series[total.Key]
 	switch {
 	case known && !s.group.emitted:
@@ -167,7 +167,7 @@ func (e *Emitter) read(total *tallyprocessor.Total) (ok bool) {
 }
 
 // enter enters a total in the reading of a series: beside what another key of it has.
-func (e *Emitter) enter(s *series, total *tallyprocessor.Total) {
+func (e *Emitter) enter(s *series, total *store.Total) {
 	r := reading{total.Value, total.Start.UnixNano()}
 	if s.keys != nil {
 		e.enterKey(s, total.Key, r)

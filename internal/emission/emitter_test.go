@@ -18,8 +18,8 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 var began = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -27,8 +27,8 @@ var began = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func at(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
 
 // totals yields what a store would.
-func totals(list ...tallyprocessor.Total) iter.Seq2[tallyprocessor.Total, error] {
-	return func(yield func(tallyprocessor.Total, error) bool) {
+func totals(list ...store.Total) iter.Seq2[store.Total, error] {
+	return func(yield func(store.Total, error) bool) {
 		for _, t := range list {
 			if !yield(t, nil) {
 				return
@@ -37,8 +37,8 @@ func totals(list ...tallyprocessor.Total) iter.Seq2[tallyprocessor.Total, error]
 	}
 }
 
-func total(key string, value, start int) tallyprocessor.Total {
-	return tallyprocessor.Total{Key: key, Value: value, Start: at(start)}
+func total(key string, value, start int) store.Total {
+	return store.Total{Key: key, Value: value, Start: at(start)}
 }
 
 // lines renders what a sink got: resource, metric, attributes, start, time, value; one line a point.
@@ -64,7 +64,7 @@ func lines(list []pmetric.Metrics) []string {
 }
 
 // emit collects and sends, and returns what arrived.
-func emit(t *testing.T, e *Emitter, now int, list ...tallyprocessor.Total) []string {
+func emit(t *testing.T, e *Emitter, now int, list ...store.Total) []string {
 	t.Helper()
 	sink := new(consumertest.MetricsSink)
 	c, err := e.Collect(totals(list...), nil, at(now))
@@ -130,7 +130,7 @@ func TestFailedSend(t *testing.T) {
 
 func TestOnePayloadFails(t *testing.T) {
 	e := New(Settings{Delta: true, Since: at(0)})
-	var list []tallyprocessor.Total
+	var list []store.Total
 	for i := range 3 * maxPoints {
 		list = append(list, total(fmt.Sprintf(`["m",{"s":%d},{"a":%d}]`, i%7, i), 1, 1))
 	}
@@ -191,7 +191,7 @@ func TestPayloadsFit(t *testing.T) {
 		{4000, 8, 0, 240, 10}, {4000, 5, 1, 190, 10}, {9000, 1, 0, 1, 10}, {4000, 1, 30, 120, 10}, {3000, 0, 1, 2, 8192}, {1000, 100, 100, 1, 0},
 	} {
 		e := New(Settings{Since: at(0)})
-		var list []tallyprocessor.Total
+		var list []store.Total
 		for i := range shape.keys {
 			k := identity.Key{Metric: "m"}
 			for a := range shape.attributes + shape.resource {
@@ -215,7 +215,7 @@ func TestPayloadsFit(t *testing.T) {
 			assert.Less(t, (&pmetric.ProtoMarshaler{}).MetricsSize(m), grpcLimit, "%+v", shape)
 			return nil
 		})
-		c, err := e.Collect(totals(list...), []tallyprocessor.Description{{Metric: "m", Description: strings.Repeat("d", shape.description)}}, at(10))
+		c, err := e.Collect(totals(list...), []store.Description{{Metric: "m", Description: strings.Repeat("d", shape.description)}}, at(10))
 		require.NoError(t, err)
 		require.NoError(t, c.Send(t.Context(), next))
 		assert.Equal(t, 2*shape.keys, points)
@@ -224,7 +224,7 @@ func TestPayloadsFit(t *testing.T) {
 
 // A store that has begun anew, with a later start or a smaller total, is a new series.
 func TestStoreBeginsAnew(t *testing.T) {
-	for name, again := range map[string]tallyprocessor.Total{"later start": total(keyA, 50, 15), "smaller": total(keyA, 2, 1)} {
+	for name, again := range map[string]store.Total{"later start": total(keyA, 50, 15), "smaller": total(keyA, 2, 1)} {
 		t.Run(name, func(t *testing.T) {
 			e := New(Settings{Delta: true, Since: at(0)})
 			emit(t, e, 10, total(keyA, 5, 1))
@@ -241,7 +241,7 @@ func TestShapeOfThePayload(t *testing.T) {
 	c, err := e.Collect(totals(
 		total(`["n",{"s":"y"},{}]`, 1, 1), total(`["n",{"s":"x"},{}]`, 1, 1), total(`["m.more",{"s":"x"},{}]`, 1, 1),
 		total(`["m",{"s":"x"},{"b":true,"d":1.5,"i":1,"t":"1"}]`, 1, 1),
-	), []tallyprocessor.Description{{Metric: "m", Description: "M.", Unit: "{record}"}}, at(10))
+	), []store.Description{{Metric: "m", Description: "M.", Unit: "{record}"}}, at(10))
 	require.NoError(t, err)
 	require.NoError(t, c.Send(t.Context(), sink))
 	require.Len(t, sink.AllMetrics(), 1)
@@ -267,8 +267,8 @@ func TestForeignKeysAndErrors(t *testing.T) {
 	assert.Equal(t, 2, c.Len(), "the others are sent")
 
 	failure := errors.New("away")
-	c, err = e.Collect(func(yield func(tallyprocessor.Total, error) bool) {
-		_ = yield(total(keyA, 1, 1), nil) && yield(tallyprocessor.Total{}, failure)
+	c, err = e.Collect(func(yield func(store.Total, error) bool) {
+		_ = yield(total(keyA, 1, 1), nil) && yield(store.Total{}, failure)
 	}, nil, at(20))
 	require.ErrorIs(t, err, failure)
 	assert.NotZero(t, c.Len())

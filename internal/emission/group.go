@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // group is what the series of a metric and a resource have in common.
@@ -19,8 +19,8 @@ type group struct {
 	resource    string               // JSON text, a part of start, to order by
 	attributes  []identity.Attribute // of the resource
 	series      int
-	emitted     bool                        // the settings have the metric
-	description *tallyprocessor.Description // nil = there is none
+	emitted     bool               // the settings have the metric
+	description *store.Description // nil = there is none
 }
 
 // groupOf returns the group of a key for one more series.
@@ -47,7 +47,7 @@ func (e *Emitter) leaveGroup(g *group) {
 }
 
 // describe brings groups up to date.
-func (e *Emitter) describe(descriptions []tallyprocessor.Description) {
+func (e *Emitter) describe(descriptions []store.Description) {
 	clear(e.descriptions)
 	for i, d := range descriptions {
 		e.descriptions[d.Metric] = &descriptions[i]

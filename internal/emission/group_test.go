@@ -13,8 +13,8 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // anyKey returns one of some hundred keys, of which some share a metric, some a resource, and some all labels.
@@ -44,7 +44,7 @@ func TestOrder(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		e := New(Settings{Since: at(0)})
-		store := map[string]tallyprocessor.Total{}
+		held := map[string]store.Total{}
 		known := map[string]bool{}
 		next, _ := consumer.NewMetrics(func(context.Context, pmetric.Metrics) error {
 			if r.IntN(4) == 0 {
@@ -55,11 +55,11 @@ func TestOrder(t *testing.T) {
 		for round := range 15 {
 			for range r.IntN(20) {
 				key := anyKey(r).String()
-				store[key] = total(key, store[key].Value+1, 10*round+1)
+				held[key] = total(key, held[key].Value+1, 10*round+1)
 				known[key] = true
 			}
-			var list []tallyprocessor.Total
-			for _, one := range store {
+			var list []store.Total
+			for _, one := range held {
 				list = append(list, one)
 			}
 			c, err := e.Collect(totals(list...), nil, at(10*round+10))
@@ -72,9 +72,9 @@ func TestOrder(t *testing.T) {
 				require.Same(t, e.groups[p.group.start], p.group)
 			}
 			_ = c.Send(t.Context(), next)
-			for key := range store {
+			for key := range held {
 				if r.IntN(5) == 0 {
-					delete(store, key)
+					delete(held, key)
 				}
 			}
 		}
@@ -100,7 +100,7 @@ func resourceOf(t *testing.T, text string) string {
 // A collection takes what it sends, not what it knows: no payload is made before its turn.
 func TestAllocCollecting(t *testing.T) {
 	e := New(Settings{Since: at(0)})
-	var list []tallyprocessor.Total
+	var list []store.Total
 	for i := range 5000 {
 		list = append(list, total(fmt.Sprintf(`["m",{"s":%d},{"a":%d}]`, i%7, i), 1, 1))
 	}

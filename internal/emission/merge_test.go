@@ -13,9 +13,9 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // values are of all kinds; some have one text.
@@ -78,7 +78,7 @@ func TestKindsOfOneText(t *testing.T) {
 		e := New(Settings{Since: at(0), Delta: delta})
 		backend := &textBackend{t: t, delta: delta, last: map[string]pmetric.NumberDataPoint{}, increase: map[string]int64{}}
 		want := map[string]int64{}
-		store := map[string]tallyprocessor.Total{}
+		held := map[string]store.Total{}
 		for round := range 12 {
 			for range r.IntN(5) {
 				key := identity.Key{Metric: "m"}
@@ -88,19 +88,19 @@ func TestKindsOfOneText(t *testing.T) {
 					}
 				}
 				n := r.IntN(9) + 1
-				one, known := store[key.String()]
+				one, known := held[key.String()]
 				if !known {
-					one = tallyprocessor.Total{Key: key.String(), Start: at(10*round + 1)}
+					one = store.Total{Key: key.String(), Start: at(10*round + 1)}
 				}
 				one.Value += n
-				store[one.Key] = one
+				held[one.Key] = one
 				want[asText(raw(key.Attributes))] += int64(n)
 			}
-			order := slices.Sorted(maps.Keys(store))
+			order := slices.Sorted(maps.Keys(held))
 			r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-			var list []tallyprocessor.Total
+			var list []store.Total
 			for _, key := range order {
-				list = append(list, store[key])
+				list = append(list, held[key])
 			}
 			sink := new(consumertest.MetricsSink)
 			c, err := e.Collect(totals(list...), nil, at(10*round+10))
@@ -108,7 +108,7 @@ func TestKindsOfOneText(t *testing.T) {
 			require.NoError(t, c.Send(t.Context(), sink))
 			backend.take(sink.AllMetrics())
 			require.Equal(t, want, backend.increase, "seed %d, round %d", seed, round)
-			maps.DeleteFunc(store, func(string, tallyprocessor.Total) bool { return r.IntN(4) == 0 }) // as `forget_after` does
+			maps.DeleteFunc(held, func(string, store.Total) bool { return r.IntN(4) == 0 }) // as `forget_after` does
 		}
 	}
 }
@@ -125,8 +125,8 @@ func raw(attributes []identity.Attribute) map[string]any {
 func TestZeroBeforeTheFirstRecord(t *testing.T) {
 	const key = `["m",{},{}]`
 	e := New(Settings{Since: at(0), StaleAfter: 15 * time.Second, Metrics: []string{"m"}})
-	describe := []tallyprocessor.Description{{Metric: "m", Key: key}, {Metric: "other", Key: `["other",{},{}]`}}
-	collect := func(now int, list ...tallyprocessor.Total) []string {
+	describe := []store.Description{{Metric: "m", Key: key}, {Metric: "other", Key: `["other",{},{}]`}}
+	collect := func(now int, list ...store.Total) []string {
 		sink := new(consumertest.MetricsSink)
 		c, err := e.Collect(totals(list...), describe, at(now))
 		require.NoError(t, err)

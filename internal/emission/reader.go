@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // ErrNotListed says that a store cannot list its totals, so that nothing can be read from it but by key.
@@ -39,45 +40,37 @@ func ValidateStaleAfter(staleAfter time.Duration, temporality Temporality, optio
 
 // Reader collects from one store. It is as serial as its Emitter.
 type Reader struct {
-	lister    tallyprocessor.Lister
-	describer tallyprocessor.Describer // nil when the store keeps no descriptions
+	lister    store.Lister
+	describer store.Describer // nil when the store keeps no descriptions
 	emitter   *Emitter
-	keeper    keeper // nil when the store keeps no readers
-	name      string // that the keeper knows it by
-}
-
-// keeper is a store that keeps what a reader knows of it, for the next reader of that name: one that is replaced while the store
-// lives must not emit again what was emitted, nor older points than that.
-type keeper interface {
-	KeepReader(name string, state any)
-	KeptReader(name string) (state any)
+	keeper    capability.ReaderKeeper // nil when the store keeps no readers
+	name      string                  // that the keeper knows it by
 }
 
 // NewReader returns a Reader of store. Where settings do not say since when keys are new, it is since the store was
 // opened, or else since now.
-func NewReader(store tallyprocessor.MetricStore, settings Settings) (*Reader, error) {
-	lister, ok := store.(tallyprocessor.Lister)
+func NewReader(s store.MetricStore, settings Settings) (*Reader, error) {
+	lister, ok := s.(store.Lister)
 	if !ok {
 		return nil, ErrNotListed
 	}
-	if _, shared := store.(tallyprocessor.LocalLister); shared && settings.Delta {
+	info := capability.InfoOf(s)
+	if info.Shared && settings.Delta {
 		return nil, ErrSharedDelta
 	}
-	if opener, ok := store.(tallyprocessor.Opener); ok && settings.Since.IsZero() {
-		settings.Since = opener.Opened()
+	if settings.Since.IsZero() {
+		settings.Since = info.Opened
 	}
 	if settings.Since.IsZero() {
 		settings.Since = time.Now()
 	}
-	if settler, ok := store.(tallyprocessor.Settler); ok {
-		settings.Settle = settler.SettleTime()
+	settings.Settle = info.SettleTime
+	if info.ForgetAfter > 0 && info.ForgetAfter < settings.StaleAfter {
+		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, info.ForgetAfter)
 	}
-	if f, ok := store.(tallyprocessor.Forgetter); ok && f.ForgetAfter() > 0 && f.ForgetAfter() < settings.StaleAfter {
-		return nil, fmt.Errorf("`stale_after` is %v: %w, where it is %v", settings.StaleAfter, ErrForgetsFirst, f.ForgetAfter())
-	}
-	describer, _ := store.(tallyprocessor.Describer)
+	describer, _ := s.(store.Describer)
 	r := &Reader{lister: lister, describer: describer, name: settings.Scope + " " + settings.ID, emitter: New(settings)}
-	if r.keeper, ok = store.(keeper); ok {
+	if r.keeper, ok = s.(capability.ReaderKeeper); ok {
 		if before, ok := r.keeper.KeptReader(r.name).(*Emitter); ok && before.settings.Delta == settings.Delta {
 			r.emitter = before
 			before.settings = settings
@@ -95,7 +88,7 @@ func (r *Reader) Close() {
 
 // Collect returns what the store holds now. As with Emitter.Collect, what comes with an error is to be sent.
 func (r *Reader) Collect(ctx context.Context) (*Collection, error) {
-	var descriptions []tallyprocessor.Description
+	var descriptions []store.Description
 	if r.describer != nil {
 		descriptions = r.describer.Descriptions()
 	}

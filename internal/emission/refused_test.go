@@ -15,9 +15,10 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // Whatever is refused, dropped, idle and comes back, no series falls or goes back in time, no labels have two series, and when the store
@@ -31,16 +32,16 @@ func TestKindsWhileRefused(t *testing.T) {
 		}
 		e := New(settings)
 		backend := &textBackend{t: t, delta: settings.Delta, last: map[string]pmetric.NumberDataPoint{}, increase: map[string]int64{}}
-		store := map[string]tallyprocessor.Total{}
+		held := map[string]store.Total{}
 		collect := func(round int, accept bool) {
 			sink := new(consumertest.MetricsSink)
 			var next consumer.Metrics = sink
 			if !accept {
 				next, _ = consumer.NewMetrics(func(context.Context, pmetric.Metrics) error { return errors.New("away") })
 			}
-			var list []tallyprocessor.Total
-			for _, key := range slices.Sorted(maps.Keys(store)) {
-				list = append(list, store[key])
+			var list []store.Total
+			for _, key := range slices.Sorted(maps.Keys(held)) {
+				list = append(list, held[key])
 			}
 			r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 			c, err := e.Collect(totals(list...), nil, at(10*round+10))
@@ -51,21 +52,21 @@ func TestKindsWhileRefused(t *testing.T) {
 		for round := range 3 + r.IntN(12) {
 			for range r.IntN(3) {
 				key := identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "a", Value: values[r.IntN(3)]}}}.String()
-				one, known := store[key]
+				one, known := held[key]
 				if !known {
-					one = tallyprocessor.Total{Key: key, Start: at(10*round + 1)}
+					one = store.Total{Key: key, Start: at(10*round + 1)}
 				}
 				one.Value, one.Last = one.Value+1+r.IntN(9), at(10*round+1)
-				store[key] = one
+				held[key] = one
 			}
 			collect(round, r.IntN(1+int(seed%7)) == 0)
-			for _, key := range slices.Sorted(maps.Keys(store)) {
+			for _, key := range slices.Sorted(maps.Keys(held)) {
 				if r.IntN(3) == 0 {
-					delete(store, key)
+					delete(held, key)
 				}
 			}
 		}
-		clear(store)
+		clear(held)
 		collect(20, true)
 		collect(21, true)
 		require.Empty(t, e.series, "seed %d", seed)
@@ -78,11 +79,11 @@ func TestKindsWhileRefused(t *testing.T) {
 
 // A receiver and a connector may have one id. Each knows what it has emitted itself.
 func TestReadersOfOneID(t *testing.T) {
-	store := tallyprocessor.NewMemoryStore()
-	store.Add(`["m",{},{}]`, 5)
+	held := memory.New()
+	held.Add(`["m",{},{}]`, 5)
 	for _, want := range []map[string]int64{{"receiver": 5, "connector": 5}, {"connector": 0, "receiver": 0}} {
 		for scope, n := range want {
-			r, err := NewReader(store, Settings{Scope: scope, ID: "tally", Delta: true})
+			r, err := NewReader(held, Settings{Scope: scope, ID: "tally", Delta: true})
 			require.NoError(t, err)
 			c, err := r.Collect(t.Context())
 			require.NoError(t, err)

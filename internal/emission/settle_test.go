@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // TestFallenTotals: a total that falls is not emitted while it may come back, and begins anew when it does not.
@@ -18,8 +18,8 @@ func TestFallenTotals(t *testing.T) {
 	e := New(Settings{Settle: 10 * time.Second})
 	collect := func(after time.Duration, value int) (values []int64) {
 		now = now.Add(after)
-		c, err := e.Collect(func(yield func(tallyprocessor.Total, error) bool) {
-			yield(tallyprocessor.Total{Key: `["m",{},{}]`, Value: value, Start: start, Last: now}, nil)
+		c, err := e.Collect(func(yield func(store.Total, error) bool) {
+			yield(store.Total{Key: `["m",{},{}]`, Value: value, Start: start, Last: now}, nil)
 		}, nil, now)
 		require.NoError(t, err)
 		sink := new(consumertest.MetricsSink)

@@ -14,7 +14,8 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // An idle series ends with one point that has no value, is silent, and goes on from the old total.
@@ -32,7 +33,7 @@ func TestStale(t *testing.T) {
 
 // An end that was refused is sent again, and a value that was refused is sent before its series ends.
 func TestStaleWhileRefused(t *testing.T) {
-	refuse := func(e *Emitter, now int, list ...tallyprocessor.Total) {
+	refuse := func(e *Emitter, now int, list ...store.Total) {
 		failing, _ := consumer.NewMetrics(func(context.Context, pmetric.Metrics) error { return errors.New("away") })
 		c, err := e.Collect(totals(list...), nil, at(now))
 		require.NoError(t, err)
@@ -95,8 +96,8 @@ func TestDroppedKeyOfDelta(t *testing.T) {
 func TestBrokenListingEndsNothing(t *testing.T) {
 	e := New(Settings{Since: at(0)})
 	emit(t, e, 10, total(keyA, 5, 1))
-	c, err := e.Collect(func(yield func(tallyprocessor.Total, error) bool) {
-		yield(tallyprocessor.Total{}, errors.New("away"))
+	c, err := e.Collect(func(yield func(store.Total, error) bool) {
+		yield(store.Total{}, errors.New("away"))
 	}, nil, at(20))
 	require.Error(t, err)
 	assert.Zero(t, c.Len())
@@ -104,7 +105,7 @@ func TestBrokenListingEndsNothing(t *testing.T) {
 }
 
 func TestForgetsFirst(t *testing.T) {
-	store := tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(time.Minute))
+	store := memory.New(memory.WithForgetAfter(time.Minute))
 	_, err := NewReader(store, Settings{StaleAfter: time.Hour})
 	require.ErrorIs(t, err, ErrForgetsFirst)
 	assert.ErrorContains(t, err, "`stale_after` is 1h0m0s")
@@ -118,7 +119,7 @@ func TestEndsStandAlone(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		e := New(Settings{ID: "tally/x", Since: at(0)})
-		var before, after []tallyprocessor.Total
+		var before, after []store.Total
 		for i := range 1 + r.IntN(20) {
 			one := total(fmt.Sprintf(`["m%d",{"s":%d},{"a":%d}]`, r.IntN(2), r.IntN(2), i), 1, 1)
 			before = append(before, one)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/contexts/ottllog"
@@ -55,6 +56,20 @@ func NewParser(settings component.TelemetrySettings) (*Parser, error) {
 }
 
 const addMissingContext = true
+
+// FieldCalled returns how OTTL gets the field of the record that is called key: as text where it has such a way, or else as it is; empty =
+// there is no such field.
+func (p *Parser) FieldCalled(key string) string {
+	if slices.Contains([]string{"true", "false", "nil"}, key) || key == "" || key[0] < 'a' || key[0] > 'z' {
+		return "" // a literal, or an attribute's name for sure
+	}
+	for _, path := range []string{key + ".string", key} {
+		if _, err := p.Expression(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
 
 // Condition parses a condition. The error of one that does not parse says where.
 func (p *Parser) Condition(text string) (Condition, error) {

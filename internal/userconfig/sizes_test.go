@@ -25,23 +25,24 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
-	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // host has a store.
 type host struct{}
 
 func (host) GetExtensions() map[component.ID]component.Component {
-	return map[component.ID]component.Component{component.MustNewID("tally_memory"): extensionOf{store: tallyprocessor.NewMemoryStore()}}
+	return map[component.ID]component.Component{component.MustNewID("tally_memory"): extensionOf{store: memory.New()}}
 }
 
 type extensionOf struct {
 	component.StartFunc
 	component.ShutdownFunc
-	store tallyprocessor.MetricStore
+	store store.MetricStore
 }
 
-func (e extensionOf) MetricStore() tallyprocessor.MetricStore { return e.store }
+func (e extensionOf) MetricStore() store.MetricStore { return e.store }
 
 // create makes a component of a configuration.
 func create(ctx context.Context, name string, cfg component.Config) (component.Component, error) {

@@ -1,0 +1,175 @@
+package tallyprocessor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
+	"go.opentelemetry.io/collector/processor"
+	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/apply"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/commit"
+	"github.com/logtally/tallyprocessor/internal/deadline"
+	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/ledger"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/internal/selfmetrics"
+	"github.com/logtally/tallyprocessor/store"
+)
+
+var (
+	errLost             = errors.New("shut down before all records were counted")
+	errForgetsOtherwise = errors.New("the store that was injected does not drop keys after that time: make it with `WithForgetAfter`, or take the option out")
+	errNeedsAdder       = errors.New("store cannot add more than 1 at once, which a metric with a `value` needs: it does not implement Adder")
+)
+
+// engine is what counts for one component id, in however many pipelines: a store, what takes counts to it, a queue with its workers, and
+// what tells of all that.
+type engine struct {
+	metrics   []store.Description
+	counts    *selfmetrics.Counts
+	log       *selfmetrics.Log
+	applier   *apply.Applier
+	book      *ledger.Book
+	pool      *pool[*extract.Batch]
+	committer *commit.Committer // nil without `durable`
+	*exhibit
+	flusher store.Flusher // nil unless the store buffers and was injected: an extension flushes its own when all have counted
+}
+
+// startEngine returns a running engine; its workers do not end with ctx but with shutdown. A nil store makes it count in one of its own, in
+// memory, and publish the totals.
+func startEngine(
+	ctx context.Context, set processor.Settings, label string, cfg *Config, in store.MetricStore, x *extract.Extractor,
+) (*engine, error) {
+	metrics := cfg.metrics()
+	e := &engine{metrics: cfg.describe(x), exhibit: &exhibit{}, counts: selfmetrics.NewCounts(len(metrics))}
+	e.log = selfmetrics.NewLog(set.Logger, cfg.ErrorMode == ottl.SilentError, cfg.MetricNames(), x,
+		func(i int, name string) string { return metrics[i].attributePath(name) })
+	e.log.WarnOfFields(cfg.attributesCalledLikeFields())
+	beside := func(context.Context) {}
+	if in == nil {
+		e.log.WarnOfNoTelemetry(ctx, set.MeterProvider)
+		own := memory.New(memory.WithForgetAfter(cfg.ForgetAfter))
+		e.totals = selfmetrics.NewTotals(set.MeterProvider, set.ID.String(), e.metrics, own, e.log.Unpublished)
+		in, beside = own, own.KeepForgetting
+	}
+	if err := e.build(cfg, set.Logger, in, x); err != nil {
+		return nil, err
+	}
+	if err := e.applier.Introduce(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.show(set, label); err != nil {
+		e.applier.Close()
+		return nil, errors.Join(err, e.withdraw())
+	}
+	e.pool.start(context.WithoutCancel(ctx), beside)
+	if e.committer != nil {
+		e.committer.Start(ctx)
+	}
+	return e, nil
+}
+
+// build makes the parts that count in a store, which it does not touch.
+func (e *engine) build(cfg *Config, logger *zap.Logger, in store.MetricStore, x *extract.Extractor) error {
+	if cfg.ForgetAfter > 0 && capability.InfoOf(in).ForgetAfter != cfg.ForgetAfter {
+		return fmt.Errorf("`forget_after` is %v: %w", cfg.ForgetAfter, errForgetsOtherwise)
+	}
+	e.applier = apply.New(apply.Settings{
+		Logger: logger, Store: in, Metrics: e.metrics, Extractor: x, KeyLengthLimit: cfg.KeyLengthLimit,
+		Observer: selfmetrics.NewObserver(e.log, e.totals, in, cfg.LogOverflowedKeys),
+	})
+	for _, m := range cfg.metrics() {
+		if m.Value != "" && !e.applier.CanAdd() {
+			return fmt.Errorf("`logs::%s::value` is %q: %w", m.name, m.Value, errNeedsAdder)
+		}
+	}
+	e.book = ledger.New(cfg.Queue.NumConsumers, len(e.metrics))
+	var workers []func(*extract.Batch)
+	for _, l := range e.book.Ledgers() {
+		workers = append(workers, e.applier.Worker(l))
+	}
+	e.pool = newPool(cfg.Queue, e.book, workers, e.applier.MayBlock())
+	if cfg.Store == nil {
+		e.flusher, _ = in.(store.Flusher)
+	}
+	var err error
+	if cfg.Durable {
+		e.committer, err = commit.New(in, e.applier.StoreFailed)
+	}
+	return err
+}
+
+// show registers what the Collector's telemetry reads.
+func (e *engine) show(set processor.Settings, label string) (err error) {
+	names := make([]string, len(e.metrics))
+	for i, m := range e.metrics {
+		names[i] = m.Metric
+	}
+	e.instruments, err = selfmetrics.NewInstruments(set.TelemetrySettings, label, set.ID.String(), names, selfmetrics.Parts{
+		Counts: e.counts, Applier: e.applier, Book: e.book, QueueSize: e.pool.size, QueueCapacity: e.pool.capacity(),
+	})
+	if err == nil && e.totals != nil {
+		err = e.totals.ShowKnown()
+	}
+	return err
+}
+
+// shutdown applies what is queued, flushes a store that was injected, and returns what could not be done before ctx ended. What the
+// telemetry shows stays as it is then, since the Collector pushes it a last time later: see withdraw.
+func (e *engine) shutdown(ctx context.Context) error {
+	e.pool.shutdown(ctx)
+	if e.committer != nil {
+		e.committer.Stop(ctx)
+	}
+	// Waits for a worker that the store has not let go, if there is one. What is left of its part counts nothing.
+	_ = deadline.Within(ctx, func(context.Context) error { e.applier.Close(); return nil })
+	var errs []error
+	for i, m := range e.metrics {
+		if lost := e.book.Read(i).Pending; lost > 0 {
+			errs = append(errs, fmt.Errorf("%w: %d records of metric %q", errLost, lost, m.Metric))
+		}
+	}
+	if e.totals != nil {
+		if err := e.totals.Wait(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("publish the last keys: %w", err))
+		}
+	}
+	if e.flusher != nil {
+		flush := func(ctx context.Context) error { return commit.Guarded(func() error { return e.flusher.Flush(ctx) }) }
+		if err := deadline.Within(ctx, flush); err != nil {
+			errs = append(errs, fmt.Errorf("flush the store: %w", err))
+		}
+	}
+	e.freeze()
+	return errors.Join(errs...)
+}
+
+// exhibit is what an engine shows on the Collector's telemetry, also when it has ended.
+type exhibit struct {
+	instruments *selfmetrics.Instruments
+	totals      *selfmetrics.Totals // nil when the store is not ours
+}
+
+// freeze makes everything stay as it is, and lets go of the engine.
+func (x *exhibit) freeze() {
+	x.instruments.Freeze()
+	if x.totals != nil {
+		x.totals.Freeze()
+	}
+}
+
+// withdraw takes everything off the telemetry.
+func (x *exhibit) withdraw() error {
+	if x.instruments != nil {
+		x.instruments.Stop()
+	}
+	if x.totals == nil {
+		return nil
+	}
+	return x.totals.Stop()
+}
