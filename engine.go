@@ -111,7 +111,7 @@ func (e *engine) show(set processor.Settings, label string) (err error) {
 		names[i] = m.Metric
 	}
 	e.instruments, err = selfmetrics.NewInstruments(set.TelemetrySettings, label, set.ID.String(), names, selfmetrics.Parts{
-		Counts: e.counts, Applier: e.applier, Book: e.book, QueueSize: e.pool.size, QueueCapacity: e.pool.capacity(),
+		Counts: e.counts, Book: e.book, Applied: e.applier, QueueSize: e.pool.size, QueueCapacity: e.pool.capacity(),
 	})
 	if err == nil && e.totals != nil {
 		err = e.totals.ShowKnown()
@@ -134,18 +134,15 @@ func (e *engine) shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%w: %d records of metric %q", errLost, lost, m.Metric))
 		}
 	}
-	if e.totals != nil {
-		if err := e.totals.Wait(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("publish the last keys: %w", err))
-		}
-	}
 	if e.flusher != nil {
 		flush := func(ctx context.Context) error { return commit.Guarded(func() error { return e.flusher.Flush(ctx) }) }
 		if err := deadline.Within(ctx, flush); err != nil {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}
-	e.freeze()
+	if err := e.freeze(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("publish the last keys: %w", err))
+	}
 	return errors.Join(errs...)
 }
 
@@ -155,12 +152,18 @@ type exhibit struct {
 	totals      *selfmetrics.Totals // nil when the store is not ours
 }
 
-// freeze makes everything stay as it is, and lets go of the engine.
-func (x *exhibit) freeze() {
+// freeze lets go of the store: what is shown stays as it is. It returns at the end of ctx at the latest; what a collection holds up is
+// done when that ends.
+func (x *exhibit) freeze(ctx context.Context) error {
 	x.instruments.Freeze()
-	if x.totals != nil {
-		x.totals.Freeze()
+	if x.totals == nil {
+		return nil
 	}
+	return deadline.Within(ctx, func(context.Context) error {
+		_ = x.totals.Wait(context.Background()) // which does not end
+		x.totals.Freeze()
+		return nil
+	})
 }
 
 // withdraw takes everything off the telemetry.

@@ -3,10 +3,12 @@ package tallyprocessor
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -161,4 +163,29 @@ func TestRestore(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 6, b.Get("k"))
+}
+
+// A processor that has ended keeps no store in memory, its own or that of an extension, while its last numbers stay on the telemetry.
+func TestNothingKeepsTheStore(t *testing.T) {
+	for _, yaml := range []string{`{}`, `store: shared`} {
+		page := newMetricsPage(t)
+		factory := NewFactory()
+		gone := func() weak.Pointer[MemoryStore] {
+			set := processortest.NewNopSettings(metadata.Type)
+			set.MeterProvider = page.provider
+			p, err := factory.CreateLogs(t.Context(), set, testConfig(t, yaml), consumertest.NewNop())
+			require.NoError(t, err)
+			require.NoError(t, p.Start(t.Context(), hostWith(NewMemoryStore())))
+			require.NoError(t, p.ConsumeLogs(t.Context(), logs(3, nil)))
+			settle(t, p)
+			kept := weak.Make(p.(*logsProcessor).applier.Store.(*MemoryStore))
+			require.NoError(t, p.Shutdown(t.Context()))
+			return kept
+		}()
+		require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 10e9, 1e6, yaml)
+		runtime.KeepAlive(factory)
+		for _, counted := range page.scrape("otelcol_processor_tally_records_counted") {
+			assert.EqualValues(t, 3, counted)
+		}
+	}
 }

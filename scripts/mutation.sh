@@ -11,11 +11,13 @@ mkdir -p "$out"
 # out for the time they take
 parts() {
   cat << 'PARTS'
-internal/cardinality .* 5 ^$
+internal/limiter .* 5 ^$
 internal/identity .* 5 ^$
 internal/fold .* 5 ^$
 memorystore/internal/state .* 5 ^$
-. (pool|tally|apply|memory_store) 1 ^(TestMemory|TestSketch|TestDurableRace|TestNamedTests|TestFault_lifecycle_(longest|senders)|TestFault_input_(random|card|over))
+internal/apply .* 5 ^$
+internal/memory store 5 ^TestSketch
+. (pool|processor|engine) 1 ^(TestMemory|TestSketch|TestDurableRace|TestNamedTests|TestFault_lifecycle_(longest|senders)|TestFault_input_(random|card|over))
 redisstore (slot|protocol|local) 1 ^(TestContract|TestLeast|TestWarnings|TestSlots|TestFault_redis_[b-z]|TestDamaged|TestComponent|TestPassword)
 PARTS
 }

@@ -31,7 +31,7 @@ type Instruments struct {
 	builders []*metadata.TelemetryBuilder // one a group of metrics; the first also tells what is told once for a processor
 	whole    metric.MeasurementOption     // attributes of what is told once for a processor
 	metrics  []metricOptions
-	source   atomic.Pointer[source]
+	parts    atomic.Pointer[Parts]
 }
 
 // metricOptions are the attributes of what is told of a metric.
@@ -46,7 +46,7 @@ type metricOptions struct {
 func NewInstruments(set component.TelemetrySettings, label, id string, names []string, parts Parts) (*Instruments, error) {
 	own := attribute.String(label, id)
 	n := &Instruments{whole: metric.WithAttributeSet(attribute.NewSet(own)), metrics: make([]metricOptions, len(names))}
-	n.setSource(parts)
+	n.parts.Store(&parts)
 	for i, name := range names {
 		by := attribute.String(metricLabel, name)
 		m := metricOptions{name: name, byMetric: metric.WithAttributeSet(attribute.NewSet(own, by))}
@@ -64,8 +64,8 @@ func NewInstruments(set component.TelemetrySettings, label, id string, names []s
 	return n, nil
 }
 
-// Freeze makes the instruments show for good what they would show now, and let go of the parts.
-func (n *Instruments) Freeze() { n.setSource(freeze(*n.source.Load(), len(n.metrics))) }
+// Freeze lets go of the store: the instruments show what they would show now, but for calls that are still in progress.
+func (n *Instruments) Freeze() { n.parts.Store(n.parts.Load().frozen(len(n.metrics))) }
 
 // Stop ends the instruments.
 func (n *Instruments) Stop() {
@@ -83,10 +83,6 @@ func (n *Instruments) Waited(d time.Duration) {
 func (n *Instruments) Committed(d time.Duration) {
 	n.builders[0].ProcessorTallyCommitDuration.Record(context.Background(), d.Seconds(), n.whole)
 }
-
-func (n *Instruments) setSource(s source) { n.source.Store(&s) }
-
-func (n *Instruments) read() source { return *n.source.Load() }
 
 // addGroup registers what reads the numbers of some metrics, and of the processor itself if they are the first. Their meter differs from
 // every other's in its scope attributes, so that the SDK takes its instruments for different ones.
@@ -131,7 +127,7 @@ type registration struct {
 func (n *Instruments) ofWhole(b *metadata.TelemetryBuilder) []registration {
 	one := func(value func(s snapshot) int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(value(n.read().whole()), n.whole)
+			o.Observe(value(n.parts.Load().whole()), n.whole)
 			return nil
 		}
 	}
@@ -154,14 +150,14 @@ func (n *Instruments) ofMetrics(b *metadata.TelemetryBuilder, from, to int) []re
 	each := func(value func(m metricSnapshot) int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
 			for i := from; i < to; i++ {
-				o.Observe(min(value(n.read().metric(i)), shown.Largest), n.metrics[i].byMetric)
+				o.Observe(min(value(n.parts.Load().metric(i)), shown.Largest), n.metrics[i].byMetric)
 			}
 			return nil
 		}
 	}
 	dropped := func(value func(keys, total int) int) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
-			forgotten := n.read().forgotten()
+			forgotten := n.parts.Load().Applied.Forgotten()
 			for _, m := range n.metrics[from:to] {
 				f := forgotten[m.name]
 				o.Observe(min(int64(value(f.Keys, f.Total)), shown.Largest), m.byMetric)
@@ -181,7 +177,7 @@ func (n *Instruments) ofMetrics(b *metadata.TelemetryBuilder, from, to int) []re
 		{b.RegisterProcessorTallyKeysForgottenCallback, dropped(func(keys, _ int) int { return keys })},
 		{b.RegisterProcessorTallyRecordsNotCountedCallback, func(_ context.Context, o metric.Int64Observer) error {
 			for i := from; i < to; i++ {
-				m := n.read().metric(i)
+				m := n.parts.Load().metric(i)
 				for r := range reasons {
 					o.Observe(m.notCounted[r], n.metrics[i].byReason[r])
 				}

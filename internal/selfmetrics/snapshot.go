@@ -9,10 +9,17 @@ import (
 // Parts are what the instruments read. Their numbers may change meanwhile.
 type Parts struct {
 	Counts        *Counts
-	Applier       *apply.Applier
 	Book          *ledger.Book
+	Applied       Applied
 	QueueSize     func() int // places that are taken
 	QueueCapacity int        // places
+}
+
+// Applied is what an apply.Applier has done.
+type Applied interface {
+	Numbers() apply.Numbers
+	MetricNumbers(i int) apply.MetricNumbers
+	Forgotten() map[string]capability.Forgotten
 }
 
 // snapshot is what the parts were at a moment, but for what is by metric.
@@ -29,25 +36,18 @@ type metricSnapshot struct {
 	notCounted        [reasons]int64
 }
 
-// source yields snapshots: of parts that live, or of those that have ended.
-type source interface {
-	whole() snapshot
-	metric(i int) metricSnapshot
-	forgotten() map[string]capability.Forgotten
-}
-
-func (p Parts) whole() snapshot {
+func (p *Parts) whole() snapshot {
 	return snapshot{
-		Numbers: p.Applier.Numbers(), received: p.Counts.received.Load(), unconfirmed: p.Counts.unconfirmed.Load(),
+		Numbers: p.Applied.Numbers(), received: p.Counts.received.Load(), unconfirmed: p.Counts.unconfirmed.Load(),
 		queueSize: p.QueueSize(), queueCapacity: p.QueueCapacity,
 	}
 }
 
 // metric returns the balance of metric i: what is received and neither counted nor not counted is in flight.
-func (p Parts) metric(i int) metricSnapshot {
+func (p *Parts) metric(i int) metricSnapshot {
 	e := p.Book.Read(i)
 	m := metricSnapshot{
-		MetricNumbers: p.Applier.MetricNumbers(i), counted: e.Counted, inFlight: p.Counts.inside.Load() - p.Counts.settled.Load(),
+		MetricNumbers: p.Applied.MetricNumbers(i), counted: e.Counted, inFlight: p.Counts.inside.Load() - p.Counts.settled.Load(),
 	}
 	if !m.HasAmount {
 		m.Amount = e.Counted
@@ -64,23 +64,25 @@ func (p Parts) metric(i int) metricSnapshot {
 	return m
 }
 
-func (p Parts) forgotten() map[string]capability.Forgotten { return p.Applier.Forgotten() }
-
-// frozen is a source that does not change, and keeps no store.
-type frozen struct {
-	all     snapshot
-	metrics []metricSnapshot
-	dropped map[string]capability.Forgotten
-}
-
-func freeze(s source, metrics int) frozen {
-	f := frozen{all: s.whole(), dropped: s.forgotten()}
+// frozen returns the parts of what has ended: they keep no store, and only calls that are still in progress change them.
+func (p *Parts) frozen(metrics int) *Parts {
+	a := &frozenApplied{numbers: p.Applied.Numbers(), forgotten: p.Applied.Forgotten()}
 	for i := range metrics {
-		f.metrics = append(f.metrics, s.metric(i))
+		a.metrics = append(a.metrics, p.Applied.MetricNumbers(i))
 	}
-	return f
+	size := p.QueueSize()
+	return &Parts{
+		Counts: p.Counts, Book: p.Book, Applied: a, QueueSize: func() int { return size }, QueueCapacity: p.QueueCapacity,
+	}
 }
 
-func (f frozen) whole() snapshot                            { return f.all }
-func (f frozen) metric(i int) metricSnapshot                { return f.metrics[i] }
-func (f frozen) forgotten() map[string]capability.Forgotten { return f.dropped }
+// frozenApplied does not change.
+type frozenApplied struct {
+	numbers   apply.Numbers
+	metrics   []apply.MetricNumbers
+	forgotten map[string]capability.Forgotten
+}
+
+func (a *frozenApplied) Numbers() apply.Numbers                     { return a.numbers }
+func (a *frozenApplied) MetricNumbers(i int) apply.MetricNumbers    { return a.metrics[i] }
+func (a *frozenApplied) Forgotten() map[string]capability.Forgotten { return a.forgotten }
