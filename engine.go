@@ -36,8 +36,8 @@ type engine struct {
 	book      *ledger.Book
 	pool      *pool[*extract.Batch]
 	committer *commit.Committer // nil without `durable`
-	*exhibit
-	flusher store.Flusher // nil unless the store buffers and was injected: an extension flushes its own when all have counted
+	exhibit   *selfmetrics.Exhibit
+	flusher   store.Flusher // nil unless the store buffers and was injected: an extension flushes its own when all have counted
 }
 
 // startEngine returns a running engine; its workers do not end with ctx but with shutdown. A nil store makes it count in one of its own, in
@@ -46,7 +46,7 @@ func startEngine(
 	ctx context.Context, set processor.Settings, label string, cfg *Config, in store.MetricStore, x *extract.Extractor,
 ) (*engine, error) {
 	metrics := cfg.metrics()
-	e := &engine{metrics: cfg.describe(x), exhibit: &exhibit{}, counts: selfmetrics.NewCounts(len(metrics))}
+	e := &engine{metrics: cfg.describe(x), exhibit: &selfmetrics.Exhibit{}, counts: selfmetrics.NewCounts(len(metrics))}
 	e.log = selfmetrics.NewLog(set.Logger, cfg.ErrorMode == ottl.SilentError, cfg.MetricNames(), x,
 		func(i int, name string) string { return metrics[i].attributePath(name) })
 	e.log.WarnOfFields(cfg.attributesCalledLikeFields())
@@ -54,7 +54,7 @@ func startEngine(
 	if in == nil {
 		e.log.WarnOfNoTelemetry(ctx, set.MeterProvider)
 		own := memory.New(memory.WithForgetAfter(cfg.ForgetAfter))
-		e.totals = selfmetrics.NewTotals(set.MeterProvider, set.ID.String(), e.metrics, own, e.log.Unpublished)
+		e.exhibit.Totals = selfmetrics.NewTotals(set.MeterProvider, set.ID.String(), e.metrics, own, e.log.Unpublished)
 		in, beside = own, own.KeepForgetting
 	}
 	if err := e.build(cfg, set.Logger, in, x); err != nil {
@@ -65,7 +65,7 @@ func startEngine(
 	}
 	if err := e.show(set, label); err != nil {
 		e.applier.Close()
-		return nil, errors.Join(err, e.withdraw())
+		return nil, errors.Join(err, e.exhibit.Withdraw())
 	}
 	e.pool.start(context.WithoutCancel(ctx), beside)
 	if e.committer != nil {
@@ -81,7 +81,7 @@ func (e *engine) build(cfg *Config, logger *zap.Logger, in store.MetricStore, x 
 	}
 	e.applier = apply.New(apply.Settings{
 		Logger: logger, Store: in, Metrics: e.metrics, Extractor: x, KeyLengthLimit: cfg.KeyLengthLimit,
-		Observer: selfmetrics.NewObserver(e.log, e.totals, in, cfg.LogOverflowedKeys),
+		Observer: selfmetrics.NewObserver(e.log, e.exhibit.Totals, in, cfg.LogOverflowedKeys),
 	})
 	for _, m := range cfg.metrics() {
 		if m.Value != "" && !e.applier.CanAdd() {
@@ -110,17 +110,17 @@ func (e *engine) show(set processor.Settings, label string) (err error) {
 	for i, m := range e.metrics {
 		names[i] = m.Metric
 	}
-	e.instruments, err = selfmetrics.NewInstruments(set.TelemetrySettings, label, set.ID.String(), names, selfmetrics.Parts{
+	e.exhibit.Instruments, err = selfmetrics.NewInstruments(set.TelemetrySettings, label, set.ID.String(), names, selfmetrics.Parts{
 		Counts: e.counts, Book: e.book, Applied: e.applier, QueueSize: e.pool.size, QueueCapacity: e.pool.capacity(),
 	})
-	if err == nil && e.totals != nil {
-		err = e.totals.ShowKnown()
+	if err == nil && e.exhibit.Totals != nil {
+		err = e.exhibit.Totals.ShowKnown()
 	}
 	return err
 }
 
 // shutdown applies what is queued, flushes a store that was injected, and returns what could not be done before ctx ended. What the
-// telemetry shows stays as it is then, since the Collector pushes it a last time later: see withdraw.
+// telemetry shows stays as it is then, since the Collector pushes it a last time later: see Exhibit.
 func (e *engine) shutdown(ctx context.Context) error {
 	e.pool.shutdown(ctx)
 	if e.committer != nil {
@@ -140,39 +140,8 @@ func (e *engine) shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}
-	if err := e.freeze(ctx); err != nil {
+	if err := e.exhibit.Freeze(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("publish the last keys: %w", err))
 	}
 	return errors.Join(errs...)
-}
-
-// exhibit is what an engine shows on the Collector's telemetry, also when it has ended.
-type exhibit struct {
-	instruments *selfmetrics.Instruments
-	totals      *selfmetrics.Totals // nil when the store is not ours
-}
-
-// freeze lets go of the store: what is shown stays as it is. It returns at the end of ctx at the latest; what a collection holds up is
-// done when that ends.
-func (x *exhibit) freeze(ctx context.Context) error {
-	x.instruments.Freeze()
-	if x.totals == nil {
-		return nil
-	}
-	return deadline.Within(ctx, func(context.Context) error {
-		_ = x.totals.Wait(context.Background()) // which does not end
-		x.totals.Freeze()
-		return nil
-	})
-}
-
-// withdraw takes everything off the telemetry.
-func (x *exhibit) withdraw() error {
-	if x.instruments != nil {
-		x.instruments.Stop()
-	}
-	if x.totals == nil {
-		return nil
-	}
-	return x.totals.Stop()
 }

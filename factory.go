@@ -32,7 +32,7 @@ func WithKind(kind component.Kind) Option {
 // NewFactory returns the factory of the processor `tally`. Without an option each component id counts in a MemoryStore
 // of its own and publishes its totals on the Collector's own telemetry.
 func NewFactory(options ...Option) processor.Factory {
-	r := &registry{label: selfmetrics.ProcessorLabel, leases: map[*Config]*lease{}, ended: map[component.ID]*exhibit{}}
+	r := &registry{label: selfmetrics.ProcessorLabel, leases: map[*Config]*lease{}, ended: map[component.ID]*selfmetrics.Exhibit{}}
 	for _, option := range options {
 		option(r)
 	}
@@ -52,7 +52,7 @@ type registry struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	leases map[*Config]*lease
-	ended  map[component.ID]*exhibit // what those show that were shut down last
+	ended  map[component.ID]*selfmetrics.Exhibit // what those show that were shut down last
 }
 
 // lease is a running engine and the number of processors that use it.
@@ -77,7 +77,7 @@ func (r *registry) acquire(id component.ID, cfg *Config, start func() (*engine, 
 	if !ok {
 		if old := r.ended[id]; old != nil {
 			delete(r.ended, id)
-			if err := old.withdraw(); err != nil {
+			if err := old.Withdraw(); err != nil {
 				return nil, err
 			}
 		}

@@ -134,7 +134,7 @@ func (p *logsProcessor) reserve(ctx context.Context) error {
 	}
 	waited, err := p.pool.reserve(ctx)
 	if waited > 0 {
-		p.instruments.Waited(waited)
+		p.exhibit.Instruments.Waited(waited)
 	}
 	if err != nil || p.committer == nil || p.committer.Works() {
 		return err
@@ -188,7 +188,7 @@ func (p *logsProcessor) commit(ctx context.Context, batch *extract.Batch, record
 		p.counts.Unconfirmed(records)
 		return err
 	}
-	p.instruments.Committed(time.Since(began))
+	p.exhibit.Instruments.Committed(time.Since(began))
 	return nil
 }
 

@@ -104,8 +104,8 @@ func settle(t *testing.T, p processor.Logs) {
 		}
 		return true
 	}, 10e9, 1e6)
-	if e.totals != nil {
-		require.NoError(t, e.totals.Wait(t.Context()))
+	if e.exhibit.Totals != nil {
+		require.NoError(t, e.exhibit.Totals.Wait(t.Context()))
 	}
 }
 
@@ -221,7 +221,7 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 2500}}`))
 			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_amount_forgotten")["metric=c,processor=tally"])
 		}
 		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_amount_counted")["metric=c,processor=tally"])
-		assert.LessOrEqual(t, p.(*logsProcessor).totals.Pages(), 4, "pages are used again")
+		assert.LessOrEqual(t, p.(*logsProcessor).exhibit.Totals.Pages(), 4, "pages are used again")
 	})
 }
 

@@ -118,7 +118,7 @@ func TestShutdownDuringACollection(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, p.Shutdown(ctx), context.DeadlineExceeded)
 	release()
-	require.NoError(t, p.(*logsProcessor).totals.Wait(t.Context()))
+	require.NoError(t, p.(*logsProcessor).exhibit.Totals.Wait(t.Context()))
 	assert.Len(t, page.scrape("c"), 5)
 	p = page.start(factory, "tally", cfg)
 	assert.Empty(t, page.scrape("c"))
@@ -129,7 +129,7 @@ func TestShutdownDuringACollection(t *testing.T) {
 func TestChangesCancelOut(t *testing.T) {
 	page := collectorPage(t)
 	p := page.start(NewFactory(), "tally", testConfig(t, `{resource_attributes: [], logs: {c: {}}}`))
-	totals := p.(*logsProcessor).totals
+	totals := p.(*logsProcessor).exhibit.Totals
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		release := page.hold()
@@ -198,7 +198,7 @@ func BenchmarkNewKeys(b *testing.B) {
 
 func waitUntilShown(b *testing.B, p processor.Logs) {
 	b.Helper()
-	require.NoError(b, p.(*logsProcessor).totals.Wait(b.Context()))
+	require.NoError(b, p.(*logsProcessor).exhibit.Totals.Wait(b.Context()))
 }
 
 func scrapeUntil(page *metricsPage, scrape bool, stop <-chan struct{}, stopped chan<- struct{}) {

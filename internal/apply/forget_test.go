@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -75,7 +76,8 @@ func batchOf(values ...int) plog.Logs {
 func TestForgettingBesideCounting(t *testing.T) {
 	for seed := range uint64(8) {
 		limit := []int{0, 5, 40}[seed%3]
-		s := memory.New()
+		s := &tardy{memory.New()}
+		s.OnForget(func([]string) { time.Sleep(100 * time.Microsecond) }) // the Applier hears of it later
 		a, shown, x := applierOver(t, s, limit)
 		book := ledger.New(3, 1)
 		stop := make(chan struct{})
@@ -95,7 +97,7 @@ func TestForgettingBesideCounting(t *testing.T) {
 				}
 			})
 		}
-		const rounds, size = 400, 6
+		const rounds, size = 60, 6
 		for i, l := range book.Ledgers() {
 			work := a.Worker(l)
 			counting.Go(func() {
@@ -136,6 +138,16 @@ func TestForgettingBesideCounting(t *testing.T) {
 		assert.Positive(t, dropped.Load())
 		assert.Equal(t, ledger.Entry{Counted: 3 * rounds * size, Pending: -3 * rounds * size}, book.Read(0), "nothing was committed here")
 	}
+}
+
+// tardy is a store that binds after some time.
+type tardy struct{ *memory.Store }
+
+func (s *tardy) Self() store.MetricStore { return s }
+
+func (s *tardy) Bind(key string) store.Counter {
+	time.Sleep(50 * time.Microsecond)
+	return s.Store.Bind(key)
 }
 
 // A key that the store drops while its keys are listed takes no place.
