@@ -82,16 +82,18 @@ func (p *logsProcessor) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 	}
 	p.counts.Enter(records)
 	defer p.counts.Leave(records)
-	return p.consume(ctx, logs, records)
+	watch := selfmetrics.StartWatch()
+	defer p.exhibit.Instruments.Processed(&watch)
+	return p.consume(ctx, logs, records, &watch)
 }
 
 // consume is the way of a batch: reserve, extract, forward, commit. Once the next consumer has accepted the logs there
 // is nothing left that can wait or fail, but for the wait that `durable` asks for.
-func (p *logsProcessor) consume(ctx context.Context, logs plog.Logs, records int64) error {
+func (p *logsProcessor) consume(ctx context.Context, logs plog.Logs, records int64, watch *selfmetrics.Stopwatch) error {
 	err := p.reserve(ctx)
 	switch {
 	case errors.Is(err, errSkip):
-		if err := p.forward(ctx, logs, records); err != nil {
+		if err := p.forward(ctx, logs, records, watch); err != nil {
 			return err
 		}
 		p.noneCounted(selfmetrics.Skipped, records)
@@ -115,7 +117,7 @@ func (p *logsProcessor) consume(ctx context.Context, logs plog.Logs, records int
 		p.noneCounted(selfmetrics.Rejected, records)
 		return consumererror.NewPermanent(err)
 	}
-	if err := p.forward(ctx, logs, records); err != nil {
+	if err := p.forward(ctx, logs, records, watch); err != nil {
 		return err
 	}
 	p.note(batch)
@@ -154,14 +156,14 @@ func (p *logsProcessor) reserve(ctx context.Context) error {
 }
 
 // forward hands the logs on. A next consumer that returns an error, or panics, has not accepted them.
-func (p *logsProcessor) forward(ctx context.Context, logs plog.Logs, records int64) error {
+func (p *logsProcessor) forward(ctx context.Context, logs plog.Logs, records int64, watch *selfmetrics.Stopwatch) error {
 	accepted := false
 	defer func() {
 		if !accepted {
 			p.noneCounted(selfmetrics.RefusedDownstream, records)
 		}
 	}()
-	err := p.next.ConsumeLogs(ctx, logs)
+	err := watch.Outside(func() error { return p.next.ConsumeLogs(ctx, logs) })
 	accepted = err == nil
 	return err
 }

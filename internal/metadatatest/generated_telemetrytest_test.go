@@ -101,6 +101,7 @@ func TestSetupTelemetry(t *testing.T) {
 		return nil
 	}))
 	tb.ProcessorTallyCommitDuration.Record(context.Background(), 1)
+	tb.ProcessorTallyProcessingDuration.Record(context.Background(), 1)
 	tb.ProcessorTallyQueueWaitDuration.Record(context.Background(), 1)
 	AssertEqualProcessorTallyAmountCounted(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
@@ -131,6 +132,9 @@ func TestSetupTelemetry(t *testing.T) {
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTallyOverflowKeys(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTallyProcessingDuration(t, testTel,
+		[]metricdata.HistogramDataPoint[float64]{{}}, metricdatatest.IgnoreValue(),
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTallyQueueCapacity(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},

@@ -74,14 +74,19 @@ func (n *Instruments) Stop() {
 	}
 }
 
-// Waited enters a wait for a place. The caller's context stays out of it: an exemplar would hold on to what that holds.
+// Waited enters a wait for a place.
 func (n *Instruments) Waited(d time.Duration) {
-	n.builders[0].ProcessorTallyQueueWaitDuration.Record(context.Background(), d.Seconds(), n.whole)
+	n.record(n.builders[0].ProcessorTallyQueueWaitDuration, d)
 }
 
 // Committed enters how long a batch that was forwarded has waited for its counts to be durable.
 func (n *Instruments) Committed(d time.Duration) {
-	n.builders[0].ProcessorTallyCommitDuration.Record(context.Background(), d.Seconds(), n.whole)
+	n.record(n.builders[0].ProcessorTallyCommitDuration, d)
+}
+
+// record keeps the caller's context out of it: an exemplar would hold on to what that holds.
+func (n *Instruments) record(histogram metric.Float64Histogram, d time.Duration) {
+	histogram.Record(context.Background(), d.Seconds(), n.whole)
 }
 
 // addGroup registers what reads the numbers of some metrics, and of the processor itself if they are the first. Their meter differs from
