@@ -140,7 +140,7 @@ var subjects = map[string]subject{
 		make: func(t *testing.T, _ *neighbors) (component.Component, error) {
 			f := tallyconsole.NewFactory()
 			cfg := f.CreateDefaultConfig().(*tallyconsole.Config)
-			cfg.Store, cfg.Server.NetAddr.Endpoint, cfg.SampleInterval, cfg.MaxSampleLoad = storeID, "127.0.0.1:0", 5*time.Millisecond, 1
+			cfg.Store, cfg.Server.NetAddr.Endpoint, cfg.SampleInterval = storeID, "127.0.0.1:0", 5*time.Millisecond
 			return makeExtension(t, f, cfg)
 		},
 	},

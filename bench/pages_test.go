@@ -137,7 +137,7 @@ func startConsole(t *testing.T, store *tallyprocessor.MemoryStore) (url string) 
 	require.NoError(t, free.Close())
 	factory := tallyconsole.NewFactory()
 	cfg := factory.CreateDefaultConfig().(*tallyconsole.Config)
-	cfg.Store, cfg.Server.NetAddr.Endpoint, cfg.SampleInterval, cfg.MaxSampleLoad = component.MustNewID("tally_memory"), address, 10*time.Millisecond, 1
+	cfg.Store, cfg.Server.NetAddr.Endpoint, cfg.SampleInterval = component.MustNewID("tally_memory"), address, 10*time.Millisecond
 	console, err := factory.Create(t.Context(), extensiontest.NewNopSettings(factory.Type()), cfg)
 	require.NoError(t, err)
 	require.NoError(t, console.Start(t.Context(), storeOf{MemoryStore: store}))

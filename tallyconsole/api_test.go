@@ -23,6 +23,7 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/store"
+	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
 )
 
 // shop is a store with a metric of 30 keys of its own and two that overflow, and one that nothing was counted of.
@@ -230,42 +231,43 @@ func TestAttributesThatAreGone(t *testing.T) {
 }
 
 func TestBadQuestions(t *testing.T) {
-	r := start(t, shop(), func(c *Config) { c.MaxItems = 50; c.MaxQueryTerms = 3; c.MaxQueryLength = 300 })
+	r := start(t, shop(), func(c *Config) { c.MaxItems = 50 })
+	terms := slices.Concat(slices.Repeat([]string{"where=code"}, maxQueryTerms-1), []string{"group_by=code", "group_by=route"})
 	for path, tt := range map[string]struct {
 		code    int
 		allowed string // one of them
 	}{
-		"/api/v1/totals":                                             {400, "http.requests"},
-		"/api/v1/totals?metric=":                                     {400, "nothing.yet"},
-		"/api/v1/totals?metric=http":                                 {404, "http.requests"},
-		"/api/v1/totals?metric=a&metric=b":                           {400, "metric once"},
-		"/api/v1/totals?metric=a;b":                                  {400, "name=value&name=value, percent-encoded"},
-		"/api/v1/totals?metric=%zz":                                  {400, "name=value&name=value, percent-encoded"},
-		totalsPath("limit=0"):                                        {400, "a number from 1 to 50 (`max_items`)"},
-		totalsPath("limit=-1"):                                       {400, "a number from 1 to 50 (`max_items`)"},
-		totalsPath("limit=51"):                                       {400, "a number from 1 to 50 (`max_items`)"},
-		totalsPath("limit=1000000"):                                  {400, "a number from 1 to 50 (`max_items`)"},
-		totalsPath("limit=ten"):                                      {400, "a number from 1 to 50 (`max_items`)"},
-		totalsPath("limit="):                                         {400, "a number from 1 to 50 (`max_items`)"},
-		totalsPath("order=rate"):                                     {400, "rate_10s"},
-		totalsPath("where==x"):                                       {400, ""},
-		totalsPath("where=planet=earth"):                             {400, "resource.service.name"},
-		totalsPath("group_by=planet"):                                {400, "code"},
-		totalsPath("group_by=code", "group_by=code"):                 {400, "each attribute once"},
-		totalsPath("group_by=code", "group_by=attribute.code"):       {400, "each attribute once"},
-		totalsPath("limits=3"):                                       {400, "limit"},
-		totalsPath("cursor=yesterday"):                               {400, ""},
-		totalsPath("where=a", "where=b", "group_by=c"):               {400, "code"},
-		totalsPath("where=a", "where=b", "group_by=c", "group_by=d"): {400, "at most 3 together (`max_query_terms`)"},
-		totalsPath("where=" + strings.Repeat("a", 300)):              {414, "at most 300 bytes (`max_query_length`)"},
-		"/api/v1/live?metric=http":                                   {404, "http.requests"},
-		"/api/v1/live?metric=http.requests&limit=0":                  {400, ""},
-		"/api/v1/overflow?metric=http":                               {404, "http.requests"},
-		"/api/v1/overflow?metric=http.requests&limit=0":              {400, ""},
-		"/api/v1/overflow?metric=http.requests&order=key":            {400, "limit"},
-		"/api/v1/metrics?metric=http":                                {400, ""},
-		"/api/v1/health?a=b":                                         {400, ""},
-		"/api/v1/nothing":                                            {404, "/api/v1/totals"},
+		"/api/v1/totals":                                           {400, "http.requests"},
+		"/api/v1/totals?metric=":                                   {400, "nothing.yet"},
+		"/api/v1/totals?metric=http":                               {404, "http.requests"},
+		"/api/v1/totals?metric=a&metric=b":                         {400, "metric once"},
+		"/api/v1/totals?metric=a;b":                                {400, "name=value&name=value, percent-encoded"},
+		"/api/v1/totals?metric=%zz":                                {400, "name=value&name=value, percent-encoded"},
+		totalsPath("limit=0"):                                      {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=-1"):                                     {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=51"):                                     {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=1000000"):                                {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit=ten"):                                    {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("limit="):                                       {400, "a number from 1 to 50 (`max_items`)"},
+		totalsPath("order=rate"):                                   {400, "rate_10s"},
+		totalsPath("where==x"):                                     {400, ""},
+		totalsPath("where=planet=earth"):                           {400, "resource.service.name"},
+		totalsPath("group_by=planet"):                              {400, "code"},
+		totalsPath("group_by=code", "group_by=code"):               {400, "each attribute once"},
+		totalsPath("group_by=code", "group_by=attribute.code"):     {400, "each attribute once"},
+		totalsPath("limits=3"):                                     {400, "limit"},
+		totalsPath("cursor=yesterday"):                             {400, ""},
+		totalsPath("where=a", "where=b", "group_by=c"):             {400, "code"},
+		totalsPath(terms...):                                       {400, "at most 16 together"},
+		totalsPath("where=" + strings.Repeat("a", maxQueryLength)): {414, "at most 16384 bytes"},
+		"/api/v1/live?metric=http":                                 {404, "http.requests"},
+		"/api/v1/live?metric=http.requests&limit=0":                {400, ""},
+		"/api/v1/overflow?metric=http":                             {404, "http.requests"},
+		"/api/v1/overflow?metric=http.requests&limit=0":            {400, ""},
+		"/api/v1/overflow?metric=http.requests&order=key":          {400, "limit"},
+		"/api/v1/metrics?metric=http":                              {400, ""},
+		"/api/v1/health?a=b":                                       {400, ""},
+		"/api/v1/nothing":                                          {404, "/api/v1/totals"},
 	} {
 		p := refused(t, r, path, tt.code)
 		assert.True(t, tt.allowed == "" || slices.Contains(p.Allowed, tt.allowed), "%s: %v", path, p)
@@ -277,18 +279,21 @@ func TestBadQuestions(t *testing.T) {
 		refused(t, nameless, path, http.StatusBadRequest)
 	}
 	assert.Equal(t, 1, ask[answerTotals](t, nameless, "/api/v1/totals?metric=").Sum.Total)
+	ask[answerTotals](t, r, totalsPath(terms[1:]...))
+	longest := totalsPath("where=code~")
+	longest += strings.Repeat("a", maxQueryLength-len(longest[strings.Index(longest, "?")+1:]))
+	ask[answerTotals](t, r, longest)
+	refused(t, r, longest+"a", http.StatusRequestURITooLong)
 	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=50")).Items, 31)
 	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=1")).Items, 1)
 }
 
 func TestCursorExpires(t *testing.T) {
-	r := start(t, shop(), func(c *Config) { c.CursorLifetime = 10 * time.Millisecond })
-	next := ask[answerTotals](t, r, totalsPath()).Next
-	require.Eventually(t, func() bool {
-		code, _, text := r.get(t, totalsPath("cursor="+next))
-		return code == http.StatusGone && strings.Contains(string(text), "expired")
-	}, patience, tick)
-	r = start(t, shop())
+	r := start(t, shop())
+	old := query.Cursor(&query.Position{Tuple: []string{"a"}}, "", time.Now().Add(-cursorLifetime-time.Second))
+	gone := refused(t, r, totalsPath("cursor="+old), http.StatusGone)
+	assert.Contains(t, gone.Error, "expired")
+	assert.Equal(t, []string{"`next` of the page before, to the same question, within 10m0s"}, gone.Allowed)
 	other := ask[answerTotals](t, r, totalsPath("limit=1")).Next
 	p := refused(t, r, totalsPath("order=key", "cursor="+other), http.StatusBadRequest)
 	assert.Contains(t, p.Error, "another question")

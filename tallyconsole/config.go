@@ -19,7 +19,20 @@ const (
 	defaultEndpoint = "localhost:13690"
 	defaultLimit    = 20     // items of an answer, where the question does not say
 	mostConcurrent  = 10_000 // questions
+
+	// maxSampleLoad is the largest share of one core's time that listing the store takes. Where a listing takes long, the next one comes later.
+	maxSampleLoad = 0.03
+
+	maxQueryTerms  = 16     // conditions and attributes to group by, of one question
+	maxQueryLength = 16_384 // bytes of a query string
+	cursorLifetime = 10 * time.Minute
 )
+
+// fixed are the options of earlier versions that have become constants.
+var fixed = userconfig.Fixed{
+	"max_sample_load": maxSampleLoad, "max_query_terms": maxQueryTerms, "max_query_length": maxQueryLength, "cursor_lifetime": cursorLifetime,
+	"max_cached_answers": nil,
+}
 
 // Config is the configuration of the extension. Every limit must be positive, unless it says what 0 means.
 type Config struct {
@@ -36,10 +49,6 @@ type Config struct {
 	// SampleInterval is how often the store is listed.
 	SampleInterval time.Duration `mapstructure:"sample_interval"`
 
-	// MaxSampleLoad is how much of the time of one processor core listing may take, as a fraction: where a listing takes long, the
-	// next one comes later. It must be above 0 and at most 1.
-	MaxSampleLoad float64 `mapstructure:"max_sample_load"`
-
 	// SampleTimeout is how long the store may take to list its totals.
 	SampleTimeout time.Duration `mapstructure:"sample_timeout"`
 
@@ -50,21 +59,12 @@ type Config struct {
 	// MaxItems is the most items that one answer may have.
 	MaxItems int `mapstructure:"max_items"`
 
-	// MaxQueryTerms is how many conditions and attributes to group by one question may have, together.
-	MaxQueryTerms int `mapstructure:"max_query_terms"`
-
-	// MaxQueryLength is the longest query string, in bytes.
-	MaxQueryLength int `mapstructure:"max_query_length"`
-
 	// MaxConcurrentQueries is how many questions and scrapes are worked on at a time, at most 10,000; others wait for as long as
 	// QueryTimeout says.
 	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
 
 	// QueryTimeout is how long an answer may take, and how long a scrape may wait until it is worked on.
 	QueryTimeout time.Duration `mapstructure:"query_timeout"`
-
-	// CursorLifetime is for how long the cursor of an answer leads to the next page.
-	CursorLifetime time.Duration `mapstructure:"cursor_lifetime"`
 
 	// MaxSubscribers is how many live streams may be open; 0 = none.
 	MaxSubscribers int `mapstructure:"max_subscribers"`
@@ -75,13 +75,11 @@ type Config struct {
 	// CreatedTimestamps adds to each series in OpenMetrics when it was first counted. Old servers take that for a series of its own.
 	CreatedTimestamps bool `mapstructure:"created_timestamps"`
 
-	// prevent unkeyed literal initialization
-	_ struct{}
+	sampleLoad float64 // maxSampleLoad, but in tests
 }
 
 var (
 	errNoStore = errors.New("must be the id of a store extension, such as tally_memory")
-	errLoad    = errors.New("must be above 0 and at most 1")
 	errHost    = errors.New("must be one host name or address, without a port: there are no patterns and no ranges")
 	errTimeout = errors.New("must be positive, or a slow client could hold a connection for ever")
 )
@@ -95,17 +93,14 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		Server:               server,
 		SampleInterval:       2 * time.Second,
-		MaxSampleLoad:        0.03,
 		SampleTimeout:        30 * time.Second,
 		MaxTrackedKeys:       100_000,
 		MaxItems:             1000,
-		MaxQueryTerms:        16,
-		MaxQueryLength:       16_384,
 		MaxConcurrentQueries: 1,
 		QueryTimeout:         10 * time.Second,
-		CursorLifetime:       10 * time.Minute,
 		MaxSubscribers:       100,
 		RefreshInterval:      2 * time.Second,
+		sampleLoad:           maxSampleLoad,
 	}
 }
 
@@ -115,7 +110,7 @@ var (
 )
 
 // Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
-func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c, fixed) }
 
 // Validate returns every mistake.
 func (c *Config) Validate() error {
@@ -123,20 +118,14 @@ func (c *Config) Validate() error {
 	if c.Store == (component.ID{}) {
 		errs = append(errs, fmt.Errorf("`store` %w", errNoStore))
 	}
-	if !(c.MaxSampleLoad > 0 && c.MaxSampleLoad <= 1) { // NaN is neither
-		errs = append(errs, fmt.Errorf("`max_sample_load` %w, found %v", errLoad, c.MaxSampleLoad))
-	}
 	errs = append(errs,
 		userconfig.Positive("sample_interval", c.SampleInterval),
 		userconfig.Positive("sample_timeout", c.SampleTimeout),
 		userconfig.Positive("query_timeout", c.QueryTimeout),
-		userconfig.Positive("cursor_lifetime", c.CursorLifetime),
 		userconfig.Positive("refresh_interval", c.RefreshInterval),
 		userconfig.Durations(c),
 		userconfig.NotNegative("max_tracked_keys", c.MaxTrackedKeys),
 		userconfig.Positive("max_items", c.MaxItems),
-		userconfig.Positive("max_query_terms", c.MaxQueryTerms),
-		userconfig.Positive("max_query_length", c.MaxQueryLength),
 		userconfig.UpTo("max_concurrent_queries", c.MaxConcurrentQueries, mostConcurrent, "each question works on all keys, and has memory of its own"),
 		userconfig.NotNegative("max_subscribers", c.MaxSubscribers),
 	)

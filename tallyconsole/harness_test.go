@@ -56,7 +56,7 @@ func testConfig(change ...func(*Config)) *Config {
 	cfg.Server.NetAddr.Endpoint = "127.0.0.1:0"
 	cfg.SampleInterval = 20 * time.Millisecond
 	cfg.RefreshInterval = 20 * time.Millisecond
-	cfg.MaxSampleLoad = 1
+	cfg.sampleLoad = 1
 	for _, f := range change {
 		f(cfg)
 	}

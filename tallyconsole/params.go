@@ -101,9 +101,9 @@ func (h *handler) parseQuestion(values url.Values) (*question, *refusal) {
 
 // readTerms reads the conditions, and what to group by.
 func (h *handler) readTerms(q *question, values url.Values) *refusal {
-	if terms := len(values["where"]) + len(values["group_by"]); terms > h.cfg.MaxQueryTerms {
+	if terms := len(values["where"]) + len(values["group_by"]); terms > maxQueryTerms {
 		return refuse(http.StatusBadRequest, fmt.Sprintf("there are %d of where and group_by", terms),
-			fmt.Sprintf("at most %d together (`max_query_terms`)", h.cfg.MaxQueryTerms))
+			fmt.Sprintf("at most %d together", maxQueryTerms))
 	}
 	for _, text := range values["where"] {
 		c, err := query.ParseCondition(text)
@@ -123,8 +123,8 @@ func (h *handler) readCursor(q *question) *refusal {
 	if q.page.cursor == "" {
 		return nil
 	}
-	position, err := query.ParseCursor(q.page.cursor, q.page.of, len(q.query.GroupBy), time.Now(), h.cfg.CursorLifetime)
-	allowed := fmt.Sprintf("`next` of the page before, to the same question, within %s (`cursor_lifetime`)", h.cfg.CursorLifetime)
+	position, err := query.ParseCursor(q.page.cursor, q.page.of, len(q.query.GroupBy), time.Now(), cursorLifetime)
+	allowed := fmt.Sprintf("`next` of the page before, to the same question, within %s", cursorLifetime)
 	switch {
 	case errors.Is(err, query.ErrExpired):
 		return refuse(http.StatusGone, "the cursor "+err.Error(), allowed)

@@ -82,7 +82,7 @@ func (s *sampler) run(ctx context.Context) {
 
 // pause returns how long to wait after a sample that has taken d.
 func (s *sampler) pause(d time.Duration) time.Duration {
-	return max(s.cfg.SampleInterval-d, time.Duration(float64(d)/s.cfg.MaxSampleLoad)-d)
+	return max(s.cfg.SampleInterval-d, time.Duration(float64(d)/s.cfg.sampleLoad)-d)
 }
 
 // once takes one sample and publishes it.

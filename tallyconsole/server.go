@@ -111,9 +111,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(recorder, http.StatusMethodNotAllowed, "the console is read-only", "GET", "HEAD")
 	case !found:
 		writeError(recorder, http.StatusNotFound, "there is nothing here", h.paths()...)
-	case len(r.URL.RawQuery) > h.cfg.MaxQueryLength:
+	case len(r.URL.RawQuery) > maxQueryLength:
 		writeError(recorder, http.StatusRequestURITooLong, "the query string is too long",
-			"at most "+strconv.Itoa(h.cfg.MaxQueryLength)+" bytes (`max_query_length`)")
+			"at most "+strconv.Itoa(maxQueryLength)+" bytes")
 	default:
 		rt.handle(recorder, r)
 	}

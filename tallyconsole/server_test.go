@@ -144,18 +144,14 @@ func TestConfig(t *testing.T) {
 			{"sample_interval", func(c *Config) { c.SampleInterval = time.Duration(value) * time.Millisecond }, false},
 			{"sample_timeout", func(c *Config) { c.SampleTimeout = time.Duration(value) * time.Millisecond }, false},
 			{"query_timeout", func(c *Config) { c.QueryTimeout = time.Duration(value) * time.Millisecond }, false},
-			{"cursor_lifetime", func(c *Config) { c.CursorLifetime = time.Duration(value) * time.Millisecond }, false},
 			{"refresh_interval", func(c *Config) { c.RefreshInterval = time.Duration(value) * time.Millisecond }, false},
 			{"read_header_timeout", func(c *Config) { c.Server.ReadHeaderTimeout = time.Duration(value) * time.Millisecond }, false},
 			{"read_timeout", func(c *Config) { c.Server.ReadTimeout = time.Duration(value) * time.Millisecond }, false},
 			{"write_timeout", func(c *Config) { c.Server.WriteTimeout = time.Duration(value) * time.Millisecond }, false},
 			{"max_tracked_keys", func(c *Config) { c.MaxTrackedKeys = value }, true},
 			{"max_items", func(c *Config) { c.MaxItems = value }, false},
-			{"max_query_terms", func(c *Config) { c.MaxQueryTerms = value }, false},
-			{"max_query_length", func(c *Config) { c.MaxQueryLength = value }, false},
 			{"max_concurrent_queries", func(c *Config) { c.MaxConcurrentQueries = value }, false},
 			{"max_subscribers", func(c *Config) { c.MaxSubscribers = value }, true},
-			{"max_sample_load", func(c *Config) { c.MaxSampleLoad = float64(value) }, false},
 		} {
 			cfg := testConfig(tt.set)
 			if positive || value == 0 && tt.zeroFit {
@@ -165,9 +161,8 @@ func TestConfig(t *testing.T) {
 			}
 		}
 	}
-	bad := testConfig(func(c *Config) { c.MaxItems = 0; c.MaxSampleLoad = 1.1; c.AllowedHosts = []string{"a:1", ""} })
-	assert.EqualError(t, bad.Validate(), "`max_sample_load` must be above 0 and at most 1, found 1.1\n"+
-		"`max_items` is 0: must be positive\n"+
+	bad := testConfig(func(c *Config) { c.MaxItems = 0; c.AllowedHosts = []string{"a:1", ""} })
+	assert.EqualError(t, bad.Validate(), "`max_items` is 0: must be positive\n"+
 		"`allowed_hosts::0` must be one host name or address, without a port: there are no patterns and no ranges, found \"a:1\"\n"+
 		"`allowed_hosts::1` must be one host name or address, without a port: there are no patterns and no ranges, found \"\"")
 }

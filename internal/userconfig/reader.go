@@ -26,6 +26,7 @@ var (
 // reader compares YAML with the struct that it is for.
 type reader struct {
 	root       reflect.Type
+	fixed      []Fixed
 	errs       []error
 	unreadable []string // paths of the values that confmap would misread
 	nulls      []string // paths of the values that are null, for which confmap takes 0

@@ -3,6 +3,7 @@ package userconfig
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,11 +18,31 @@ var otherwise = map[string]string{
 	"sum":              "`value`, with an OTTL expression",                                    // signal_to_metrics
 }
 
+// Fixed are options that a component had once, at its top level, and the values that hold in their place; nil = none does.
+type Fixed map[string]any
+
+// noOption says what has become of an option; nil = there never was one of that name.
+func (f Fixed) noOption(key string) error {
+	switch value, ok := f[match(slices.Collect(maps.Keys(f)), key)]; {
+	case !ok:
+		return nil
+	case value == nil:
+		return fmt.Errorf("`%s` is no option any more: delete it", key)
+	default:
+		return fmt.Errorf("`%s` is fixed at %v now: delete it", key, value)
+	}
+}
+
 // unknown says what may be meant by a key that a section does not have.
 func (r *reader) unknown(path []string, key string, section reflect.Type) error {
 	where := join(below(path, key))
 	if len(path) == 0 && counted[key] {
 		return fmt.Errorf("`%s` is unknown: tally counts logs only; keep a `count` connector for `%s` beside it", where, key)
+	}
+	for _, fixed := range r.fixed {
+		if err := fixed.noOption(key); err != nil && len(path) == 0 {
+			return err
+		}
 	}
 	if here, ok := otherwise[key]; ok {
 		return fmt.Errorf("`%s` is unknown: write %s", where, here)

@@ -15,9 +15,9 @@ import (
 
 // Unmarshal reads conf into cfg, a pointer to the struct of a component, whose method Unmarshal calls it. What is null keeps its
 // default. If anything is wrong it also validates what could be read, so that the error has all mistakes. conf loses the values
-// that are null or at fault.
-func Unmarshal(conf *confmap.Conf, cfg any) error {
-	r := reader{root: reflect.TypeOf(cfg).Elem()}
+// that are null or at fault. fixed may have options that cfg had once.
+func Unmarshal(conf *confmap.Conf, cfg any, fixed ...Fixed) error {
+	r := reader{root: reflect.TypeOf(cfg).Elem(), fixed: fixed}
 	r.fields(nil, r.root, conf.ToStringMap())
 	for _, path := range slices.Concat(r.unreadable, r.nulls) {
 		conf.Delete(path)
