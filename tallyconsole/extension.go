@@ -24,7 +24,7 @@ type console struct {
 	cfg      *Config
 	settings extension.Settings
 
-	// set by Start
+	// set by Start; Shutdown drops what leads to the store
 	address string // that it listens on
 	numbers *numbers
 	hub     *hub
@@ -88,13 +88,15 @@ func (c *console) start(ctx context.Context, host component.Host, found store.Me
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
 	c.running.Go(func() { s.run(background) })
-	c.running.Go(func() { c.hub.run(background) })
-	c.running.Go(func() { c.serve(listener, host) })
+	hub := c.hub
+	c.running.Go(func() { hub.run(background) })
+	server := c.server
+	c.running.Go(func() { serve(server, listener, host) })
 	return nil
 }
 
-func (c *console) serve(listener net.Listener, host component.Host) {
-	if err := c.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+func serve(server *http.Server, listener net.Listener, host component.Host) {
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		componentstatus.ReportStatus(host, componentstatus.NewPermanentErrorEvent(fmt.Errorf("serve the console: %w", err)))
 	}
 }
@@ -123,8 +125,8 @@ func (c *console) Shutdown(ctx context.Context) error {
 	}
 	if c.numbers != nil {
 		c.numbers.builder.Shutdown()
-		c.numbers = nil
 	}
+	c.numbers, c.hub, c.server = nil, nil, nil
 	return err
 }
 
