@@ -17,7 +17,15 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-var errPanic = errors.New("the store has panicked")
+var (
+	errPanic   = errors.New("the store has panicked")
+	errOverdue = errors.New("the store has not returned from a call for longer than `sample_timeout`")
+)
+
+const (
+	overdue    = time.Second      // by how much later than its deadline a store may return
+	retryAfter = 10 * time.Second // longest wait after a listing that has failed, unless `sample_interval` is longer
+)
 
 // sample is what everybody reads: the newest snapshot, and how it came about. It does not change.
 type sample struct {
@@ -80,40 +88,66 @@ func (s *sampler) run(ctx context.Context) {
 	}
 }
 
-// pause returns how long to wait after a sample that has taken d.
-func (s *sampler) pause(d time.Duration) time.Duration {
-	return max(s.cfg.SampleInterval-d, time.Duration(float64(d)/s.cfg.sampleLoad)-d)
+// pause returns how long to wait after a sample that has taken d. A listing that failed has waited more than worked, so what it took says
+// little about its load.
+func (s *sampler) pause(d time.Duration, err error) time.Duration {
+	rest := time.Duration(float64(d)/s.cfg.sampleLoad) - d
+	if err != nil {
+		rest = min(rest, retryAfter)
+	}
+	return max(s.cfg.SampleInterval-d, rest)
 }
 
 // once takes one sample and publishes it.
-func (s *sampler) once(ctx context.Context) (took time.Duration) {
-	before := s.newest.Load()
+func (s *sampler) once(ctx context.Context) (took time.Duration, err error) {
 	start := time.Now()
-	next, listed, err := s.take(ctx)
-	took = time.Since(start)
+	watchdog := time.AfterFunc(s.cfg.SampleTimeout+overdue, func() { s.overdue(ctx, start) })
+	descriptions := s.descriptions() // first: the store may take long for them, and the totals are of the moment that they say
+	listing := time.Now()
+	next, listed, err := s.take(ctx, onlyKeys(descriptions))
+	watchdog.Stop()
+	took = time.Since(listing)
 	if ctx.Err() != nil {
-		return took // the console is shutting down
+		return took, err // the console is shutting down
 	}
 	s.took(took)
-	now := &sample{Snapshot: next, duration: took, err: err, descriptions: s.descriptions(before)}
-	if err != nil {
+	now := &sample{Snapshot: next, duration: took, err: err, descriptions: descriptions}
+	before := s.newest.Load()
+	s.note(now, before, start)
+	if err != nil && listed == 0 {
+		now.Snapshot, now.stale = before.Snapshot, true
+	}
+	s.newest.Store(now)
+	return took, err
+}
+
+// overdue publishes that a sample, begun at start, does not end.
+func (s *sampler) overdue(ctx context.Context, start time.Time) {
+	before := s.newest.Load()
+	now := *before
+	now.err, now.stale = errOverdue, true
+	if ctx.Err() == nil {
+		s.note(&now, before, start)
+		s.newest.CompareAndSwap(before, &now) // unless the sample has ended meanwhile
+	}
+}
+
+// note counts and logs what has become of the store since the sample before.
+func (s *sampler) note(now, before *sample, start time.Time) {
+	switch {
+	case now.err != nil:
 		s.errors.Add(1)
 		if now.failingSince = before.failingSince; before.failingSince.IsZero() {
 			now.failingSince = start
-			s.logger.Warn("The store does not list all totals; the console shows what it had before", zap.Error(err))
+			s.logger.Warn("The store does not list all totals; the console shows what it had before", zap.Error(now.err))
 		}
-		if listed == 0 {
-			now.Snapshot, now.stale = before.Snapshot, true
-		}
-	} else if before.err != nil {
+	case before.err != nil:
 		s.logger.Info("The store lists all totals again", zap.Duration("after", start.Sub(before.failingSince)))
 	}
-	s.newest.Store(now)
-	return took
 }
 
-// take lists the store.
-func (s *sampler) take(ctx context.Context) (next *table.Snapshot, listed int, err error) {
+// take lists the store. Keys of uncounted that are not in it are shown at 0.
+func (s *sampler) take(ctx context.Context, uncounted map[string]bool) (next *table.Snapshot, listed int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.SampleTimeout)
 	defer cancel()
 	defer func() {
@@ -123,21 +157,8 @@ func (s *sampler) take(ctx context.Context) (next *table.Snapshot, listed int, e
 			next, listed, err = nil, 0, errPanic
 		}
 	}()
-	uncounted := s.onlyKeys()
 	s.builder.Begin()
-	for total, listErr := range s.store.Totals(ctx) {
-		if listErr != nil {
-			err = listErr
-			break
-		}
-		listed++
-		delete(uncounted, total.Key)
-		s.builder.Add(total.Key, total.Value, total.Start, total.Last)
-	}
-	if err == nil && ctx.Err() != nil {
-		err = fmt.Errorf("list totals: %w", ctx.Err())
-	}
-	if err == nil {
+	if listed, err = s.list(ctx, uncounted); err == nil {
 		for key := range uncounted {
 			s.builder.Add(key, 0, s.began, s.began)
 		}
@@ -145,10 +166,31 @@ func (s *sampler) take(ctx context.Context) (next *table.Snapshot, listed int, e
 	return s.builder.End(time.Now(), err == nil), listed, err
 }
 
+// checkEvery is after how many totals the deadline is looked at: a store may ignore it.
+const checkEvery = 1024
+
+// list adds what the store has, and takes its keys out of uncounted.
+func (s *sampler) list(ctx context.Context, uncounted map[string]bool) (listed int, err error) {
+	for total, err := range s.store.Totals(ctx) {
+		if err != nil {
+			return listed, err
+		}
+		delete(uncounted, total.Key)
+		s.builder.Add(total.Key, total.Value, total.Start, total.Last)
+		if listed++; listed%checkEvery == 0 && ctx.Err() != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return listed, fmt.Errorf("list totals: %w", ctx.Err())
+	}
+	return listed, nil
+}
+
 // onlyKeys returns the keys of metrics that can have but one, which are shown before anything is counted under them.
-func (s *sampler) onlyKeys() map[string]bool {
+func onlyKeys(descriptions map[string]store.Description) map[string]bool {
 	keys := map[string]bool{}
-	for _, d := range s.newest.Load().descriptions {
+	for _, d := range descriptions {
 		if d.Key != "" {
 			keys[d.Key] = true
 		}
@@ -157,14 +199,14 @@ func (s *sampler) onlyKeys() map[string]bool {
 }
 
 // descriptions asks the store what its metrics are.
-func (s *sampler) descriptions(before *sample) (all map[string]store.Description) {
+func (s *sampler) descriptions() (all map[string]store.Description) {
 	describer, ok := s.store.(store.Describer)
 	if !ok {
 		return nil
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			all = before.descriptions // take has said so
+			all = s.newest.Load().descriptions // take says so if its calls panic as well
 		}
 	}()
 	all = map[string]store.Description{}
