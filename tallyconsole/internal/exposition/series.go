@@ -95,12 +95,15 @@ func (s *series) merge() {
 		}
 	}
 	slices.SortFunc(list, func(a, b hashed) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.row, b.row)) })
-	for i := range list {
-		for j := i - 1; j >= 0 && list[j].hash == list[i].hash; j-- {
-			if first := list[j].row; !s.merged[first] && s.same(first, list[i].row) {
-				s.add(first, list[i].row)
-				break
-			}
+	var firsts []int // of the series with one hash: more than one only where it collides
+	for i, h := range list {
+		if i > 0 && list[i-1].hash != h.hash {
+			firsts = firsts[:0]
+		}
+		if f := slices.IndexFunc(firsts, func(first int) bool { return s.same(first, h.row) }); f >= 0 {
+			s.add(firsts[f], h.row)
+		} else {
+			firsts = append(firsts, h.row)
 		}
 	}
 }
