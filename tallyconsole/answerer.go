@@ -28,18 +28,35 @@ func (a *answerer) answer(ctx context.Context, s *sample, q *question) (*totals,
 	if !ok {
 		return nil, unknownMetric(q.metric, s)
 	}
+	var t *totals
+	err := a.work(ctx, func(ctx context.Context) (err error) {
+		t, err = totalsOf(ctx, s, m, q)
+		return err
+	})
+	if err != nil {
+		return nil, cannotAnswer(err, m)
+	}
+	return t, nil
+}
+
+// work calls f in a place, for at most as long as an answer may take. All that looks through the keys of a metric is done so.
+func (a *answerer) work(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.QueryTimeout)
 	defer cancel()
 	if err := a.enter(ctx); err != nil {
-		return nil, cannotAnswer(err, m)
+		return err
 	}
 	defer a.leave()
+	return f(ctx)
+}
+
+func totalsOf(ctx context.Context, s *sample, m *table.Metric, q *question) (*totals, error) {
 	if len(m.Columns) == 0 && m.Live == 0 {
 		return newTotals(s, m, q, &query.Result{}), nil
 	}
 	res, err := query.Run(ctx, m, s.Rates, q.query)
 	if err != nil {
-		return nil, cannotAnswer(err, m)
+		return nil, err
 	}
 	return newTotals(s, m, q, res), nil
 }

@@ -1,6 +1,7 @@
 package tallyconsole
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -41,14 +42,20 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 	}
 	s := h.answerer.sampler.newest.Load()
 	body := answerMetrics{h.answerer.status(s), []oneMetric{}}
-	for _, name := range s.names() {
-		t, refused := h.answerer.answer(r.Context(), s, &question{metric: name, query: query.Query{Limit: 1}})
-		if refused != nil {
-			refused.write(w)
-			return
+	err := h.answerer.work(r.Context(), func(ctx context.Context) error {
+		for _, name := range s.names() {
+			m, _ := s.metric(name)
+			t, err := totalsOf(ctx, s, m, &question{metric: name, query: query.Query{Limit: 1}})
+			if err != nil {
+				return err
+			}
+			body.Metrics = append(body.Metrics, oneMetric{t.Metric, attributesOf(m), t.Sum})
 		}
-		m, _ := s.metric(name)
-		body.Metrics = append(body.Metrics, oneMetric{t.Metric, attributesOf(m), t.Sum})
+		return nil
+	})
+	if err != nil {
+		cannotAnswer(err, nil).write(w)
+		return
 	}
 	writeJSON(w, http.StatusOK, body)
 }
