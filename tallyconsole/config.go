@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
@@ -79,9 +80,10 @@ type Config struct {
 }
 
 var (
-	errNoStore = errors.New("must be the id of a store extension, such as tally_memory")
-	errHost    = errors.New("must be one host name or address, without a port: there are no patterns and no ranges")
-	errTimeout = errors.New("must be positive, or a slow client could hold a connection for ever")
+	errNoStore  = errors.New("must be the id of a store extension, such as tally_memory")
+	errHost     = errors.New("must be one host name or address, without a port: there are no patterns and no ranges")
+	errNotASCII = errors.New("must be in ASCII, as browsers send it (xn--...)")
+	errTimeout  = errors.New("must be positive, or a slow client could hold a connection for ever")
 )
 
 func createDefaultConfig() component.Config {
@@ -144,6 +146,8 @@ func (c *Config) Validate() error {
 	for i, host := range c.AllowedHosts {
 		if _, _, err := net.SplitHostPort(host); err == nil || host == "" || strings.ContainsAny(host, "*?/ ,") {
 			errs = append(errs, fmt.Errorf("`allowed_hosts::%d` %w, found %q", i, errHost, host))
+		} else if strings.ContainsFunc(host, func(c rune) bool { return c > unicode.MaxASCII }) {
+			errs = append(errs, fmt.Errorf("`allowed_hosts::%d` %w, found %q", i, errNotASCII, host))
 		}
 	}
 	return errors.Join(errs...)

@@ -69,18 +69,27 @@ func newHandler(cfg *Config, a *answerer, hub *hub, s store.MetricStore, n *numb
 	return h
 }
 
-// allowedHosts are those that a request may be addressed to, in lower case and without a port.
+// allowedHosts are those that a request may be addressed to, as canonicalHost has them.
 func allowedHosts(cfg *Config) map[string]bool {
 	hosts := map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}
 	if host, _, err := net.SplitHostPort(cfg.Server.NetAddr.Endpoint); err == nil && host != "" {
 		if address, err := netip.ParseAddr(host); err != nil || !address.IsUnspecified() {
-			hosts[strings.ToLower(host)] = true
+			hosts[canonicalHost(host)] = true
 		}
 	}
 	for _, host := range cfg.AllowedHosts {
-		hosts[strings.ToLower(strings.Trim(host, "[]"))] = true
+		hosts[canonicalHost(host)] = true
 	}
 	return hosts
+}
+
+// canonicalHost returns a host without a port as browsers write it, without the brackets of an address and the dot at the end of a name.
+func canonicalHost(host string) string {
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address.String()
+	}
+	return strings.ToLower(host)
 }
 
 // hostOf returns the host that a request is addressed to, as allowedHosts has it.
@@ -89,7 +98,7 @@ func hostOf(r *http.Request) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	return canonicalHost(host)
 }
 
 // ServeHTTP checks what is the same for all routes.

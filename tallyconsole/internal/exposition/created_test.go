@@ -20,9 +20,9 @@ func TestCreatedIsTheEarliest(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		b := table.NewBuilder(10)
 		b.Begin()
-		earliest := 100
+		earliest := 101
 		for _, i := range r.Perm(len(keys))[:1+r.IntN(len(keys))] {
-			start := r.IntN(100)
+			start := 1 + r.IntN(100)
 			earliest = min(earliest, start)
 			b.Add(keys[i], 1, time.Unix(int64(start), 0), time.Unix(100, 0))
 		}
@@ -34,4 +34,9 @@ func TestCreatedIsTheEarliest(t *testing.T) {
 		require.NoError(t, err)
 		assert.InDelta(t, earliest, created, 0, "seed %d", seed)
 	}
+	b := table.NewBuilder(10)
+	b.Begin()
+	b.Add(keys[0], 1, time.Time{}, time.Time{})
+	text := page(t, openMetrics, true, Family{b.End(time.Unix(100, 0), true).Metrics["m"], "", ""})
+	assert.NotContains(t, text, "_created", "it is not known")
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -109,8 +110,8 @@ func (w *Writer) family(f Family, name string) {
 // metric makes one of a chunk.
 func (w *Writer) metric(s *series, row, value int) *dto.Metric {
 	counter := &dto.Counter{Value: proto.Float64(float64(value) + s.added[row].value)}
-	if w.created {
-		counter.CreatedTimestamp = timestamppb.New(s.start(row))
+	if start := s.start(row); w.created && start != 0 {
+		counter.CreatedTimestamp = timestamppb.New(time.Unix(0, start))
 	}
 	m := &dto.Metric{Counter: counter}
 	s.each(row, func(name *string, value string) {

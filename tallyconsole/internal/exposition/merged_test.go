@@ -21,7 +21,7 @@ var kinds = [][]string{{`200`, `"200"`, `200.0`}, {`true`, `"true"`}, {`""`}}
 // anybody gives up waiting.
 func TestManyKeysOfOneSeries(t *testing.T) {
 	r := evidence.Random(evidence.Seed(t))
-	for range evidence.Rounds(3, 50) {
+	for range evidence.Rounds(1, 50) {
 		const rows = 100_000
 		b := table.NewBuilder(0)
 		b.Begin()

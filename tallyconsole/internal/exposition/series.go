@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
-	"time"
 
 	"github.com/prometheus/common/model"
 
@@ -118,12 +117,12 @@ func (s *series) add(first, row int) {
 	s.added[first] = more{a.value + float64(s.metric.Values[row]), min(a.start, s.metric.Starts[row])}
 }
 
-// start returns when a row, or what is shown with it, was first counted.
-func (s *series) start(row int) time.Time {
+// start returns when a row, or what is shown with it, was first counted, in nanoseconds; 0 = it is not known.
+func (s *series) start(row int) int64 {
 	if a, known := s.added[row]; known {
-		return time.Unix(0, a.start)
+		return a.start
 	}
-	return time.Unix(0, s.metric.Starts[row])
+	return s.metric.Starts[row]
 }
 
 func (s *series) hash(seed maphash.Seed, row int) uint64 {

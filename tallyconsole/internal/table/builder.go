@@ -75,35 +75,48 @@ func (b *Builder) Begin() {
 	}
 }
 
-// Add adds what the store has of a key. The key is kept.
+// Add adds what the store has of a key. The key is kept. A total below 0 is taken for 0, and a zero time is not known.
 func (b *Builder) Add(key string, value int, start, last time.Time) {
-	name, ok := identity.MetricOf(key)
+	m, row, ok := b.find(key)
 	if !ok {
 		b.foreign++
 		return
 	}
-	m, known := b.metrics[name]
-	if !known {
-		m = newBuilder()
-	}
-	row, ok := m.index[key]
-	if !ok {
-		if row, ok = m.append(key, start.UnixNano()); !ok {
-			b.foreign++
-			return
-		}
-		if !known {
-			b.metrics[strings.Clone(name)] = m
-		}
-	}
+	value = max(value, 0)
 	grown := b.grown(m, row, value, start)
-	m.starts[row] = start.UnixNano()
+	m.starts[row] = unixNano(start)
 	m.nextValues[row] = value
-	m.nextLasts[row] = last.UnixNano()
+	m.nextLasts[row] = unixNano(last)
 	b.next = later(b.next, later(start, last))
 	if grown > 0 {
 		b.count(m, row, grown)
 	}
+}
+
+// find returns the row of a key, which it makes if there is none; ok is false when the text is no key.
+func (b *Builder) find(key string) (m *builder, row uint32, ok bool) {
+	name, ok := identity.MetricOf(key)
+	if !ok {
+		return nil, 0, false
+	}
+	m, known := b.metrics[name]
+	if !known {
+		m = newBuilder()
+	} else if row, ok = m.index[key]; ok {
+		return m, row, true
+	}
+	if row, ok = m.append(key); ok && !known {
+		b.metrics[strings.Clone(name)] = m
+	}
+	return m, row, ok
+}
+
+// unixNano returns 0 for a time that is not known.
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func later(a, b time.Time) time.Time {
@@ -114,15 +127,19 @@ func later(a, b time.Time) time.Time {
 }
 
 // grown returns by how much a total has grown since the sample before. A key that began since then has grown from nothing; so
-// has one whose total has fallen, which began anew. Of a key that is older and was not there the growth is not known.
+// has one whose total has fallen, which began anew. Of a key that is older and was not there the growth is not known. Of a key that the
+// store lists again, it is what has come since.
 func (b *Builder) grown(m *builder, row uint32, value int, start time.Time) int {
-	switch before := m.values[row]; {
+	before, listed := m.values[row], m.nextValues[row]
+	switch {
+	case before < 0 && !(b.listed && start.After(b.newest)):
+		return 0
+	case listed != unseen:
+		return value - listed
 	case before >= 0 && value >= before:
 		return value - before
-	case before >= 0, b.listed && start.After(b.newest):
-		return value
 	default:
-		return 0
+		return value
 	}
 }
 

@@ -48,7 +48,7 @@ func (m *builder) show(view *Metric) {
 }
 
 // append makes a row; ok is false when the text is no key.
-func (m *builder) append(key string, start int64) (row uint32, ok bool) {
+func (m *builder) append(key string) (row uint32, ok bool) {
 	offset := len(m.cells)
 	var columns []uint32
 	overflow, valid := false, true
@@ -70,7 +70,7 @@ func (m *builder) append(key string, start int64) (row uint32, ok bool) {
 	row = uint32(len(m.keys))
 	m.index[key] = row
 	m.keys = append(m.keys, key)
-	m.starts = append(m.starts, start)
+	m.starts = append(m.starts, 0)
 	m.shapeOf = append(m.shapeOf, m.shape(columns, overflow))
 	m.offsets = append(m.offsets, uint32(offset))
 	m.slots = append(m.slots, rates.None)
@@ -137,8 +137,8 @@ func (m *builder) compacted() *builder {
 		if value == Gone {
 			continue
 		}
-		to, _ := c.append(m.keys[row], m.starts[row]) // it was taken before
-		c.values[to], c.lasts[to], c.slots[to] = value, m.lasts[row], m.slots[row]
+		to, _ := c.append(m.keys[row]) // it was taken before
+		c.starts[to], c.values[to], c.lasts[to], c.slots[to] = m.starts[row], value, m.lasts[row], m.slots[row]
 	}
 	c.nextValues, c.nextLasts = nil, nil
 	return c
