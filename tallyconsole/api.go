@@ -3,6 +3,7 @@ package tallyconsole
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
@@ -32,13 +33,9 @@ type attributeOf struct {
 }
 
 // metrics answers /api/v1/metrics.
-func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
-	if values, refused := parseQuery(r); refused != nil {
-		refused.write(w)
-		return
-	} else if refused := checkNames(values, nil); refused != nil {
-		refused.write(w)
-		return
+func (h *handler) metrics(r *http.Request, values url.Values) (any, *refusal) {
+	if refused := checkNames(values, nil); refused != nil {
+		return nil, refused
 	}
 	s := h.answerer.sampler.newest.Load()
 	body := answerMetrics{h.answerer.status(s), []oneMetric{}}
@@ -54,10 +51,9 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if err != nil {
-		cannotAnswer(err, nil).write(w)
-		return
+		return nil, cannotAnswer(err, nil)
 	}
-	writeJSON(w, http.StatusOK, body)
+	return body, nil
 }
 
 func attributesOf(m *table.Metric) []attributeOf {
@@ -87,23 +83,18 @@ type overflowed struct {
 }
 
 // overflow answers /api/v1/overflow.
-func (h *handler) overflow(w http.ResponseWriter, r *http.Request) {
-	values, refused := parseQuery(r)
-	if refused == nil {
-		refused = checkNames(values, []string{"metric", "limit"})
+func (h *handler) overflow(_ *http.Request, values url.Values) (any, *refusal) {
+	if refused := checkNames(values, []string{"metric", "limit"}); refused != nil {
+		return nil, refused
 	}
-	var limit int
-	if refused == nil {
-		limit, refused = h.limit(values)
+	limit, refused := h.limit(values)
+	if refused != nil {
+		return nil, refused
 	}
 	s := h.answerer.sampler.newest.Load()
 	m, ok := s.metric(values.Get("metric"))
-	if refused == nil && !(ok && values.Has("metric")) {
-		refused = unknownMetric(values.Get("metric"), s)
-	}
-	if refused != nil {
-		refused.write(w)
-		return
+	if !ok || !values.Has("metric") {
+		return nil, unknownMetric(values.Get("metric"), s)
 	}
 	body := answerOverflow{Metric: newMetricStatus(s, m), Supported: h.overflows != nil, Items: []overflowed{}}
 	if h.overflows != nil {
@@ -112,7 +103,7 @@ func (h *handler) overflow(w http.ResponseWriter, r *http.Request) {
 			body.Items = append(body.Items, overflowed{o.Key, decodedLabels(o.Key), o.Estimate, o.MaxError})
 		}
 	}
-	writeJSON(w, http.StatusOK, body)
+	return body, nil
 }
 
 // decodedLabels are those of the text of a key; none of what is no key.
@@ -144,13 +135,9 @@ type answerHealth struct {
 }
 
 // health answers /api/v1/health: with 200 for as long as the console itself is well.
-func (h *handler) health(w http.ResponseWriter, r *http.Request) {
-	if values, refused := parseQuery(r); refused != nil {
-		refused.write(w)
-		return
-	} else if refused := checkNames(values, nil); refused != nil {
-		refused.write(w)
-		return
+func (h *handler) health(_ *http.Request, values url.Values) (any, *refusal) {
+	if refused := checkNames(values, nil); refused != nil {
+		return nil, refused
 	}
 	s := h.answerer.sampler.newest.Load()
 	body := answerHealth{
@@ -165,5 +152,5 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) {
 			body.FullMetrics = append(body.FullMetrics, name)
 		}
 	}
-	writeJSON(w, http.StatusOK, body)
+	return body, nil
 }

@@ -55,6 +55,22 @@ func parseQuery(r *http.Request) (url.Values, *refusal) {
 	return values, nil
 }
 
+// api returns what answers with the JSON that f returns.
+func api(f func(*http.Request, url.Values) (any, *refusal)) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body any
+		values, refused := parseQuery(r)
+		if refused == nil {
+			body, refused = f(r, values)
+		}
+		if refused != nil {
+			refused.write(w)
+			return
+		}
+		writeJSON(w, http.StatusOK, body)
+	}
+}
+
 // question is a question about totals, as it was asked.
 type question struct {
 	metric string
@@ -83,24 +99,24 @@ func (h *handler) parseQuestion(values url.Values) (*question, *refusal) {
 	if q.query.Limit, r = h.limit(values); r != nil {
 		return nil, r
 	}
-	if values.Has("order") {
-		var err error
-		if q.query.Order, err = query.ParseOrder(values.Get("order")); err != nil {
-			return nil, refuse(http.StatusBadRequest, err.Error(), query.Orders()...)
-		}
-	}
-	if r := h.readTerms(q, values); r != nil {
+	if r := readTerms(q, values); r != nil {
 		return nil, r
 	}
 	values.Del("limit")
 	values.Del("cursor")
 	values.Set("order", q.query.Order.String())
 	q.page.of, q.page.limit = values.Encode(), q.query.Limit
-	return q, h.readCursor(q)
+	return q, readCursor(q)
 }
 
-// readTerms reads the conditions, and what to group by.
-func (h *handler) readTerms(q *question, values url.Values) *refusal {
+// readTerms reads the order, the conditions, and what to group by.
+func readTerms(q *question, values url.Values) *refusal {
+	if values.Has("order") {
+		var err error
+		if q.query.Order, err = query.ParseOrder(values.Get("order")); err != nil {
+			return refuse(http.StatusBadRequest, err.Error(), query.Orders()...)
+		}
+	}
 	if terms := len(values["where"]) + len(values["group_by"]); terms > maxQueryTerms {
 		return refuse(http.StatusBadRequest, fmt.Sprintf("there are %d of where and group_by", terms),
 			fmt.Sprintf("at most %d together", maxQueryTerms))
@@ -119,7 +135,7 @@ func (h *handler) readTerms(q *question, values url.Values) *refusal {
 }
 
 // readCursor finds the position that the cursor stands for.
-func (h *handler) readCursor(q *question) *refusal {
+func readCursor(q *question) *refusal {
 	if q.page.cursor == "" {
 		return nil
 	}

@@ -52,10 +52,10 @@ func newHandler(cfg *Config, a *answerer, hub *hub, s store.MetricStore, n *numb
 		h.since = opened
 	}
 	h.routes = map[string]route{
-		"/api/v1/metrics":      {"metrics", h.metrics},
-		"/api/v1/totals":       {"totals", h.totals},
-		"/api/v1/overflow":     {"overflow", h.overflow},
-		"/api/v1/health":       {"health", h.health},
+		"/api/v1/metrics":      {"metrics", api(h.metrics)},
+		"/api/v1/totals":       {"totals", api(h.totals)},
+		"/api/v1/overflow":     {"overflow", api(h.overflow)},
+		"/api/v1/health":       {"health", api(h.health)},
 		"/api/v1/live":         {"live", h.live},
 		"/api/v1/openapi.yaml": {"openapi", asset("openapi.yaml", "application/yaml")},
 		"/metrics":             {"scrape", h.scrape},

@@ -3,6 +3,7 @@ package tallyconsole
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
@@ -132,22 +133,15 @@ func newSummary(s *sample, sum query.Summary) summary {
 }
 
 // totals answers /api/v1/totals.
-func (h *handler) totals(w http.ResponseWriter, r *http.Request) {
-	values, refused := parseQuery(r)
-	if refused != nil {
-		refused.write(w)
-		return
-	}
+func (h *handler) totals(r *http.Request, values url.Values) (any, *refusal) {
 	q, refused := h.parseQuestion(values)
 	if refused != nil {
-		refused.write(w)
-		return
+		return nil, refused
 	}
 	s := h.answerer.sampler.newest.Load()
 	t, refused := h.answerer.answer(r.Context(), s, q)
 	if refused != nil {
-		refused.write(w)
-		return
+		return nil, refused
 	}
-	writeJSON(w, http.StatusOK, answerTotals{h.answerer.status(s), *t})
+	return answerTotals{h.answerer.status(s), *t}, nil
 }

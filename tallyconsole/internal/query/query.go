@@ -113,17 +113,25 @@ func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result
 	if v.by, err = bindGroups(m, q.GroupBy); err != nil {
 		return nil, err
 	}
-	res := &Result{}
-	s := newSelection(v, q.Limit)
+	res, s := &Result{}, newSelection(v, q.Limit)
+	if err := res.scan(ctx, v, s, conditions); err != nil {
+		return nil, err
+	}
+	res.finish(v, s)
+	return res, nil
+}
+
+// scan adds up the rows that meet the conditions, and offers them or their groups.
+func (res *Result) scan(ctx context.Context, v *view, s *selection, conditions compiledList) error {
 	var groups *grouper
 	if len(v.by) > 0 {
 		groups = newGrouper(v)
 	}
-	for row, total := range m.Values {
+	for row, total := range v.metric.Values {
 		if row%checkEvery == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		if total == table.Gone || !conditions.meet(m, row) {
+		if total == table.Gone || !conditions.meet(v.metric, row) {
 			continue
 		}
 		one := v.summary(row)
@@ -136,14 +144,17 @@ func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result
 		s.offer(v.candidate(row, &one), &one)
 	}
 	if groups != nil {
-		v.groups = groups.groups
-		res.Groups = len(v.groups)
-		for i := range v.groups {
-			s.offer(v.candidate(i, &v.groups[i].sum), &v.groups[i].sum)
-		}
+		res.offer(v, s, groups.groups)
 	}
-	res.finish(v, s)
-	return res, nil
+	return nil
+}
+
+// offer offers groups.
+func (res *Result) offer(v *view, s *selection, groups []group) {
+	v.groups, res.Groups = groups, len(groups)
+	for i := range groups {
+		s.offer(v.candidate(i, &groups[i].sum), &groups[i].sum)
+	}
 }
 
 // bindGroups finds the columns to group by, each of which may be there once, whatever it is called.
