@@ -131,6 +131,12 @@ func (c *Config) Validate() error {
 		userconfig.UpTo("max_concurrent_queries", c.MaxConcurrentQueries, mostConcurrent, "each question works on all keys, and has memory of its own"),
 		userconfig.NotNegative("max_subscribers", c.MaxSubscribers),
 	)
+	return errors.Join(append(errs, c.validateTimeouts(), c.validateHosts())...)
+}
+
+// validateTimeouts wants those of confighttp that keep slow clients from holding connections.
+func (c *Config) validateTimeouts() error {
+	var errs []error
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -143,6 +149,11 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("`%s` is %v: %w", d.name, d.value, errTimeout))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validateHosts() error {
+	var errs []error
 	for i, host := range c.AllowedHosts {
 		if _, _, err := net.SplitHostPort(host); err == nil || host == "" || strings.ContainsAny(host, "*?/ ,") {
 			errs = append(errs, fmt.Errorf("`allowed_hosts::%d` %w, found %q", i, errHost, host))

@@ -187,11 +187,10 @@ func eventText(name string, body any) []byte {
 // live answers /api/v1/live.
 func (h *handler) live(w http.ResponseWriter, r *http.Request) {
 	values, refused := parseQuery(r)
-	if refused != nil {
-		refused.write(w)
-		return
+	var q *question
+	if refused == nil {
+		q, refused = h.parseQuestion(values)
 	}
-	q, refused := h.parseQuestion(values)
 	if refused != nil {
 		refused.write(w)
 		return

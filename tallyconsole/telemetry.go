@@ -24,14 +24,23 @@ func newNumbers(set extension.Settings, s *sampler, h *hub) (*numbers, error) {
 		return nil, err
 	}
 	n := &numbers{builder: b, id: attribute.String("extension", set.ID.String())}
-	id := metric.WithAttributeSet(attribute.NewSet(n.id))
+	if err := n.observe(s, h); err != nil {
+		b.Shutdown()
+		return nil, err
+	}
+	return n, nil
+}
+
+// observe registers what is read when the metrics are.
+func (n *numbers) observe(s *sampler, h *hub) error {
+	b, id := n.builder, metric.WithAttributeSet(attribute.NewSet(n.id))
 	one := func(load func() int) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(int64(load()), id)
 			return nil
 		}
 	}
-	err = errors.Join(
+	return errors.Join(
 		b.RegisterExtensionTallyConsoleKeysCallback(one(func() int { return s.newest.Load().Keys })),
 		b.RegisterExtensionTallyConsoleOverflowKeysCallback(one(func() int { return s.newest.Load().Overflow })),
 		b.RegisterExtensionTallyConsoleKeysNotTrackedCallback(one(func() int { return s.newest.Load().Untracked })),
@@ -44,11 +53,6 @@ func newNumbers(set extension.Settings, s *sampler, h *hub) (*numbers, error) {
 			return nil
 		}),
 	)
-	if err != nil {
-		b.Shutdown()
-		return nil, err
-	}
-	return n, nil
 }
 
 func (n *numbers) took(d time.Duration) {

@@ -85,26 +85,22 @@ func (w *Writer) family(f Family, name string) {
 	}
 	s := newSeries(f.Metric, w.scheme)
 	again := false
-	flush := func() {
-		if len(family.Metric) > 0 {
-			w.encode(family, again)
-			again = true
-		}
-		family.Metric = family.Metric[:0]
-	}
 	for row, value := range f.Metric.Values {
 		if value == table.Gone || s.merged[row] {
 			continue
 		}
+		family.Metric = append(family.Metric, w.metric(s, row, value))
+		if len(family.Metric) == chunk {
+			w.encode(family, again)
+			again, family.Metric = true, family.Metric[:0]
+		}
 		if w.err != nil {
 			return
 		}
-		family.Metric = append(family.Metric, w.metric(s, row, value))
-		if len(family.Metric) == chunk {
-			flush()
-		}
 	}
-	flush()
+	if len(family.Metric) > 0 {
+		w.encode(family, again)
+	}
 }
 
 // metric makes one of a chunk.

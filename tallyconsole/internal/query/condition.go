@@ -86,6 +86,13 @@ type Condition struct {
 	Exact bool // Text is the JSON text of a string: a number does not equal it
 }
 
+// What is wrong with the text of a condition.
+var (
+	errNoName    = errors.New("it has no name")
+	errNotAlone  = errors.New("behind `!` there is a name alone")
+	errNotString = errors.New("what is in quotes is no JSON string")
+)
+
 // conditionForms are those that ParseCondition reads.
 const conditionForms = `NAME=VALUE, NAME!=VALUE, NAME~PART (contains), NAME (is there), !NAME (is not there); ` +
 	`NAME is an attribute, attribute.NAME or resource.NAME; a NAME or VALUE may be in double quotes, as in JSON: a VALUE is then a string and no number`
@@ -95,42 +102,52 @@ func ConditionForms() string { return conditionForms }
 
 // ParseCondition reads a condition.
 func ParseCondition(text string) (Condition, error) {
-	wrong := func(why string) (Condition, error) {
-		return Condition{}, fmt.Errorf("%q %w: %s", text, ErrCondition, why)
+	c, err := parseCondition(text)
+	if err != nil {
+		return Condition{}, fmt.Errorf("%q %w: %w", text, ErrCondition, err)
 	}
+	return c, nil
+}
+
+func parseCondition(text string) (c Condition, err error) {
 	rest, absent := strings.CutPrefix(text, "!")
 	name, rest, err := cutName(rest)
-	if err != nil {
-		return wrong(err.Error())
-	}
-	if name == "" {
-		return wrong("it has no name")
-	}
-	c := Condition{Reference: ParseReference(name)}
 	switch {
-	case rest == "" && absent:
-		c.Operator = Absent
-		return c, nil
+	case err != nil:
+		return c, err
+	case name == "":
+		return c, errNoName
+	case absent && rest != "":
+		return c, errNotAlone
+	}
+	c = Condition{Reference: ParseReference(name)}
+	switch {
 	case absent:
-		return wrong("behind `!` there is a name alone")
+		c.Operator = Absent
 	case rest == "":
 		c.Operator = Present
-		return c, nil
 	case strings.HasPrefix(rest, "!="):
 		c.Operator, c.Text = Differs, rest[2:]
 	case rest[0] == '~':
 		c.Operator, c.Text = Contains, rest[1:]
+		return c, nil
 	default:
 		c.Operator, c.Text = Equals, rest[1:]
 	}
-	if strings.HasPrefix(c.Text, `"`) && c.Operator != Contains {
-		var s string
-		if err := json.Unmarshal([]byte(c.Text), &s); err != nil {
-			return wrong("what is in quotes is no JSON string")
-		}
-		c.Text, c.Exact = string(identity.AppendString(nil, s)), true
+	return c, c.unquote()
+}
+
+// unquote reads a value in quotes.
+func (c *Condition) unquote() error {
+	if !strings.HasPrefix(c.Text, `"`) {
+		return nil
 	}
-	return c, nil
+	var s string
+	if err := json.Unmarshal([]byte(c.Text), &s); err != nil {
+		return errNotString
+	}
+	c.Text, c.Exact = string(identity.AppendString(nil, s)), true
+	return nil
 }
 
 // cutName splits text behind the name that it begins with.

@@ -170,17 +170,21 @@ func (b *Builder) End(now time.Time, complete bool) *Snapshot {
 			delete(b.metrics, name)
 			continue
 		}
-		s.Metrics[name] = view
-		s.Keys += view.Live - view.OverflowKeys
-		s.Overflow += view.OverflowKeys
-		for _, slot := range view.Slots {
-			if slot == rates.Untracked {
-				s.Untracked++
-			}
-		}
+		s.add(name, view)
 	}
 	s.Tracked = b.tracker.Used()
 	return s
+}
+
+func (s *Snapshot) add(name string, view *Metric) {
+	s.Metrics[name] = view
+	s.Keys += view.Live - view.OverflowKeys
+	s.Overflow += view.OverflowKeys
+	for _, slot := range view.Slots {
+		if slot == rates.Untracked {
+			s.Untracked++
+		}
+	}
 }
 
 // finish frees the slots that are not needed, and returns the Metric of the Snapshot.

@@ -50,20 +50,8 @@ func (m *builder) show(view *Metric) {
 // append makes a row; ok is false when the text is no key.
 func (m *builder) append(key string) (row uint32, ok bool) {
 	offset := len(m.cells)
-	var columns []uint32
-	overflow, valid := false, true
-	ok = identity.Members(key, func(resource bool, name, value string) {
-		number, nameOK := m.column(resource, name)
-		cell, valueOK := uint32(0), false
-		if nameOK {
-			cell, valueOK = m.columns[number].cell(value)
-		}
-		valid = valid && nameOK && valueOK
-		columns = append(columns, number)
-		m.cells = append(m.cells, cell)
-		overflow = overflow || !resource && name == overflowFlag && value == "true"
-	})
-	if !ok || !valid {
+	columns, overflow, ok := m.appendCells(key)
+	if !ok {
 		m.cells = m.cells[:offset]
 		return 0, false
 	}
@@ -79,6 +67,23 @@ func (m *builder) append(key string) (row uint32, ok bool) {
 	m.nextValues = append(m.nextValues, unseen)
 	m.nextLasts = append(m.nextLasts, 0)
 	return row, true
+}
+
+// appendCells appends the cells of a key, and returns their columns and whether it is an overflow key.
+func (m *builder) appendCells(key string) (columns []uint32, overflow, ok bool) {
+	valid := true
+	ok = identity.Members(key, func(resource bool, name, value string) {
+		number, nameOK := m.column(resource, name)
+		cell, valueOK := uint32(0), false
+		if nameOK {
+			cell, valueOK = m.columns[number].cell(value)
+		}
+		valid = valid && nameOK && valueOK
+		columns = append(columns, number)
+		m.cells = append(m.cells, cell)
+		overflow = overflow || !resource && name == overflowFlag && value == "true"
+	})
+	return columns, overflow, ok && valid
 }
 
 // column returns the number of a column, given the JSON text of its name.
