@@ -11,42 +11,42 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// answerMetrics is the body of /api/v1/metrics.
-type answerMetrics struct {
-	Status  status      `json:"status"`
-	Metrics []oneMetric `json:"metrics"`
+// metricsResponse is the body of /api/v1/metrics.
+type metricsResponse struct {
+	Status  status        `json:"status"`
+	Metrics []metricEntry `json:"metrics"`
 }
 
-// oneMetric is a metric and what its keys add up to.
-type oneMetric struct {
+// metricEntry is a metric and what its keys add up to.
+type metricEntry struct {
 	metricStatus
-	Attributes []attributeOf `json:"attributes"`
-	Sum        summary       `json:"sum"`
+	Attributes []attributeInfo `json:"attributes"`
+	Sum        summary         `json:"sum"`
 }
 
-// attributeOf is an attribute that keys of a metric have.
-type attributeOf struct {
-	Reference string `json:"reference"` // what it is called in questions
+// attributeInfo is an attribute that keys of a metric have.
+type attributeInfo struct {
+	Reference string `json:"reference"` // what it is called in queries
 	Name      string `json:"name"`
 	Resource  bool   `json:"resource"`
 	Values    int    `json:"values"` // distinct ones
 }
 
 // metrics answers /api/v1/metrics.
-func (h *handler) metrics(r *http.Request, values url.Values) (any, *refusal) {
+func (h *handler) metrics(r *http.Request, values url.Values) (any, *apiError) {
 	if refused := checkNames(values, nil); refused != nil {
 		return nil, refused
 	}
-	s := h.answerer.sampler.newest.Load()
-	body := answerMetrics{h.answerer.status(s), []oneMetric{}}
-	err := h.answerer.work(r.Context(), func(ctx context.Context) error {
+	s := h.executor.sampler.newest.Load()
+	body := metricsResponse{h.executor.status(s), []metricEntry{}}
+	err := h.executor.work(r.Context(), func(ctx context.Context) error {
 		for _, name := range s.names() {
 			m, _ := s.metric(name)
-			t, err := totalsOf(ctx, s, m, &question{metric: name, query: query.Query{Limit: 1}})
+			t, err := totalsOf(ctx, s, m, &totalsQuery{metric: name, query: query.Query{Limit: 1}})
 			if err != nil {
 				return err
 			}
-			body.Metrics = append(body.Metrics, oneMetric{t.Metric, attributesOf(m), t.Sum})
+			body.Metrics = append(body.Metrics, metricEntry{t.Metric, attributesOf(m), t.Sum})
 		}
 		return nil
 	})
@@ -56,18 +56,18 @@ func (h *handler) metrics(r *http.Request, values url.Values) (any, *refusal) {
 	return body, nil
 }
 
-func attributesOf(m *table.Metric) []attributeOf {
-	list := []attributeOf{}
+func attributesOf(m *table.Metric) []attributeInfo {
+	list := []attributeInfo{}
 	for i, values := range m.Distinct() {
 		if c := m.Columns[i]; values > 0 {
-			list = append(list, attributeOf{query.ReferenceTo(m, i).String(), c.Name, c.Resource, values})
+			list = append(list, attributeInfo{query.ReferenceTo(m, i).String(), c.Name, c.Resource, values})
 		}
 	}
 	return list
 }
 
-// answerOverflow is the body of /api/v1/overflow.
-type answerOverflow struct {
+// overflowResponse is the body of /api/v1/overflow.
+type overflowResponse struct {
 	Metric    metricStatus `json:"metric"`
 	Supported bool         `json:"supported"` // the store remembers what overflows
 	Since     *time.Time   `json:"since"`     // from when on it has done so; null = it does not
@@ -83,7 +83,7 @@ type overflowed struct {
 }
 
 // overflow answers /api/v1/overflow.
-func (h *handler) overflow(_ *http.Request, values url.Values) (any, *refusal) {
+func (h *handler) overflow(_ *http.Request, values url.Values) (any, *apiError) {
 	if refused := checkNames(values, []string{"metric", "limit"}); refused != nil {
 		return nil, refused
 	}
@@ -91,12 +91,12 @@ func (h *handler) overflow(_ *http.Request, values url.Values) (any, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	s := h.answerer.sampler.newest.Load()
+	s := h.executor.sampler.newest.Load()
 	m, ok := s.metric(values.Get("metric"))
 	if !ok || !values.Has("metric") {
 		return nil, unknownMetric(values.Get("metric"), s)
 	}
-	body := answerOverflow{Metric: newMetricStatus(s, m), Supported: h.overflows != nil, Items: []overflowed{}}
+	body := overflowResponse{Metric: newMetricStatus(s, m), Supported: h.overflows != nil, Items: []overflowed{}}
 	if h.overflows != nil {
 		body.Since = unixTime(h.since.UnixNano())
 		for _, o := range h.overflows.Overflows(m.Name, limit) {
@@ -122,8 +122,8 @@ func decodedLabels(text string) []label {
 	return labels
 }
 
-// answerHealth is the body of /api/v1/health.
-type answerHealth struct {
+// healthResponse is the body of /api/v1/health.
+type healthResponse struct {
 	Status         status     `json:"status"`
 	Store          string     `json:"store"`
 	FailingSince   *time.Time `json:"failing_since"` // null = it is not
@@ -135,13 +135,13 @@ type answerHealth struct {
 }
 
 // health answers /api/v1/health: with 200 for as long as the console itself is well.
-func (h *handler) health(_ *http.Request, values url.Values) (any, *refusal) {
+func (h *handler) health(_ *http.Request, values url.Values) (any, *apiError) {
 	if refused := checkNames(values, nil); refused != nil {
 		return nil, refused
 	}
-	s := h.answerer.sampler.newest.Load()
-	body := answerHealth{
-		Status: h.answerer.status(s), Store: h.cfg.Store.String(), SampleSeconds: rounded(s.duration.Seconds()),
+	s := h.executor.sampler.newest.Load()
+	body := healthResponse{
+		Status: h.executor.status(s), Store: h.cfg.Store.String(), SampleSeconds: rounded(s.duration.Seconds()),
 		ForeignKeys: s.Foreign, FullMetrics: []string{}, Subscribers: h.hub.subscribed(), MaxSubscribers: h.cfg.MaxSubscribers,
 	}
 	if !s.failingSince.IsZero() {

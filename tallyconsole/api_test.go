@@ -51,11 +51,11 @@ func totalsPath(parameters ...string) string {
 }
 
 func TestMetrics(t *testing.T) {
-	body := ask[answerMetrics](t, start(t, shop()), "/api/v1/metrics")
+	body := ask[metricsResponse](t, start(t, shop()), "/api/v1/metrics")
 	require.Len(t, body.Metrics, 2)
 	m := body.Metrics[0]
 	assert.Equal(t, metricStatus{"http.requests", "Requests.", "{request}", 30, 30, 1, true}, m.metricStatus)
-	assert.ElementsMatch(t, []attributeOf{
+	assert.ElementsMatch(t, []attributeInfo{
 		{"resource.service.name", "service.name", true, 3},
 		{"code", "code", false, 2},
 		{"route", "route", false, 30},
@@ -71,7 +71,7 @@ func TestMetrics(t *testing.T) {
 
 func TestTotals(t *testing.T) {
 	r := start(t, shop())
-	body := ask[answerTotals](t, r, totalsPath())
+	body := ask[totalsResponse](t, r, totalsPath())
 	require.Len(t, body.Items, 20)
 	assert.Equal(t, 31, body.ItemCount)
 	assert.Equal(t, 11, body.Rest.Items)
@@ -91,43 +91,43 @@ func TestTotals(t *testing.T) {
 	}, second.Labels)
 	assert.WithinDuration(t, time.Now(), *second.First, time.Minute)
 
-	next := ask[answerTotals](t, r, totalsPath("cursor="+body.Next))
+	next := ask[totalsResponse](t, r, totalsPath("cursor="+body.Next))
 	assert.Len(t, next.Items, 11)
 	assert.Empty(t, next.Next)
 	assert.Zero(t, next.Rest.Items)
 	assert.Less(t, next.Items[0].Total, body.Items[19].Total)
 
-	body = ask[answerTotals](t, r, totalsPath("where=code=504", "group_by=resource.service.name", "order=key", "limit=2"))
+	body = ask[totalsResponse](t, r, totalsPath("where=code=504", "group_by=resource.service.name", "order=key", "limit=2"))
 	assert.Equal(t, []label{newLabel("service.name", true, `"service-0"`)}, body.Items[0].Labels)
 	assert.Equal(t, 5, body.Items[0].Keys)
 	assert.Equal(t, 1, body.Rest.Items)
 	assert.Equal(t, []string{"resource.service.name"}, body.GroupBy)
 
-	body = ask[answerTotals](t, r, totalsPath("group_by=code"))
+	body = ask[totalsResponse](t, r, totalsPath("group_by=code"))
 	assert.Equal(t, []bool{false, false, true}, []bool{body.Items[0].Overflow, body.Items[1].Overflow, body.Items[2].Overflow})
 	assert.Empty(t, body.Items[2].Labels[0].Text, "keys without a code")
 
-	body = ask[answerTotals](t, r, "/api/v1/totals?metric=nothing.yet&where=a=b")
+	body = ask[totalsResponse](t, r, "/api/v1/totals?metric=nothing.yet&where=a=b")
 	assert.Empty(t, body.Items)
 }
 
 func TestOverflow(t *testing.T) {
 	store := shop()
 	r := start(t, store)
-	body := ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests&limit=1")
+	body := ask[overflowResponse](t, r, "/api/v1/overflow?metric=http.requests&limit=1")
 	assert.True(t, body.Supported)
 	assert.True(t, body.Since.Equal(store.Info().Opened))
 	require.Len(t, body.Items, 1)
 	assert.Equal(t, 900, body.Items[0].Estimate)
 	assert.Equal(t, newLabel("route", false, `"/flood"`), body.Items[0].Labels[0])
-	assert.Len(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=http.requests").Items, 2)
-	assert.Empty(t, ask[answerOverflow](t, r, "/api/v1/overflow?metric=nothing.yet").Items)
+	assert.Len(t, ask[overflowResponse](t, r, "/api/v1/overflow?metric=http.requests").Items, 2)
+	assert.Empty(t, ask[overflowResponse](t, r, "/api/v1/overflow?metric=nothing.yet").Items)
 }
 
 // TestOverflowSince: the answer says since when it knows what overflows; a store that was restarted has forgotten.
 func TestOverflowSince(t *testing.T) {
 	since := func(store store.MetricStore) *time.Time {
-		return ask[answerOverflow](t, start(t, store), "/api/v1/overflow?metric=m").Since
+		return ask[overflowResponse](t, start(t, store), "/api/v1/overflow?metric=m").Since
 	}
 	first := memory.New()
 	first.Inc(`["m",{},{}]`)
@@ -165,9 +165,9 @@ func TestKeysAreThoseOfTelemetry(t *testing.T) {
 		overflow := gauge(t, telemetry, "otelcol_processor_tally_overflow_keys")
 		require.NoError(t, p.Shutdown(t.Context()))
 		r := start(t, store)
-		status := ask[answerHealth](t, r, "/api/v1/health").Status
+		status := ask[healthResponse](t, r, "/api/v1/health").Status
 		assert.Equal(t, []int{own, overflow}, []int{status.Keys, status.OverflowKeys})
-		for _, m := range ask[answerMetrics](t, r, "/api/v1/metrics").Metrics {
+		for _, m := range ask[metricsResponse](t, r, "/api/v1/metrics").Metrics {
 			assert.Equal(t, []int{own, overflow}, []int{m.Keys, m.OverflowKeys})
 			assert.Equal(t, []int{own, overflow}, []int{m.Sum.Keys, m.Sum.OverflowKeys})
 			assert.Equal(t, limit, m.CardinalityLimit)
@@ -220,13 +220,13 @@ func TestAttributesThatAreGone(t *testing.T) {
 	store.Add(`["m",{"code":"of the resource"},{"a":1}]`, 1)
 	store.Add(`["m",{},{"code":1,"other":2}]`, 2)
 	r := start(t, store)
-	sum := func() int { return ask[answerTotals](t, r, "/api/v1/totals?metric=m&where=code~o").Sum.Total }
+	sum := func() int { return ask[totalsResponse](t, r, "/api/v1/totals?metric=m&where=code~o").Sum.Total }
 	assert.Equal(t, 0, sum(), "an attribute goes before one of the resource")
 	store.Forget(func(key string) bool { return strings.Contains(key, "other") })
 	store.step(t, r)
 	assert.Equal(t, 1, sum())
-	assert.ElementsMatch(t, []attributeOf{{"a", "a", false, 1}, {"resource.code", "code", true, 1}},
-		ask[answerMetrics](t, r, "/api/v1/metrics").Metrics[0].Attributes)
+	assert.ElementsMatch(t, []attributeInfo{{"a", "a", false, 1}, {"resource.code", "code", true, 1}},
+		ask[metricsResponse](t, r, "/api/v1/metrics").Metrics[0].Attributes)
 	assert.ElementsMatch(t, []string{"a", "resource.code"}, refused(t, r, "/api/v1/totals?metric=m&where=other", http.StatusBadRequest).Allowed)
 }
 
@@ -278,14 +278,14 @@ func TestBadQuestions(t *testing.T) {
 	for _, path := range []string{"/api/v1/totals", "/api/v1/live", "/api/v1/overflow"} {
 		refused(t, nameless, path, http.StatusBadRequest)
 	}
-	assert.Equal(t, 1, ask[answerTotals](t, nameless, "/api/v1/totals?metric=").Sum.Total)
-	ask[answerTotals](t, r, totalsPath(terms[1:]...))
+	assert.Equal(t, 1, ask[totalsResponse](t, nameless, "/api/v1/totals?metric=").Sum.Total)
+	ask[totalsResponse](t, r, totalsPath(terms[1:]...))
 	longest := totalsPath("where=code~")
 	longest += strings.Repeat("a", maxQueryLength-len(longest[strings.Index(longest, "?")+1:]))
-	ask[answerTotals](t, r, longest)
+	ask[totalsResponse](t, r, longest)
 	refused(t, r, longest+"a", http.StatusRequestURITooLong)
-	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=50")).Items, 31)
-	assert.Len(t, ask[answerTotals](t, r, totalsPath("limit=1")).Items, 1)
+	assert.Len(t, ask[totalsResponse](t, r, totalsPath("limit=50")).Items, 31)
+	assert.Len(t, ask[totalsResponse](t, r, totalsPath("limit=1")).Items, 1)
 }
 
 func TestCursorExpires(t *testing.T) {
@@ -293,10 +293,10 @@ func TestCursorExpires(t *testing.T) {
 	old := query.Cursor(&query.Position{Tuple: []string{"a"}}, "", time.Now().Add(-cursorLifetime-time.Second))
 	gone := refused(t, r, totalsPath("cursor="+old), http.StatusGone)
 	assert.Contains(t, gone.Error, "expired")
-	assert.Equal(t, []string{"`next` of the page before, to the same question, within 10m0s"}, gone.Allowed)
-	other := ask[answerTotals](t, r, totalsPath("limit=1")).Next
+	assert.Equal(t, []string{"`next` of the page before, to the same query, within 10m0s"}, gone.Allowed)
+	other := ask[totalsResponse](t, r, totalsPath("limit=1")).Next
 	p := refused(t, r, totalsPath("order=key", "cursor="+other), http.StatusBadRequest)
-	assert.Contains(t, p.Error, "another question")
+	assert.Contains(t, p.Error, "another query")
 }
 
 // TestStoreIsAway: what was there before is still shown, with its age, and what the store says is told without log content.
@@ -305,34 +305,34 @@ func TestStoreIsAway(t *testing.T) {
 	store.Add(`["m",{},{"a":1}]`, 5)
 	store.Add(`["m",{},{"a":2}]`, 7)
 	r := start(t, store)
-	health := ask[answerHealth](t, r, "/api/v1/health")
+	health := ask[healthResponse](t, r, "/api/v1/health")
 	assert.Equal(t, stateOK, health.Status.State)
 	assert.Nil(t, health.FailingSince)
 	assert.Equal(t, "tally_memory", health.Store)
 
 	store.failAfter(0)
 	r.settled(t)
-	body := ask[answerTotals](t, r, "/api/v1/totals?metric=m")
+	body := ask[totalsResponse](t, r, "/api/v1/totals?metric=m")
 	assert.Equal(t, stateAway, body.Status.State)
 	assert.Equal(t, 12, body.Sum.Total)
 	assert.Equal(t, `dial tcp: refused, key `, body.Status.Error)
 	number, age := body.Status.Number, body.Status.AgeSeconds
-	health = ask[answerHealth](t, r, "/api/v1/health")
+	health = ask[healthResponse](t, r, "/api/v1/health")
 	assert.NotNil(t, health.FailingSince)
 	r.settled(t)
-	body = ask[answerTotals](t, r, "/api/v1/totals?metric=m")
+	body = ask[totalsResponse](t, r, "/api/v1/totals?metric=m")
 	assert.Equal(t, number, body.Status.Number)
 	assert.Greater(t, body.Status.AgeSeconds, age)
 
 	store.failAfter(1)
 	r.settled(t)
-	assert.Equal(t, statePartial, ask[answerHealth](t, r, "/api/v1/health").Status.State)
-	assert.Equal(t, 12, ask[answerTotals](t, r, "/api/v1/totals?metric=m").Sum.Total)
+	assert.Equal(t, statePartial, ask[healthResponse](t, r, "/api/v1/health").Status.State)
+	assert.Equal(t, 12, ask[totalsResponse](t, r, "/api/v1/totals?metric=m").Sum.Total)
 
 	store.failAfter(-1)
 	store.Inc(`["m",{},{"a":2}]`)
 	r.settled(t)
-	body = ask[answerTotals](t, r, "/api/v1/totals?metric=m")
+	body = ask[totalsResponse](t, r, "/api/v1/totals?metric=m")
 	assert.Equal(t, stateOK, body.Status.State)
 	assert.Equal(t, 13, body.Sum.Total)
 	assert.Empty(t, body.Status.Error)
@@ -356,14 +356,14 @@ func TestZeroBeforeTheFirstRecord(t *testing.T) {
 	memory.Describe(store.Description{Metric: "errors", Key: key})
 	r := start(t, memory)
 	r.settled(t)
-	body := ask[answerTotals](t, r, "/api/v1/totals?metric=errors")
+	body := ask[totalsResponse](t, r, "/api/v1/totals?metric=errors")
 	require.Len(t, body.Items, 1)
 	assert.Zero(t, body.Items[0].Total)
 	_, _, page := r.get(t, "/metrics")
 	assert.Contains(t, string(page), "\nerrors_total 0\n")
 	memory.Add(key, 3)
 	r.settled(t)
-	body = ask[answerTotals](t, r, "/api/v1/totals?metric=errors")
+	body = ask[totalsResponse](t, r, "/api/v1/totals?metric=errors")
 	require.Len(t, body.Items, 1)
 	assert.Equal(t, 3, body.Items[0].Total)
 }

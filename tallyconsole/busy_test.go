@@ -18,8 +18,8 @@ import (
 
 // costly are the functions whose time grows with the keys of a metric, and placed are those that call them in a place of max_concurrent_queries.
 var (
-	costly = []string{"/internal/query.Run(", "/internal/table.(*Metric).Distinct(", "/internal/exposition.(*series).merge("}
-	placed = []string{".(*answerer).work(", ".(*handler).scrape("}
+	costly = []string{"/internal/query.Run(", "/internal/table.(*Metric).Distinct(", "/internal/exposition.(*seriesSet).merge("}
+	placed = []string{".(*executor).work(", ".(*handler).scrape("}
 )
 
 // working returns how many goroutines are in costly functions, and how many of those have no place.

@@ -18,13 +18,13 @@ import (
 const (
 	// defaultEndpoint has a port that no outgoing connection has: Linux takes those from 32768 on.
 	defaultEndpoint = "localhost:13690"
-	defaultLimit    = 20     // items of an answer, where the question does not say
-	mostConcurrent  = 10_000 // questions
+	defaultLimit    = 20     // items of an answer, where the query does not say
+	maxConcurrent   = 10_000 // queries
 
 	// maxSampleLoad is the largest share of one core's time that listing the store takes. Where a listing takes long, the next one comes later.
 	maxSampleLoad = 0.03
 
-	maxQueryTerms  = 16     // conditions and attributes to group by, of one question
+	maxQueryTerms  = 16     // conditions and attributes to group by, of one query
 	maxQueryLength = 16_384 // bytes of a query string
 	cursorLifetime = 10 * time.Minute
 )
@@ -60,7 +60,7 @@ type Config struct {
 	// MaxItems is the most items that one answer may have.
 	MaxItems int `mapstructure:"max_items"`
 
-	// MaxConcurrentQueries is how many questions and scrapes are worked on at a time, at most 10,000; others wait for as long as
+	// MaxConcurrentQueries is how many queries and scrapes are worked on at a time, at most 10,000; others wait for as long as
 	// QueryTimeout says.
 	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
 
@@ -128,7 +128,7 @@ func (c *Config) Validate() error {
 		userconfig.Durations(c),
 		userconfig.NotNegative("max_tracked_keys", c.MaxTrackedKeys),
 		userconfig.Positive("max_items", c.MaxItems),
-		userconfig.UpTo("max_concurrent_queries", c.MaxConcurrentQueries, mostConcurrent, "each question works on all keys, and has memory of its own"),
+		userconfig.UpTo("max_concurrent_queries", c.MaxConcurrentQueries, maxConcurrent, "each query works on all keys, and has memory of its own"),
 		userconfig.NotNegative("max_subscribers", c.MaxSubscribers),
 	)
 	return errors.Join(append(errs, c.validateTimeouts(), c.validateHosts())...)

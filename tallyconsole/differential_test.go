@@ -191,7 +191,7 @@ func (r *running) compare(t *testing.T, g generator, n naive) {
 
 // metricsDiffer says what is wrong with the list of metrics.
 func (r *running) metricsDiffer(t *testing.T, n naive) string {
-	body := ask[answerMetrics](t, r, "/api/v1/metrics")
+	body := ask[metricsResponse](t, r, "/api/v1/metrics")
 	var sum adding
 	for key, total := range n {
 		sum.add(addingOf(decoded(key), total))
@@ -203,9 +203,9 @@ func (r *running) metricsDiffer(t *testing.T, n naive) string {
 	if m.Keys != sum.Keys || m.OverflowKeys != sum.OverflowKeys || body.Status.Keys != sum.Keys || body.Status.OverflowKeys != sum.OverflowKeys {
 		return fmt.Sprintf("want %v, got %+v and %+v", sum, m, body.Status)
 	}
-	want := map[attributeOf]bool{}
+	want := map[attributeInfo]bool{}
 	for p, values := range n.places() {
-		want[attributeOf{p.reference(), p.name, p.resource, len(values)}] = true
+		want[attributeInfo{p.reference(), p.name, p.resource, len(values)}] = true
 	}
 	for _, a := range m.Attributes {
 		if !want[a] {
@@ -233,7 +233,7 @@ func (r *running) pagesDiffer(t *testing.T, q asked, n naive) string {
 	}
 	shown := map[string]bool{}
 	for {
-		body := ask[answerTotals](t, r, "/api/v1/totals?"+query.Encode())
+		body := ask[totalsResponse](t, r, "/api/v1/totals?"+query.Encode())
 		if wrong := differs(q, body, items, shown); wrong != "" || body.Next == "" {
 			return wrong
 		}
@@ -242,7 +242,7 @@ func (r *running) pagesDiffer(t *testing.T, q asked, n naive) string {
 }
 
 // differs says what is wrong with a page, after those whose items are shown already.
-func differs(q asked, body answerTotals, items []*group, shown map[string]bool) string {
+func differs(q asked, body totalsResponse, items []*group, shown map[string]bool) string {
 	if shown == nil {
 		shown = map[string]bool{}
 	}

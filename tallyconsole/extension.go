@@ -25,12 +25,12 @@ type console struct {
 	settings extension.Settings
 
 	// set by Start; Shutdown drops what leads to the store
-	address string // that it listens on
-	numbers *numbers
-	hub     *hub
-	server  *http.Server
-	cancel  context.CancelFunc // ends the sampler and the hub
-	running sync.WaitGroup
+	address     string // that it listens on
+	instruments *instruments
+	hub         *hub
+	server      *http.Server
+	cancel      context.CancelFunc // ends the sampler and the hub
+	running     sync.WaitGroup
 }
 
 func newConsole(set extension.Settings, cfg *Config) *console {
@@ -68,20 +68,20 @@ func (c *console) Start(ctx context.Context, host component.Host) error {
 }
 
 func (c *console) start(ctx context.Context, host component.Host, found store.MetricStore, lister store.Lister) (err error) {
-	var n *numbers // a store that does not return in time makes the sampler use them after Shutdown
+	var n *instruments // a store that does not return in time makes the sampler use them after Shutdown
 	s := newSampler(lister, c.cfg, c.settings.Logger, func(d time.Duration) { n.took(d) })
-	a := newAnswerer(c.cfg, s)
+	a := newExecutor(c.cfg, s)
 	c.hub = newHub(c.cfg, a)
-	if n, err = newNumbers(c.settings, s, c.hub); err != nil {
+	if n, err = newInstruments(c.settings, s, c.hub); err != nil {
 		return err
 	}
-	c.numbers = n
+	c.instruments = n
 	listener, err := c.cfg.Server.ToListener(ctx)
 	if err != nil {
 		return err
 	}
 	c.address = listener.Addr().String()
-	handler := newHandler(c.cfg, a, c.hub, found, c.numbers)
+	handler := newHandler(c.cfg, a, c.hub, found, c.instruments)
 	if c.server, err = c.cfg.Server.ToServer(ctx, host.GetExtensions(), c.settings.TelemetrySettings, handler); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -123,10 +123,10 @@ func (c *console) Shutdown(ctx context.Context) error {
 		c.await(ctx, ended)
 		c.cancel = nil
 	}
-	if c.numbers != nil {
-		c.numbers.builder.Shutdown()
+	if c.instruments != nil {
+		c.instruments.builder.Shutdown()
 	}
-	c.numbers, c.hub, c.server = nil, nil, nil
+	c.instruments, c.hub, c.server = nil, nil, nil
 	return err
 }
 

@@ -91,10 +91,10 @@ func start(t testing.TB, store store.MetricStore, change ...func(*Config)) *runn
 // settled waits for a sample that was begun after the call.
 func (r *running) settled(t testing.TB) {
 	t.Helper()
-	before := r.hub.answerer.sampler.newest.Load()
+	before := r.hub.executor.sampler.newest.Load()
 	seen := 0
 	require.Eventually(t, func() bool {
-		if now := r.hub.answerer.sampler.newest.Load(); now != before {
+		if now := r.hub.executor.sampler.newest.Load(); now != before {
 			before = now
 			seen++
 		}
@@ -217,7 +217,7 @@ func (s *stepped) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
 // step lets the console take one sample, and returns when everybody sees it, and live streams have been sent it.
 func (s *stepped) step(t testing.TB, r *running) {
 	t.Helper()
-	newest := &r.hub.answerer.sampler.newest
+	newest := &r.hub.executor.sampler.newest
 	before := newest.Load()
 	s.steps <- struct{}{}
 	require.Eventually(t, func() bool { return newest.Load() != before }, patience, time.Millisecond)

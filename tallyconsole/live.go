@@ -14,26 +14,26 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// behind is how many events a subscriber may be behind before it is dropped.
-const behind = 3
+// maxPending is how many events a subscriber may be behind before it is dropped.
+const maxPending = 3
 
-// hub sends events to those who watch. Each question is worked out once a snapshot, however many watch it.
+// hub sends events to those who watch. Each query is worked out once a snapshot, however many watch it.
 type hub struct {
 	cfg      *Config
-	answerer *answerer
+	executor *executor
 	dropped  atomic.Int64
 	refused  atomic.Int64
 
 	// mu guards the fields below. Nothing is worked out or sent under it.
 	mu     sync.Mutex
-	views  map[page]*liveView
+	views  map[queryID]*liveView
 	count  int // subscribers
 	closed bool
 }
 
-// liveView is a question that is watched.
+// liveView is a query that is watched.
 type liveView struct {
-	question    *question
+	query       *totalsQuery
 	subscribers map[*subscriber]bool
 }
 
@@ -41,12 +41,12 @@ type liveView struct {
 type subscriber struct {
 	events chan []byte     // texts of events; it is never closed
 	ended  chan struct{}   // closed when nothing more comes
-	page   page            // what was asked
+	id     queryID         // what was asked
 	has    *table.Snapshot // that the totals which were sent last are of; nil = none were. Only refresh changes it
 }
 
-func newHub(cfg *Config, a *answerer) *hub {
-	return &hub{cfg: cfg, answerer: a, views: map[page]*liveView{}}
+func newHub(cfg *Config, a *executor) *hub {
+	return &hub{cfg: cfg, executor: a, views: map[queryID]*liveView{}}
 }
 
 // subscribed returns how many watch.
@@ -57,18 +57,18 @@ func (h *hub) subscribed() int {
 }
 
 // subscribe returns nil when there is no room. The subscriber has the totals of a snapshot already, or of none.
-func (h *hub) subscribe(q *question, has *table.Snapshot) *subscriber {
+func (h *hub) subscribe(q *totalsQuery, has *table.Snapshot) *subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.count >= h.cfg.MaxSubscribers {
 		h.refused.Add(1)
 		return nil
 	}
-	s := &subscriber{events: make(chan []byte, behind), ended: make(chan struct{}), page: q.page, has: has}
-	v, ok := h.views[s.page]
+	s := &subscriber{events: make(chan []byte, maxPending), ended: make(chan struct{}), id: q.id, has: has}
+	v, ok := h.views[s.id]
 	if !ok {
-		v = &liveView{question: q, subscribers: map[*subscriber]bool{}}
-		h.views[s.page] = v
+		v = &liveView{query: q, subscribers: map[*subscriber]bool{}}
+		h.views[s.id] = v
 	}
 	v.subscribers[s] = true
 	h.count++
@@ -84,13 +84,13 @@ func (h *hub) unsubscribe(s *subscriber) bool {
 
 // remove takes a subscriber off. The caller has the lock.
 func (h *hub) remove(s *subscriber) bool {
-	v, ok := h.views[s.page]
+	v, ok := h.views[s.id]
 	if !ok || !v.subscribers[s] {
 		return false
 	}
 	delete(v.subscribers, s)
 	if len(v.subscribers) == 0 {
-		delete(h.views, s.page)
+		delete(h.views, s.id)
 	}
 	h.count--
 	close(s.ended)
@@ -126,13 +126,13 @@ func (h *hub) run(ctx context.Context) {
 // refresh sends an event to everybody.
 func (h *hub) refresh(ctx context.Context) {
 	for q, who := range h.watched() {
-		newest := h.answerer.sampler.newest.Load() // after who was listed: nobody has anything newer
+		newest := h.executor.sampler.newest.Load() // after who was listed: nobody has anything newer
 		var full []byte
 		of := newest.Snapshot
 		if slices.ContainsFunc(who, func(s *subscriber) bool { return s.has != newest.Snapshot }) {
 			full, of = h.totals(ctx, newest, q)
 		}
-		status := eventText("status", h.answerer.status(newest))
+		status := eventText("status", h.executor.status(newest))
 		for _, s := range who {
 			if s.has == newest.Snapshot {
 				h.send(s, status)
@@ -144,13 +144,13 @@ func (h *hub) refresh(ctx context.Context) {
 	}
 }
 
-// watched returns all questions that are watched, and by whom.
-func (h *hub) watched() map[*question][]*subscriber {
+// watched returns all queries that are watched, and by whom.
+func (h *hub) watched() map[*totalsQuery][]*subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := make(map[*question][]*subscriber, len(h.views))
+	all := make(map[*totalsQuery][]*subscriber, len(h.views))
 	for _, v := range h.views {
-		all[v.question] = slices.Collect(maps.Keys(v.subscribers))
+		all[v.query] = slices.Collect(maps.Keys(v.subscribers))
 	}
 	return all
 }
@@ -167,12 +167,12 @@ func (h *hub) send(s *subscriber, text []byte) {
 }
 
 // totals returns the text of an event, `totals` or `problem`, and the snapshot whose totals are in it.
-func (h *hub) totals(ctx context.Context, s *sample, q *question) ([]byte, *table.Snapshot) {
-	t, refused := h.answerer.answer(ctx, s, q)
+func (h *hub) totals(ctx context.Context, s *sample, q *totalsQuery) ([]byte, *table.Snapshot) {
+	t, refused := h.executor.execute(ctx, s, q)
 	if refused != nil {
 		return eventText("problem", refused.problem), nil
 	}
-	return eventText("totals", answerTotals{h.answerer.status(s), *t}), s.Snapshot
+	return eventText("totals", totalsResponse{h.executor.status(s), *t}), s.Snapshot
 }
 
 // eventText writes an event as text/event-stream has it. JSON has no line breaks.
@@ -187,15 +187,15 @@ func eventText(name string, body any) []byte {
 // live answers /api/v1/live.
 func (h *handler) live(w http.ResponseWriter, r *http.Request) {
 	values, refused := parseQuery(r)
-	var q *question
+	var q *totalsQuery
 	if refused == nil {
-		q, refused = h.parseQuestion(values)
+		q, refused = h.parseTotalsQuery(values)
 	}
 	if refused != nil {
 		refused.write(w)
 		return
 	}
-	first, of := h.hub.totals(r.Context(), h.answerer.sampler.newest.Load(), q)
+	first, of := h.hub.totals(r.Context(), h.executor.sampler.newest.Load(), q)
 	s := h.hub.subscribe(q, of)
 	if s == nil {
 		w.Header().Set("Retry-After", "10")

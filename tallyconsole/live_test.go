@@ -38,7 +38,7 @@ func (r *running) live(t testing.TB, query string) *events {
 }
 
 // next returns the next event.
-func (e *events) next(t testing.TB) (name string, body answerTotals) {
+func (e *events) next(t testing.TB) (name string, body totalsResponse) {
 	t.Helper()
 	line, err := e.reader.ReadString('\n')
 	require.NoError(t, err)
@@ -57,7 +57,7 @@ func (e *events) next(t testing.TB) (name string, body answerTotals) {
 }
 
 // at returns the totals that a stream has at a snapshot, which is the newest.
-func (e *events) at(t testing.TB, number int) answerTotals {
+func (e *events) at(t testing.TB, number int) totalsResponse {
 	t.Helper()
 	for {
 		name, body := e.next(t)
@@ -78,7 +78,7 @@ func TestLive(t *testing.T) {
 	assert.Equal(t, "totals", name)
 	assert.Len(t, body.Items, 2)
 	before := body.Sum.Total
-	assert.Equal(t, 1, ask[answerHealth](t, r, "/api/v1/health").Subscribers)
+	assert.Equal(t, 1, ask[healthResponse](t, r, "/api/v1/health").Subscribers)
 	store.Add(`["http.requests",{"service.name":"service-0"},{"code":200,"route":"/r/0"}]`, 5)
 	for body.Sum.Total != before+5 {
 		_, body = e.next(t)
@@ -146,11 +146,11 @@ func TestViewsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig(func(c *Config) { c.RefreshInterval = time.Second; c.MaxSubscribers = 50 })
 		s := newSampler(shop(), cfg, zap.NewNop(), func(time.Duration) {})
-		h := newHub(cfg, newAnswerer(cfg, s))
+		h := newHub(cfg, newExecutor(cfg, s))
 		s.once(t.Context())
-		handler := newHandler(cfg, h.answerer, h, nil, nil)
-		ask := func(limit int) *question {
-			q, refused := handler.parseQuestion(map[string][]string{"metric": {"http.requests"}, "limit": {fmt.Sprint(limit)}})
+		handler := newHandler(cfg, h.executor, h, nil, nil)
+		ask := func(limit int) *totalsQuery {
+			q, refused := handler.parseTotalsQuery(map[string][]string{"metric": {"http.requests"}, "limit": {fmt.Sprint(limit)}})
 			require.Nil(t, refused)
 			return q
 		}
@@ -173,9 +173,9 @@ func TestViewsAreShared(t *testing.T) {
 		}
 		assert.NotEqual(t, texts[0], texts[1])
 		assert.Len(t, h.watched(), 2)
-		time.Sleep(behind * time.Second)
+		time.Sleep(maxPending * time.Second)
 		synctest.Wait()
-		assert.Len(t, all[0].events, behind, "status alone")
+		assert.Len(t, all[0].events, maxPending, "status alone")
 		assert.Zero(t, h.dropped.Load())
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -191,9 +191,9 @@ func TestViewsAreShared(t *testing.T) {
 func TestLateSubscribers(t *testing.T) {
 	cfg := testConfig()
 	s := newSampler(shop(), cfg, zap.NewNop(), func(time.Duration) {})
-	h := newHub(cfg, newAnswerer(cfg, s))
+	h := newHub(cfg, newExecutor(cfg, s))
 	s.once(t.Context())
-	q, refused := newHandler(cfg, h.answerer, h, nil, nil).parseQuestion(url.Values{"metric": {"http.requests"}})
+	q, refused := newHandler(cfg, h.executor, h, nil, nil).parseTotalsQuery(url.Values{"metric": {"http.requests"}})
 	require.Nil(t, refused)
 	old := s.newest.Load().Snapshot
 	s.once(t.Context())

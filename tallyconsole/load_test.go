@@ -43,7 +43,7 @@ func BenchmarkLoad(b *testing.B) {
 			c := newConsole(metadatatest.NewSettings(componenttest.NewTelemetry()), cfg)
 			require.NoError(b, c.Start(b.Context(), host{storeID: storeExtension{store: store}}))
 			defer func() { require.NoError(b, c.Shutdown(context.Background())) }()
-			require.Eventually(b, func() bool { return c.hub.answerer.sampler.newest.Load().Keys >= 1_000_000 }, time.Minute, tick)
+			require.Eventually(b, func() bool { return c.hub.executor.sampler.newest.Load().Keys >= 1_000_000 }, time.Minute, tick)
 			ctx, cancel := context.WithCancel(b.Context())
 			var running sync.WaitGroup
 			for i := range 50 {

@@ -306,7 +306,7 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 	// Each name that the page suggests is a condition.
 	for _, suggested := range js[[]string](b, `[...document.querySelectorAll('#references option')].map((option) => option.value)`) {
 		code, _, answer := r.get(t, "/api/v1/totals?"+url.Values{"metric": {"<b>m</b>"}, "where": {suggested + "name"}}.Encode())
-		var found answerTotals
+		var found totalsResponse
 		require.Equal(t, http.StatusOK, code, "%s: %s", suggested, answer)
 		require.NoError(t, json.Unmarshal(answer, &found))
 		assert.Positive(t, found.ItemCount, suggested)

@@ -38,7 +38,7 @@ func TestShutdownReleasesTheStore(t *testing.T) {
 			for range random.IntN(6) {
 				switch random.IntN(5) {
 				case 0:
-					ask[answerTotals](t, r, totalsPath(fmt.Sprint("limit=", 1+random.IntN(9))))
+					ask[totalsResponse](t, r, totalsPath(fmt.Sprint("limit=", 1+random.IntN(9))))
 				case 1:
 					r.live(t, fmt.Sprint("metric=http.requests&limit=", 1+random.IntN(9))).next(t)
 				case 2:
@@ -49,7 +49,7 @@ func TestShutdownReleasesTheStore(t *testing.T) {
 					r.get(t, "/api/v1/overflow?metric=http.requests")
 				}
 			}
-			newest := weak.Make(r.hub.answerer.sampler.newest.Load())
+			newest := weak.Make(r.hub.executor.sampler.newest.Load())
 			require.NoError(t, c.Shutdown(context.Background()))
 			return weak.Make(s), newest
 		}()

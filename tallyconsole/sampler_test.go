@@ -99,7 +99,7 @@ func TestStoreThatGoesWrong(t *testing.T) {
 			cfg.SampleTimeout = time.Duration(1 + random.Int64N(int64(time.Minute)))
 			store := &unruly{random: random, keys: 1 + random.IntN(5)}
 			s := newSampler(store, cfg, zap.NewNop(), func(time.Duration) {})
-			a := newAnswerer(cfg, s)
+			a := newExecutor(cfg, s)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan struct{})
 			go func() { defer close(done); s.run(ctx) }()

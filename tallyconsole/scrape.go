@@ -14,16 +14,16 @@ import (
 // scrapeBuffer is how many bytes are gathered before they are sent.
 const scrapeBuffer = 64 << 10
 
-// scrape answers /metrics. It works in a place, as questions are answered, and not while a slow client reads.
+// scrape answers /metrics. It works in a place, as queries are answered, and not while a slow client reads.
 func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
 	format := expfmt.NegotiateAccept(r.Header, exposition.Accepted()...)
-	out := &pageWriter{out: w, request: r, control: http.NewResponseController(w), answerer: h.answerer, slow: &h.slow, outside: true}
+	out := &scrapeWriter{out: w, request: r, control: http.NewResponseController(w), executor: h.executor, slow: &h.slow, outside: true}
 	if r.Method != http.MethodHead {
-		if err := out.enter(); err != nil {
+		if err := out.acquire(); err != nil {
 			tooBusy(err).write(w)
 			return
 		}
-		defer out.leave()
+		defer out.release()
 	}
 	w.Header().Set("Content-Type", string(format))
 	if r.Method != http.MethodHead {
@@ -32,7 +32,7 @@ func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) writePage(w io.Writer, format expfmt.Format) {
-	s := h.answerer.sampler.newest.Load()
+	s := h.executor.sampler.newest.Load()
 	buffered := bufio.NewWriterSize(w, scrapeBuffer)
 	page := exposition.NewWriter(buffered, format, h.cfg.CreatedTimestamps)
 	up := 1.

@@ -33,20 +33,20 @@ type route struct {
 
 // handler is the server. It answers GET and HEAD, to those who know it by a name that is allowed, and changes nothing.
 type handler struct {
-	cfg       *Config
-	answerer  *answerer
-	hub       *hub
-	overflows capability.OverflowKeeper // nil = the store keeps none
-	since     time.Time                 // from when on the store has kept them
-	numbers   *numbers
-	slow      slowPages
-	hosts     map[string]bool
-	routes    map[string]route
+	cfg         *Config
+	executor    *executor
+	hub         *hub
+	overflows   capability.OverflowKeeper // nil = the store keeps none
+	since       time.Time                 // from when on the store has kept them
+	instruments *instruments
+	slow        slowScrapes
+	hosts       map[string]bool
+	routes      map[string]route
 }
 
 // newHandler returns a handler whose answers are of store, as a samples it.
-func newHandler(cfg *Config, a *answerer, hub *hub, s store.MetricStore, n *numbers) *handler {
-	h := &handler{cfg: cfg, answerer: a, hub: hub, since: time.Now(), numbers: n, hosts: allowedHosts(cfg)}
+func newHandler(cfg *Config, a *executor, hub *hub, s store.MetricStore, n *instruments) *handler {
+	h := &handler{cfg: cfg, executor: a, hub: hub, since: time.Now(), instruments: n, hosts: allowedHosts(cfg)}
 	h.overflows, _ = s.(capability.OverflowKeeper)
 	if opened := capability.InfoOf(s).Opened; !opened.IsZero() {
 		h.since = opened
@@ -126,7 +126,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		rt.handle(recorder, r)
 	}
-	h.numbers.answered(r.Context(), rt.name, recorder.code)
+	h.instruments.answered(r.Context(), rt.name, recorder.code)
 }
 
 func (h *handler) paths() []string {

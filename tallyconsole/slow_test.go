@@ -113,31 +113,31 @@ func TestShutdownWithSlowClients(t *testing.T) {
 // bounded: when too many are slow at once, the one that has waited longest is ended.
 func TestSlowClientsHoldNoPlace(t *testing.T) {
 	r := start(t, large(), func(c *Config) { c.Server.WriteTimeout, c.QueryTimeout = time.Hour, patience })
-	for range 2 * mostSlow {
+	for range 2 * maxSlowScrapes {
 		r.slow(t, "/metrics", 10, 100*time.Millisecond)
 	}
 	for range 5 {
-		ask[answerTotals](t, r, "/api/v1/totals?metric=http.requests&limit=1")
+		ask[totalsResponse](t, r, "/api/v1/totals?metric=http.requests&limit=1")
 		code, _, page := r.get(t, "/metrics")
 		require.Equal(t, http.StatusOK, code)
 		require.Equal(t, largeKeys, bytes.Count(page, []byte("\nhttp_requests_total{")))
 	}
-	assert.Eventually(t, func() bool { return frames("(*handler).scrape") <= mostSlow }, patience, tick)
+	assert.Eventually(t, func() bool { return frames("(*handler).scrape") <= maxSlowScrapes }, patience, tick)
 }
 
 // While others work, a scrape waits as long as an answer may take, and is refused then.
 func TestScrapeTakesAPlace(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	r := start(t, shop(), func(c *Config) { c.QueryTimeout = timeout })
-	r.hub.answerer.places <- struct{}{}
+	r.hub.executor.semaphore <- struct{}{}
 	p := refused(t, r, "/metrics", http.StatusServiceUnavailable)
 	assert.Contains(t, p.Error, "takes too long")
 	code, _, _ := r.do(t, http.MethodHead, "/metrics", nil)
 	assert.Equal(t, http.StatusOK, code, "it works on nothing")
-	<-r.hub.answerer.places
+	<-r.hub.executor.semaphore
 	code, _, _ = r.get(t, "/metrics")
 	assert.Equal(t, http.StatusOK, code)
-	assert.Empty(t, r.hub.answerer.places, "given back")
+	assert.Empty(t, r.hub.executor.semaphore, "given back")
 }
 
 // Scrapes by clients of any speed, which go away whenever they like, leave no place taken, and each page that is whole has all series.
@@ -169,5 +169,5 @@ func TestScrapesAtAnySpeed(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	require.Eventually(t, func() bool { return len(r.hub.answerer.places) == 0 }, patience, tick, "all places are given back")
+	require.Eventually(t, func() bool { return len(r.hub.executor.semaphore) == 0 }, patience, tick, "all places are given back")
 }

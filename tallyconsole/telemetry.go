@@ -12,18 +12,18 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadata"
 )
 
-// numbers are the extension's own metrics.
-type numbers struct {
+// instruments are the extension's own metrics.
+type instruments struct {
 	builder *metadata.TelemetryBuilder
 	id      attribute.KeyValue
 }
 
-func newNumbers(set extension.Settings, s *sampler, h *hub) (*numbers, error) {
+func newInstruments(set extension.Settings, s *sampler, h *hub) (*instruments, error) {
 	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}
-	n := &numbers{builder: b, id: attribute.String("extension", set.ID.String())}
+	n := &instruments{builder: b, id: attribute.String("extension", set.ID.String())}
 	if err := n.observe(s, h); err != nil {
 		b.Shutdown()
 		return nil, err
@@ -32,7 +32,7 @@ func newNumbers(set extension.Settings, s *sampler, h *hub) (*numbers, error) {
 }
 
 // observe registers what is read when the metrics are.
-func (n *numbers) observe(s *sampler, h *hub) error {
+func (n *instruments) observe(s *sampler, h *hub) error {
 	b, id := n.builder, metric.WithAttributeSet(attribute.NewSet(n.id))
 	one := func(load func() int) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
@@ -55,11 +55,11 @@ func (n *numbers) observe(s *sampler, h *hub) error {
 	)
 }
 
-func (n *numbers) took(d time.Duration) {
+func (n *instruments) took(d time.Duration) {
 	n.builder.ExtensionTallyConsoleSampleDuration.Record(context.Background(), d.Seconds(), metric.WithAttributes(n.id))
 }
 
-func (n *numbers) answered(ctx context.Context, route string, code int) {
+func (n *instruments) answered(ctx context.Context, route string, code int) {
 	n.builder.ExtensionTallyConsoleRequests.Add(ctx, 1, metric.WithAttributes(
 		n.id, attribute.String("route", route), attribute.Int("code", code)))
 }

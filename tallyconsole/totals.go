@@ -11,10 +11,10 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// totals is the answer to a question about totals. It does not change.
+// totals is the answer to a query about totals. It does not change.
 type totals struct {
 	Metric     metricStatus `json:"metric"`
-	Attributes []string     `json:"attributes"` // what questions about the metric may name
+	Attributes []string     `json:"attributes"` // what queries about the metric may name
 	Order      string       `json:"order"`
 	GroupBy    []string     `json:"group_by"`
 	Items      []item       `json:"items"`
@@ -67,13 +67,13 @@ type rest struct {
 	summary
 }
 
-// answerTotals is the body of an answer.
-type answerTotals struct {
+// totalsResponse is the body of an answer.
+type totalsResponse struct {
 	Status status `json:"status"`
 	totals
 }
 
-func newTotals(s *sample, m *table.Metric, q *question, res *query.Result) *totals {
+func newTotals(s *sample, m *table.Metric, q *totalsQuery, res *query.Result) *totals {
 	t := &totals{
 		Metric: newMetricStatus(s, m), Attributes: references(m), Order: q.query.Order.String(), GroupBy: []string{},
 		Items: make([]item, 0, len(res.Items)), ItemCount: res.Groups, Sum: newSummary(s, res.Sum),
@@ -92,7 +92,7 @@ func newTotals(s *sample, m *table.Metric, q *question, res *query.Result) *tota
 		t.Items = append(t.Items, one)
 	}
 	if res.Next != nil {
-		t.Next = query.Cursor(res.Next, q.page.of, time.Now())
+		t.Next = query.Cursor(res.Next, q.id.text, time.Now())
 	}
 	return t
 }
@@ -128,20 +128,20 @@ func newSummary(s *sample, sum query.Summary) summary {
 		f := rounded(sum.Rates[window])
 		return &f
 	}
-	out.Rate10s, out.Rate1m, out.Rate5m = rate(rates.Ten), rate(rates.Minute), rate(rates.FiveMinutes)
+	out.Rate10s, out.Rate1m, out.Rate5m = rate(rates.TenSeconds), rate(rates.OneMinute), rate(rates.FiveMinutes)
 	return out
 }
 
 // totals answers /api/v1/totals.
-func (h *handler) totals(r *http.Request, values url.Values) (any, *refusal) {
-	q, refused := h.parseQuestion(values)
+func (h *handler) totals(r *http.Request, values url.Values) (any, *apiError) {
+	q, refused := h.parseTotalsQuery(values)
 	if refused != nil {
 		return nil, refused
 	}
-	s := h.answerer.sampler.newest.Load()
-	t, refused := h.answerer.answer(r.Context(), s, q)
+	s := h.executor.sampler.newest.Load()
+	t, refused := h.executor.execute(r.Context(), s, q)
 	if refused != nil {
 		return nil, refused
 	}
-	return answerTotals{h.answerer.status(s), *t}, nil
+	return totalsResponse{h.executor.status(s), *t}, nil
 }

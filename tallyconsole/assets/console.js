@@ -148,7 +148,7 @@ function showProblem(problem) {
   const list = problem.allowed.slice(0, 40).map((text) => el('li', null, shown(text, 400)));
   byId('problem').replaceChildren(el('p', null, shown(problem.error, 400)), ...(list.length ? [el('p', null, 'Allowed:'), el('ul', null, ...list)] : []));
   byId('problem').hidden = false;
-  setState('problem', 'No answer to this question');
+  setState('problem', 'No answer to this query');
 }
 
 const states = {

@@ -18,7 +18,7 @@ export class Choice {
     this.paused = p.get('paused') === '1';
   }
 
-  // query is the query string of a question.
+  // query is the query string.
   query() {
     const p = new URLSearchParams({ metric: this.metric });
     for (const text of this.where) p.append('where', text);
@@ -45,7 +45,7 @@ const byId = (id) => document.getElementById(id);
 
 // Controls show a Choice, and change it.
 export class Controls {
-  // onChange is called when the question has changed.
+  // onChange is called when the query has changed.
   constructor(choice, onChange) {
     this.choice = choice;
     this.onChange = onChange;

@@ -83,7 +83,7 @@ func (w *Writer) family(f Family, name string) {
 		Name: proto.String(name), Help: proto.String(cmp.Or(f.Help, defaultHelp)), Type: dto.MetricType_COUNTER.Enum(),
 		Metric: make([]*dto.Metric, 0, chunk),
 	}
-	s := newSeries(f.Metric, w.scheme)
+	s := newSeriesSet(f.Metric, w.scheme)
 	again := false
 	for row, value := range f.Metric.Values {
 		if value == table.Gone || s.merged[row] {
@@ -104,7 +104,7 @@ func (w *Writer) family(f Family, name string) {
 }
 
 // metric makes one of a chunk.
-func (w *Writer) metric(s *series, row, value int) *dto.Metric {
+func (w *Writer) metric(s *seriesSet, row, value int) *dto.Metric {
 	counter := &dto.Counter{Value: proto.Float64(float64(value) + s.added[row].value)}
 	if start := s.start(row); w.created && start != 0 {
 		counter.CreatedTimestamp = timestamppb.New(time.Unix(0, start))

@@ -12,31 +12,31 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// series are the rows of a metric as Prometheus has them: labels are text, and their names have underscores, so rows whose labels
+// seriesSet is the rows of a metric as Prometheus has them: labels are text, and their names have underscores, so rows whose labels
 // are the same then are one, their sum. That holds for clients that take any name too: what they see does not depend on it.
-type series struct {
+type seriesSet struct {
 	metric *table.Metric
-	shapes [][]labelOf
-	merged map[int]bool // rows that are shown with another
-	added  map[int]more // what those add to the other
+	shapes [][]seriesLabel
+	merged map[int]bool         // rows that are shown with another
+	added  map[int]mergedTotals // what those add to the other
 }
 
-// more is what other rows add to one.
-type more struct {
+// mergedTotals is what other rows add to one.
+type mergedTotals struct {
 	value float64
 	start int64 // the earliest of all, in nanoseconds
 }
 
-// labelOf is a label of a shape.
-type labelOf struct {
+// seriesLabel is a label of a shape.
+type seriesLabel struct {
 	name     string  // as Prometheus has it
 	escaped  *string // as the client wants it
 	position int     // of the cell
 	column   uint32
 }
 
-func newSeries(m *table.Metric, scheme model.EscapingScheme) *series {
-	s := &series{metric: m, merged: map[int]bool{}, added: map[int]more{}}
+func newSeriesSet(m *table.Metric, scheme model.EscapingScheme) *seriesSet {
+	s := &seriesSet{metric: m, merged: map[int]bool{}, added: map[int]mergedTotals{}}
 	for _, shape := range m.Shapes {
 		s.shapes = append(s.shapes, shapeLabels(m, shape, scheme))
 	}
@@ -45,9 +45,9 @@ func newSeries(m *table.Metric, scheme model.EscapingScheme) *series {
 }
 
 // shapeLabels names the labels of a shape: the attributes', then the resource's. They come in the order of their names.
-func shapeLabels(m *table.Metric, shape table.Shape, scheme model.EscapingScheme) []labelOf {
+func shapeLabels(m *table.Metric, shape table.Shape, scheme model.EscapingScheme) []seriesLabel {
 	namer := labels.NewNamer()
-	var list []labelOf
+	var list []seriesLabel
 	for _, resource := range []bool{false, true} {
 		prefix := labels.AttributePrefix
 		if resource {
@@ -57,16 +57,16 @@ func shapeLabels(m *table.Metric, shape table.Shape, scheme model.EscapingScheme
 			if m.Columns[c].Resource == resource {
 				label := namer.Name(prefix, m.Columns[c].Name)
 				escaped := model.EscapeName(label.Name, scheme)
-				list = append(list, labelOf{label.Prometheus, &escaped, position, c})
+				list = append(list, seriesLabel{label.Prometheus, &escaped, position, c})
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b labelOf) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(list, func(a, b seriesLabel) int { return cmp.Compare(a.name, b.name) })
 	return list
 }
 
 // each yields the labels of a row. A label without a value is none.
-func (s *series) each(row int, yield func(name *string, value string)) {
+func (s *seriesSet) each(row int, yield func(name *string, value string)) {
 	for _, l := range s.shapes[s.metric.ShapeOf(row)] {
 		if value := s.value(row, l); value != "" {
 			yield(l.escaped, value)
@@ -74,7 +74,7 @@ func (s *series) each(row int, yield func(name *string, value string)) {
 	}
 }
 
-func (s *series) value(row int, l labelOf) string {
+func (s *seriesSet) value(row int, l seriesLabel) string {
 	return identity.Shown(s.metric.Columns[l.column].Texts[s.metric.Cell(row, l.position)])
 }
 
@@ -85,7 +85,7 @@ type hashed struct {
 }
 
 // merge finds the rows whose labels are the same. It takes 16 bytes a row for as long as it runs.
-func (s *series) merge() {
+func (s *seriesSet) merge() {
 	list := make([]hashed, 0, s.metric.Live)
 	seed := maphash.MakeSeed()
 	for row, value := range s.metric.Values {
@@ -108,24 +108,24 @@ func (s *series) merge() {
 }
 
 // add shows a row with the first of its series.
-func (s *series) add(first, row int) {
+func (s *seriesSet) add(first, row int) {
 	s.merged[row] = true
 	a, known := s.added[first]
 	if !known {
 		a.start = s.metric.Starts[first]
 	}
-	s.added[first] = more{a.value + float64(s.metric.Values[row]), min(a.start, s.metric.Starts[row])}
+	s.added[first] = mergedTotals{a.value + float64(s.metric.Values[row]), min(a.start, s.metric.Starts[row])}
 }
 
 // start returns when a row, or what is shown with it, was first counted, in nanoseconds; 0 = it is not known.
-func (s *series) start(row int) int64 {
+func (s *seriesSet) start(row int) int64 {
 	if a, known := s.added[row]; known {
 		return a.start
 	}
 	return s.metric.Starts[row]
 }
 
-func (s *series) hash(seed maphash.Seed, row int) uint64 {
+func (s *seriesSet) hash(seed maphash.Seed, row int) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	for _, l := range s.shapes[s.metric.ShapeOf(row)] {
@@ -140,9 +140,9 @@ func (s *series) hash(seed maphash.Seed, row int) uint64 {
 }
 
 // same compares the labels themselves.
-func (s *series) same(a, b int) bool { return slices.Equal(s.list(a), s.list(b)) }
+func (s *seriesSet) same(a, b int) bool { return slices.Equal(s.list(a), s.list(b)) }
 
-func (s *series) list(row int) []string {
+func (s *seriesSet) list(row int) []string {
 	var list []string
 	for _, l := range s.shapes[s.metric.ShapeOf(row)] {
 		if value := s.value(row, l); value != "" {

@@ -56,7 +56,7 @@ func (r Reference) String() string {
 
 // ReferenceTo returns the shortest reference to a column of m that means that column.
 func ReferenceTo(m *table.Metric, column int) Reference {
-	field := m.Columns[column].Field
+	field := m.Columns[column].Attribute
 	if field.Resource {
 		return Reference{Resource, field.Name}
 	}
@@ -191,7 +191,7 @@ func bind(m *table.Metric, ref Reference) (binding, error) {
 		}
 	}
 	if column < 0 {
-		return binding{}, fmt.Errorf("%q: %w", ref, ErrField)
+		return binding{}, fmt.Errorf("%q: %w", ref, ErrAttribute)
 	}
 	b := binding{column: column, positions: make([]int, len(m.Shapes))}
 	for i, shape := range m.Shapes {
@@ -218,15 +218,15 @@ func (b binding) text(m *table.Metric, row int) string {
 	return m.Columns[b.column].Texts[b.cell(m, row)]
 }
 
-// compiled is a Condition that has found its column, and the values that meet it.
-type compiled struct {
+// filter is a Condition that has found its column, and the values that meet it.
+type filter struct {
 	binding
 	meets []bool // by number of the value
 }
 
-type compiledList []compiled
+type filters []filter
 
-func (l compiledList) meet(m *table.Metric, row int) bool {
+func (l filters) meet(m *table.Metric, row int) bool {
 	for i := range l {
 		if !l[i].meets[l[i].cell(m, row)] {
 			return false
@@ -235,14 +235,14 @@ func (l compiledList) meet(m *table.Metric, row int) bool {
 	return true
 }
 
-func compile(m *table.Metric, where []Condition) (compiledList, error) {
-	var list compiledList
+func compile(m *table.Metric, where []Condition) (filters, error) {
+	var list filters
 	for _, c := range where {
 		b, err := bind(m, c.Reference)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, compiled{b, c.values(m.Columns[b.column].Texts)})
+		list = append(list, filter{b, c.values(m.Columns[b.column].Texts)})
 	}
 	return list, nil
 }

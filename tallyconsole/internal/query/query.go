@@ -1,4 +1,4 @@
-// Package query answers questions about the totals of one metric: which keys, grouped by what, in which order, how many of
+// Package query answers queries about the totals of one metric: which keys, grouped by what, in which order, how many of
 // them. It reads a table.Metric, which does not change, and has no state.
 package query
 
@@ -44,18 +44,18 @@ func ParseOrder(name string) (Order, error) {
 	return 0, fmt.Errorf("order is %q: %w", name, ErrOrder)
 }
 
-// What can be wrong with a question.
+// What can be wrong with a query.
 var (
 	ErrOrder     = errors.New("no such order")
 	ErrCondition = errors.New("is no condition")
-	ErrField     = errors.New("no key of the metric has such an attribute")
+	ErrAttribute = errors.New("no key of the metric has such an attribute")
 	ErrTwice     = errors.New("is the same attribute as one before it")
 	ErrCursor    = errors.New("is no cursor of this console")
 	ErrExpired   = errors.New("has expired; ask again without it")
-	ErrOther     = errors.New("is of another question")
+	ErrOther     = errors.New("is of another query")
 )
 
-// Query is a question.
+// Query is a query.
 type Query struct {
 	Where   []Condition // all of them must be met
 	GroupBy []Reference // none = each key is an item
@@ -103,7 +103,7 @@ type Result struct {
 // checkEvery is after how many rows the context is looked at.
 const checkEvery = 1 << 16
 
-// Run answers a question. Its errors are ErrField, ErrTwice, and that of ctx.
+// Run answers a query. Its errors are ErrAttribute, ErrTwice, and that of ctx.
 func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result, error) {
 	conditions, err := compile(m, q.Where)
 	if err != nil {
@@ -113,7 +113,7 @@ func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result
 	if v.by, err = bindGroups(m, q.GroupBy); err != nil {
 		return nil, err
 	}
-	res, s := &Result{}, newSelection(v, q.Limit)
+	res, s := &Result{}, newTopItems(v, q.Limit)
 	if err := res.scan(ctx, v, s, conditions); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func Run(ctx context.Context, m *table.Metric, r *rates.Rates, q Query) (*Result
 }
 
 // scan adds up the rows that meet the conditions, and offers them or their groups.
-func (res *Result) scan(ctx context.Context, v *view, s *selection, conditions compiledList) error {
+func (res *Result) scan(ctx context.Context, v *view, s *topItems, conditions filters) error {
 	var groups *grouper
 	if len(v.by) > 0 {
 		groups = newGrouper(v)
@@ -150,7 +150,7 @@ func (res *Result) scan(ctx context.Context, v *view, s *selection, conditions c
 }
 
 // offer offers groups.
-func (res *Result) offer(v *view, s *selection, groups []group) {
+func (res *Result) offer(v *view, s *topItems, groups []group) {
 	v.groups, res.Groups = groups, len(groups)
 	for i := range groups {
 		s.offer(v.candidate(i, &groups[i].sum), &groups[i].sum)
@@ -252,7 +252,7 @@ func (v *view) candidate(id int, s *Summary) candidate {
 }
 
 // finish fills in the items, and what is left.
-func (res *Result) finish(v *view, s *selection) {
+func (res *Result) finish(v *view, s *topItems) {
 	list := s.sorted()
 	for _, c := range list {
 		it := Item{Row: c.id, Summary: v.sum(c.id)}

@@ -136,8 +136,8 @@ func TestGroupsAndRest(t *testing.T) {
 	assert.Equal(t, 3, res.RestGroups)
 	assert.Equal(t, 5, res.Groups)
 	assert.Equal(t, 3, res.Rest.Keys)
-	assert.InDelta(t, 24./10, res.Rest.Rates[rates.Ten], 1e-6)
-	assert.InDelta(t, 45./10, res.Sum.Rates[rates.Ten], 1e-6)
+	assert.InDelta(t, 24./10, res.Rest.Rates[rates.TenSeconds], 1e-6)
+	assert.InDelta(t, 45./10, res.Sum.Rates[rates.TenSeconds], 1e-6)
 	require.NotNil(t, res.Next)
 
 	items, _ = ask(t, nil, []string{"code"}, "key", 10)
@@ -152,9 +152,9 @@ func TestBadQuestions(t *testing.T) {
 	}
 	for _, ref := range []string{"nothing", "resource.code", "attribute.nothing", ""} {
 		_, err := Run(t.Context(), m, r, Query{GroupBy: []Reference{ParseReference(ref)}, Limit: 1})
-		assert.ErrorIs(t, err, ErrField, ref)
+		assert.ErrorIs(t, err, ErrAttribute, ref)
 		_, err = Run(t.Context(), m, r, Query{Where: []Condition{{Reference: ParseReference(ref)}}, Limit: 1})
-		assert.ErrorIs(t, err, ErrField, ref)
+		assert.ErrorIs(t, err, ErrAttribute, ref)
 	}
 	_, err := ParseOrder("totals")
 	assert.ErrorIs(t, err, ErrOrder)

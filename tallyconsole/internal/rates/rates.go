@@ -9,8 +9,8 @@ import "time"
 
 // The windows, in the order of all arrays here.
 const (
-	Ten = iota
-	Minute
+	TenSeconds = iota
+	OneMinute
 	FiveMinutes
 
 	Windows // how many there are

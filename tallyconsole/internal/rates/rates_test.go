@@ -31,15 +31,15 @@ func TestRatesAreOverTheirWindows(t *testing.T) {
 		tracker.Add(slot, 200)
 		r = tracker.Sample(now)
 	}
-	assert.InDelta(t, 100, r.PerSecond[Ten][slot], 1e-3)
-	assert.InDelta(t, 10+90./6, r.PerSecond[Minute][slot], 2.6)
+	assert.InDelta(t, 100, r.PerSecond[TenSeconds][slot], 1e-3)
+	assert.InDelta(t, 10+90./6, r.PerSecond[OneMinute][slot], 2.6)
 	assert.InDelta(t, 10+90./30, r.PerSecond[FiveMinutes][slot], 0.6)
 	for range 6 {
 		now = now.Add(2 * time.Second)
 		r = tracker.Sample(now)
 	}
-	assert.Zero(t, r.PerSecond[Ten][slot])
-	assert.Positive(t, r.PerSecond[Minute][slot])
+	assert.Zero(t, r.PerSecond[TenSeconds][slot])
+	assert.Positive(t, r.PerSecond[OneMinute][slot])
 	assert.False(t, tracker.Idle(slot))
 	for range 200 {
 		now = now.Add(2 * time.Second)

@@ -16,7 +16,7 @@ const minCompacted = 1024
 
 // Builder makes Snapshots. It is not safe for concurrent use.
 type Builder struct {
-	metrics map[string]*builder
+	metrics map[string]*metricBuilder
 	tracker *rates.Tracker
 	number  int
 	foreign int
@@ -28,11 +28,11 @@ type Builder struct {
 	next   time.Time // newest, with this sample
 }
 
-// builder is what a Builder knows of one metric. Its columns are those of the Snapshots, and only grow.
-type builder struct {
+// metricBuilder is what a Builder knows of one metric. Its columns are those of the Snapshots, and only grow.
+type metricBuilder struct {
 	index   map[string]uint32 // rows by key
 	columns []*columnBuilder
-	numbers map[Field]uint32 // of columns
+	numbers map[Attribute]uint32 // of columns
 	shapes  []Shape
 	known   map[string]uint32 // shapes by what they are made of
 
@@ -52,9 +52,9 @@ type builder struct {
 
 // columnBuilder is a Column that grows.
 type columnBuilder struct {
-	field   Field
-	texts   []string
-	numbers map[string]uint32 // of texts
+	attribute Attribute
+	texts     []string
+	numbers   map[string]uint32 // of texts
 }
 
 // unseen is the value of a row that this sample has not met yet.
@@ -62,7 +62,7 @@ const unseen = -2
 
 // NewBuilder returns a Builder that keeps the rates of at most maxTracked keys.
 func NewBuilder(maxTracked int) *Builder {
-	return &Builder{metrics: map[string]*builder{}, tracker: rates.New(maxTracked)}
+	return &Builder{metrics: map[string]*metricBuilder{}, tracker: rates.New(maxTracked)}
 }
 
 // Begin begins a sample.
@@ -94,14 +94,14 @@ func (b *Builder) Add(key string, value int, start, last time.Time) {
 }
 
 // find returns the row of a key, which it makes if there is none; ok is false when the text is no key.
-func (b *Builder) find(key string) (m *builder, row uint32, ok bool) {
+func (b *Builder) find(key string) (m *metricBuilder, row uint32, ok bool) {
 	name, ok := identity.MetricOf(key)
 	if !ok {
 		return nil, 0, false
 	}
 	m, known := b.metrics[name]
 	if !known {
-		m = newBuilder()
+		m = newMetricBuilder()
 	} else if row, ok = m.index[key]; ok {
 		return m, row, true
 	}
@@ -129,7 +129,7 @@ func later(a, b time.Time) time.Time {
 // grown returns by how much a total has grown since the sample before. A key that began since then has grown from nothing; so
 // has one whose total has fallen, which began anew. Of a key that is older and was not there the growth is not known. Of a key that the
 // store lists again, it is what has come since.
-func (b *Builder) grown(m *builder, row uint32, value int, start time.Time) int {
+func (b *Builder) grown(m *metricBuilder, row uint32, value int, start time.Time) int {
 	before, listed := m.values[row], m.nextValues[row]
 	switch {
 	case before < 0 && !(b.listed && start.After(b.newest)):
@@ -144,7 +144,7 @@ func (b *Builder) grown(m *builder, row uint32, value int, start time.Time) int 
 }
 
 // count counts how much a key has grown, if there is a slot for it.
-func (b *Builder) count(m *builder, row uint32, grown int) {
+func (b *Builder) count(m *metricBuilder, row uint32, grown int) {
 	if m.slots[row] < 0 {
 		m.slots[row] = b.tracker.Take()
 	}
@@ -188,7 +188,7 @@ func (s *Snapshot) add(name string, view *Metric) {
 }
 
 // finish frees the slots that are not needed, and returns the Metric of the Snapshot.
-func (b *Builder) finish(name string, m *builder) *Metric {
+func (b *Builder) finish(name string, m *metricBuilder) *Metric {
 	view := &Metric{Name: name}
 	forgotten := later(b.now, b.newest).Add(-rates.Durations[rates.FiveMinutes]).UnixNano()
 	for row, value := range m.values {

@@ -78,9 +78,9 @@ func TestKeysListedTwice(t *testing.T) {
 				m := s.Metrics["m"]
 				rate := 0.
 				if slot := m.Slots[0]; slot >= 0 {
-					rate = float64(s.Rates.PerSecond[rates.Ten][slot])
+					rate = float64(s.Rates.PerSecond[rates.TenSeconds][slot])
 				}
-				assert.InDelta(t, float64(grown), rate*s.Rates.Covered[rates.Ten].Seconds(), 1e-3)
+				assert.InDelta(t, float64(grown), rate*s.Rates.Covered[rates.TenSeconds].Seconds(), 1e-3)
 			}
 			now = now.Add(2 * time.Second)
 		}

@@ -9,12 +9,12 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
 )
 
-func newBuilder() *builder {
-	return &builder{index: map[string]uint32{}, numbers: map[Field]uint32{}, known: map[string]uint32{}}
+func newMetricBuilder() *metricBuilder {
+	return &metricBuilder{index: map[string]uint32{}, numbers: map[Attribute]uint32{}, known: map[string]uint32{}}
 }
 
 // begin makes new columns for what every sample finds anew: those before are in a Snapshot.
-func (m *builder) begin() {
+func (m *metricBuilder) begin() {
 	m.nextValues = make([]int, len(m.keys), len(m.keys)+len(m.keys)/16+16)
 	for row := range m.nextValues {
 		m.nextValues[row] = unseen
@@ -23,7 +23,7 @@ func (m *builder) begin() {
 }
 
 // settle decides on the rows that the sample has not met.
-func (m *builder) settle(complete bool) {
+func (m *metricBuilder) settle(complete bool) {
 	for row, value := range m.nextValues {
 		switch {
 		case value != unseen:
@@ -38,17 +38,17 @@ func (m *builder) settle(complete bool) {
 }
 
 // show fills in a Metric. Starts is copied as slots is: a key that was gone and came back has another.
-func (m *builder) show(view *Metric) {
+func (m *metricBuilder) show(view *Metric) {
 	view.Shapes, view.Keys, view.Values, view.Lasts = m.shapes, m.keys, m.values, m.lasts
 	view.Starts, view.Slots = slices.Clone(m.starts), slices.Clone(m.slots)
 	view.shapes, view.offsets, view.cells = m.shapeOf, m.offsets, m.cells
 	for _, c := range m.columns {
-		view.Columns = append(view.Columns, Column{Field: c.field, Texts: c.texts})
+		view.Columns = append(view.Columns, Column{Attribute: c.attribute, Texts: c.texts})
 	}
 }
 
 // append makes a row; ok is false when the text is no key.
-func (m *builder) append(key string) (row uint32, ok bool) {
+func (m *metricBuilder) append(key string) (row uint32, ok bool) {
 	offset := len(m.cells)
 	columns, overflow, ok := m.appendCells(key)
 	if !ok {
@@ -70,7 +70,7 @@ func (m *builder) append(key string) (row uint32, ok bool) {
 }
 
 // appendCells appends the cells of a key, and returns their columns and whether it is an overflow key.
-func (m *builder) appendCells(key string) (columns []uint32, overflow, ok bool) {
+func (m *metricBuilder) appendCells(key string) (columns []uint32, overflow, ok bool) {
 	valid := true
 	ok = identity.Members(key, func(resource bool, name, value string) {
 		number, nameOK := m.column(resource, name)
@@ -87,18 +87,18 @@ func (m *builder) appendCells(key string) (columns []uint32, overflow, ok bool) 
 }
 
 // column returns the number of a column, given the JSON text of its name.
-func (m *builder) column(resource bool, nameText string) (uint32, bool) {
+func (m *metricBuilder) column(resource bool, nameText string) (uint32, bool) {
 	name, err := identity.ParseString(nameText)
 	if err != nil {
 		return 0, false
 	}
-	field := Field{resource, name}
-	number, ok := m.numbers[field]
+	attribute := Attribute{resource, name}
+	number, ok := m.numbers[attribute]
 	if !ok {
-		field.Name = strings.Clone(name) // else it would keep the key
+		attribute.Name = strings.Clone(name) // else it would keep the key
 		number = uint32(len(m.columns))
-		m.columns = append(m.columns, &columnBuilder{field: field, texts: []string{""}, numbers: map[string]uint32{}})
-		m.numbers[field] = number
+		m.columns = append(m.columns, &columnBuilder{attribute: attribute, texts: []string{""}, numbers: map[string]uint32{}})
+		m.numbers[attribute] = number
 	}
 	return number, true
 }
@@ -118,7 +118,7 @@ func (c *columnBuilder) cell(text string) (uint32, bool) {
 }
 
 // shape returns the number of a shape.
-func (m *builder) shape(columns []uint32, overflow bool) uint32 {
+func (m *metricBuilder) shape(columns []uint32, overflow bool) uint32 {
 	id := make([]byte, 0, 64)
 	for _, c := range columns {
 		id = binary.LittleEndian.AppendUint32(id, c)
@@ -136,8 +136,8 @@ func (m *builder) shape(columns []uint32, overflow bool) uint32 {
 }
 
 // compacted returns the metric without the rows that are gone.
-func (m *builder) compacted() *builder {
-	c := newBuilder()
+func (m *metricBuilder) compacted() *metricBuilder {
+	c := newMetricBuilder()
 	for row, value := range m.values {
 		if value == Gone {
 			continue

@@ -15,15 +15,15 @@ import (
 // Gone is the value of a row whose key is not in the store any more.
 const Gone = -1
 
-// Field is an attribute that keys of a metric have.
-type Field struct {
+// Attribute is an attribute that keys of a metric have.
+type Attribute struct {
 	Resource bool // of the resource, not of the records
 	Name     string
 }
 
-// Column is a Field and its distinct values, those among them that only keys had which are Gone.
+// Column is a Attribute and its distinct values, those among them that only keys had which are Gone.
 type Column struct {
-	Field
+	Attribute
 	Texts []string // as JSON; the first stands for an absent value
 	Live  int      // rows that have the field and are not Gone
 }

@@ -50,7 +50,7 @@ func rate(s *Snapshot, metric, key string) float64 {
 	if slot < 0 {
 		return float64(slot)
 	}
-	return float64(s.Rates.PerSecond[rates.Ten][slot])
+	return float64(s.Rates.PerSecond[rates.TenSeconds][slot])
 }
 
 const (
@@ -68,9 +68,9 @@ func TestColumns(t *testing.T) {
 	assert.Equal(t, map[string]int{keyA: 3, keyB: 4}, values(s, "m"))
 	m := s.Metrics["m"]
 	assert.Equal(t, []Column{
-		{Field{true, "r"}, []string{"", `"x"`}, 2},
-		{Field{false, "a"}, []string{"", "1", `"1"`}, 2},
-		{Field{false, "b"}, []string{"", "true"}, 1},
+		{Attribute{true, "r"}, []string{"", `"x"`}, 2},
+		{Attribute{false, "a"}, []string{"", "1", `"1"`}, 2},
+		{Attribute{false, "b"}, []string{"", "true"}, 1},
 	}, m.Columns)
 	assert.Equal(t, uint32(2), m.Cell(1, 1))
 	assert.Equal(t, 1, s.Metrics["n"].OverflowKeys)

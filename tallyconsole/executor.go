@@ -11,25 +11,25 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// answerer works on a bounded number of questions at a time. It is safe for concurrent use.
-type answerer struct {
-	cfg     *Config
-	sampler *sampler
-	places  chan struct{}
+// executor works on a bounded number of queries at a time. It is safe for concurrent use.
+type executor struct {
+	cfg       *Config
+	sampler   *sampler
+	semaphore chan struct{}
 }
 
-func newAnswerer(cfg *Config, s *sampler) *answerer {
-	return &answerer{cfg: cfg, sampler: s, places: make(chan struct{}, cfg.MaxConcurrentQueries)}
+func newExecutor(cfg *Config, s *sampler) *executor {
+	return &executor{cfg: cfg, sampler: s, semaphore: make(chan struct{}, cfg.MaxConcurrentQueries)}
 }
 
-// answer answers a question out of one sample.
-func (a *answerer) answer(ctx context.Context, s *sample, q *question) (*totals, *refusal) {
+// execute answers a query out of one sample.
+func (e *executor) execute(ctx context.Context, s *sample, q *totalsQuery) (*totals, *apiError) {
 	m, ok := s.metric(q.metric)
 	if !ok {
 		return nil, unknownMetric(q.metric, s)
 	}
 	var t *totals
-	err := a.work(ctx, func(ctx context.Context) (err error) {
+	err := e.work(ctx, func(ctx context.Context) (err error) {
 		t, err = totalsOf(ctx, s, m, q)
 		return err
 	})
@@ -40,17 +40,17 @@ func (a *answerer) answer(ctx context.Context, s *sample, q *question) (*totals,
 }
 
 // work calls f in a place, for at most as long as an answer may take. All that looks through the keys of a metric is done so.
-func (a *answerer) work(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.QueryTimeout)
+func (e *executor) work(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.QueryTimeout)
 	defer cancel()
-	if err := a.enter(ctx); err != nil {
+	if err := e.acquire(ctx); err != nil {
 		return err
 	}
-	defer a.leave()
+	defer e.release()
 	return f(ctx)
 }
 
-func totalsOf(ctx context.Context, s *sample, m *table.Metric, q *question) (*totals, error) {
+func totalsOf(ctx context.Context, s *sample, m *table.Metric, q *totalsQuery) (*totals, error) {
 	if len(m.Columns) == 0 && m.Live == 0 {
 		return newTotals(s, m, q, &query.Result{}), nil
 	}
@@ -94,16 +94,16 @@ const (
 	stateAway     = "away"     // the last one has listed none
 )
 
-func (a *answerer) status(s *sample) status {
+func (e *executor) status(s *sample) status {
 	st := status{
 		State: stateOK, Number: s.Number, Taken: unixTime(s.Taken.UnixNano()), AgeSeconds: rounded(time.Since(s.Taken).Seconds()),
-		Error: errorText(s.err), Keys: s.Keys, OverflowKeys: s.Snapshot.Overflow, KeysNotTracked: s.Untracked, MaxTrackedKeys: a.cfg.MaxTrackedKeys,
+		Error: errorText(s.err), Keys: s.Keys, OverflowKeys: s.Snapshot.Overflow, KeysNotTracked: s.Untracked, MaxTrackedKeys: e.cfg.MaxTrackedKeys,
 		RateLimitReached: s.Untracked > 0,
 	}
 	if s.Rates != nil {
 		c := s.Rates.Covered
 		st.RateSeconds = windows{
-			rounded(c[rates.Ten].Seconds()), rounded(c[rates.Minute].Seconds()), rounded(c[rates.FiveMinutes].Seconds()),
+			rounded(c[rates.TenSeconds].Seconds()), rounded(c[rates.OneMinute].Seconds()), rounded(c[rates.FiveMinutes].Seconds()),
 		}
 	}
 	switch {

@@ -13,8 +13,8 @@ type candidate struct {
 	id    int
 }
 
-// selection keeps the first of the candidates that are offered, behind a position.
-type selection struct {
+// topItems keeps the first of the candidates that are offered, behind a position.
+type topItems struct {
 	view   *view
 	limit  int
 	heap   []candidate // the last of them is at the root
@@ -22,10 +22,10 @@ type selection struct {
 	rest   Summary     // of those that were not kept
 }
 
-func newSelection(v *view, limit int) *selection { return &selection{view: v, limit: limit} }
+func newTopItems(v *view, limit int) *topItems { return &topItems{view: v, limit: limit} }
 
 // offer offers a candidate, whose summary is sum.
-func (s *selection) offer(c candidate, sum *Summary) {
+func (s *topItems) offer(c candidate, sum *Summary) {
 	after := s.view.query.After
 	switch {
 	case after != nil && s.compareTo(c, after) <= 0:
@@ -43,13 +43,13 @@ func (s *selection) offer(c candidate, sum *Summary) {
 }
 
 // sorted returns what was kept, in order.
-func (s *selection) sorted() []candidate {
+func (s *topItems) sorted() []candidate {
 	list := slices.Clone(s.heap)
 	slices.SortFunc(list, s.compare)
 	return list
 }
 
-func (s *selection) compare(a, b candidate) int {
+func (s *topItems) compare(a, b candidate) int {
 	if c := cmp.Or(cmp.Compare(b.rate, a.rate), cmp.Compare(b.total, a.total)); c != 0 {
 		return c
 	}
@@ -61,7 +61,7 @@ func (s *selection) compare(a, b candidate) int {
 	return 0
 }
 
-func (s *selection) compareTo(a candidate, p *Position) int {
+func (s *topItems) compareTo(a candidate, p *Position) int {
 	if c := cmp.Or(cmp.Compare(p.Rate, a.rate), cmp.Compare(p.Total, a.total)); c != 0 {
 		return c
 	}
@@ -74,10 +74,10 @@ func (s *selection) compareTo(a candidate, p *Position) int {
 }
 
 // byOrder is the heap.
-type byOrder selection
+type byOrder topItems
 
 func (h *byOrder) Len() int           { return len(h.heap) }
-func (h *byOrder) Less(i, j int) bool { return (*selection)(h).compare(h.heap[i], h.heap[j]) > 0 }
+func (h *byOrder) Less(i, j int) bool { return (*topItems)(h).compare(h.heap[i], h.heap[j]) > 0 }
 func (h *byOrder) Swap(i, j int)      { h.heap[i], h.heap[j] = h.heap[j], h.heap[i] }
 func (h *byOrder) Push(c any)         { h.heap = append(h.heap, c.(candidate)) }
 

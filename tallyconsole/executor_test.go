@@ -16,11 +16,11 @@ func TestEveryQuestionHasItsOwnAnswer(t *testing.T) {
 	store := newStepped()
 	store.Store = shop()
 	r := start(t, store)
-	questions := map[string]func(answerTotals) bool{}
+	questions := map[string]func(totalsResponse) bool{}
 	for i := range 10 {
 		want := []int{100 - 3*i, 99 - 3*i, 98 - 3*i}
 		for j := range 3 {
-			own := func(a answerTotals) bool { return a.Sum.Total == want[j] }
+			own := func(a totalsResponse) bool { return a.Sum.Total == want[j] }
 			questions[fmt.Sprintf("where=route=/r/%d", 3*i+j)] = own
 			questions[fmt.Sprintf("where=route=\"/r/%d\"", 3*i+j)] = own
 		}
@@ -30,10 +30,10 @@ func TestEveryQuestionHasItsOwnAnswer(t *testing.T) {
 		"where=code=200": 1290, "where=code=504": 1275, "where=code!=200": all - 1290, "where=code!=504": all - 1275,
 		"where=code": 2565, "where=!code": 1000, "where=code~50": 1275, "where=code=\"200\"": 0,
 	} {
-		questions[question] = func(a answerTotals) bool { return a.Sum.Total == sum }
+		questions[question] = func(a totalsResponse) bool { return a.Sum.Total == sum }
 	}
 	for limit := 1; limit < 20; limit++ {
-		questions[fmt.Sprintf("limit=%d", limit)] = func(a answerTotals) bool { return len(a.Items) == limit }
+		questions[fmt.Sprintf("limit=%d", limit)] = func(a totalsResponse) bool { return len(a.Items) == limit }
 	}
 	streams := map[string]*events{}
 	for question := range questions {
@@ -44,7 +44,7 @@ func TestEveryQuestionHasItsOwnAnswer(t *testing.T) {
 	for range 2 {
 		clients.Go(func() {
 			for question, own := range questions {
-				assert.True(t, own(ask[answerTotals](t, r, totalsPath(question))), question)
+				assert.True(t, own(ask[totalsResponse](t, r, totalsPath(question))), question)
 			}
 		})
 	}
