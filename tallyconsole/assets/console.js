@@ -120,7 +120,7 @@ function show(answer) {
   byId('caption').replaceChildren(shown(metric.name, 120));
   byId('description').replaceChildren(shown(metric.description, 300));
   byId('sum-total').textContent = count(answer.sum.total);
-  byId('sum-unit').replaceChildren(shown(metric.unit, 40));
+  byId('sum-unit').replaceChildren(shown(metric.unit.replace(/^\{([^{}]*)\}$/, '$1'), 40));
   byId('sum-rate').textContent = (answer.sum.keys_not_tracked ? '≥ ' : '') + rate(answer.sum.rate_10s);
   byId('sum-keys').textContent = count(answer.sum.keys);
   byId('sum-limit').textContent = [
