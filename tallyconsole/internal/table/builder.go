@@ -54,7 +54,7 @@ type metricBuilder struct {
 type columnBuilder struct {
 	attribute Attribute
 	texts     []string
-	numbers   map[string]uint32 // of texts
+	numbers   map[string]uint32 // of texts; nil = they are few
 }
 
 // unseen is the value of a row that this sample has not met yet.

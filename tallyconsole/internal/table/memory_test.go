@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,27 @@ func TestMemoryOfKeys(t *testing.T) {
 	runtime.KeepAlive(keys)
 	runtime.KeepAlive(b)
 	assert.Equal(t, n, s.Tracked)
+}
+
+// TestMemoryOfNames: a sender that makes up names of attributes makes the console take a bounded multiple of what the names have themselves.
+func TestMemoryOfNames(t *testing.T) {
+	const keys, each = 5000, 20
+	before := inUse()
+	b := NewBuilder(0)
+	b.Begin()
+	for i := range keys {
+		var names []string
+		for a := range each {
+			names = append(names, fmt.Sprintf(`"name-%07d":1`, i*each+a))
+		}
+		b.Add(`["m",{`+strings.Join(names, ",")+`},{}]`, 1, epoch, epoch)
+	}
+	s := b.End(epoch, true)
+	perName := (int64(inUse()) - int64(before)) / (keys * each)
+	t.Logf("%d bytes a name", perName)
+	assert.Less(t, perName, int64(400))
+	assert.Len(t, s.Metrics["m"].Columns, keys*each)
+	runtime.KeepAlive(b)
 }
 
 func inUse() uint64 {

@@ -97,7 +97,7 @@ func (m *metricBuilder) column(resource bool, nameText string) (uint32, bool) {
 	if !ok {
 		attribute.Name = strings.Clone(name) // else it would keep the key
 		number = uint32(len(m.columns))
-		m.columns = append(m.columns, &columnBuilder{attribute: attribute, texts: []string{""}, numbers: map[string]uint32{}})
+		m.columns = append(m.columns, &columnBuilder{attribute: attribute, texts: []string{""}})
 		m.numbers[attribute] = number
 	}
 	return number, true
@@ -105,7 +105,7 @@ func (m *metricBuilder) column(resource bool, nameText string) (uint32, bool) {
 
 // cell returns the number of a value.
 func (c *columnBuilder) cell(text string) (uint32, bool) {
-	if number, ok := c.numbers[text]; ok {
+	if number, ok := c.find(text); ok {
 		return number, true
 	}
 	if _, err := identity.ParseValue(text); err != nil {
@@ -113,8 +113,32 @@ func (c *columnBuilder) cell(text string) (uint32, bool) {
 	}
 	number := uint32(len(c.texts))
 	c.texts = append(c.texts, text)
-	c.numbers[text] = number
+	switch {
+	case c.numbers != nil:
+		c.numbers[text] = number
+	case len(c.texts) > maxSearched:
+		c.index()
+	}
 	return number, true
+}
+
+// maxSearched is how many values are searched one by one. A map takes more memory than they do, and a sender may make up names without end.
+const maxSearched = 8
+
+func (c *columnBuilder) find(text string) (uint32, bool) {
+	if c.numbers != nil {
+		number, ok := c.numbers[text]
+		return number, ok
+	}
+	i := slices.Index(c.texts[1:], text)
+	return uint32(i + 1), i >= 0
+}
+
+func (c *columnBuilder) index() {
+	c.numbers = make(map[string]uint32, len(c.texts))
+	for number, text := range c.texts[1:] {
+		c.numbers[text] = uint32(number + 1)
+	}
 }
 
 // shape returns the number of a shape.
