@@ -118,6 +118,11 @@ func (r *running) do(t testing.TB, method, path string, header http.Header) (int
 			request.Host = values[0]
 		}
 	}
+	return r.send(t, request)
+}
+
+func (r *running) send(t testing.TB, request *http.Request) (int, http.Header, []byte) {
+	t.Helper()
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
