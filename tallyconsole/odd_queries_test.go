@@ -2,6 +2,7 @@ package tallyconsole
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -15,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // queryParts make queries that nobody should ask.
@@ -83,4 +86,19 @@ func (r *running) raw(t testing.TB, path string, header http.Header) (int, http.
 		request.Header[name] = values
 	}
 	return r.send(t, request)
+}
+
+// An error lists no more names than a client can use, however many a store has.
+func TestErrorsAreShort(t *testing.T) {
+	store := memory.New()
+	for i := range 3 * maxListed {
+		store.Inc(fmt.Sprintf(`["metric-%d",{},{"name-%d":1}]`, i, i))
+		store.Inc(fmt.Sprintf(`["metric-0",{},{"name-%d":1}]`, i))
+	}
+	r := start(t, store)
+	for path, code := range map[string]int{
+		"/api/v1/totals": 400, "/api/v1/totals?metric=x": 404, "/api/v1/overflow?metric=x": 404, "/api/v1/live?metric=x": 404, "/api/v1/totals?metric=metric-0&group_by=x": 400,
+	} {
+		assert.Len(t, refused(t, r, path, code).Allowed, maxListed, path)
+	}
 }

@@ -165,10 +165,12 @@ func (h *handler) limit(values url.Values) (int, *apiError) {
 }
 
 func unknownMetric(name string, newest *sample) *apiError {
+	names := newest.names()
+	names = names[:min(len(names), maxListed)]
 	if name == "" {
-		return newAPIError(http.StatusBadRequest, "parameter \"metric\" is missing", newest.names()...)
+		return newAPIError(http.StatusBadRequest, "parameter \"metric\" is missing", names...)
 	}
-	return newAPIError(http.StatusNotFound, fmt.Sprintf("there is no metric %.200q", name), newest.names()...)
+	return newAPIError(http.StatusNotFound, fmt.Sprintf("there is no metric %.200q", name), names...)
 }
 
 // cannotAnswer says what is wrong with a query that was read and could not be answered.
