@@ -97,7 +97,7 @@ func TestStoreThatGoesWrong(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, uint64(round)))
 			cfg := createDefaultConfig().(*Config)
 			cfg.SampleTimeout = time.Duration(1 + random.Int64N(int64(time.Minute)))
-			store := &unruly{random: random, keys: 1 + random.IntN(5)}
+			store := &unruly{random: rand.New(rand.NewPCG(random.Uint64(), 1)), keys: 1 + random.IntN(5)}
 			s := newSampler(store, cfg, zap.NewNop(), func(time.Duration) {})
 			a := newExecutor(cfg, s)
 			ctx, cancel := context.WithCancel(t.Context())
