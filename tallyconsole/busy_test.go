@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/logtally/tallyprocessor/internal/memory"
-	"github.com/logtally/tallyprocessor/store"
 )
 
 // costly are the functions whose time grows with the keys of a metric, and placed are those that call them in a place of max_concurrent_queries.

@@ -17,7 +17,6 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/memory"
-	"github.com/logtally/tallyprocessor/store"
 )
 
 // queryParts make queries that nobody should ask.

@@ -27,7 +27,7 @@ func TestShutdownReleasesTheStore(t *testing.T) {
 		c := newConsole(metadatatest.NewSettings(telemetry), testConfig())
 		store, snapshot := func() (weak.Pointer[fragile], weak.Pointer[sample]) {
 			s := newFragile()
-			s.MemoryStore = shop()
+			s.Store = shop()
 			if random.IntN(5) == 0 {
 				failToStart(t, c, s)
 				return weak.Make(s), weak.Pointer[sample]{}
