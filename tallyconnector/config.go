@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/logtally/tallyprocessor"
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
@@ -32,7 +32,7 @@ type Config struct {
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
 
 	// Temporality is `cumulative` (the default) or `delta`.
-	Temporality emission.Temporality `mapstructure:"temporality"`
+	Temporality emit.Temporality `mapstructure:"temporality"`
 
 	// StaleAfter is how long a key is unchanged before its series ends with a point that has no recorded value. 0 = it does
 	// not. It takes cumulative temporality, and must be neither shorter than `flush_interval` nor longer than
@@ -49,7 +49,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		Tally:         ProcessorConfig(*tally),
 		FlushInterval: defaultFlushInterval,
-		Temporality:   emission.Cumulative,
+		Temporality:   emit.Cumulative,
 	}
 }
 
@@ -69,12 +69,12 @@ func (c *Config) Validate() error {
 		userconfig.Duration("flush_interval", c.FlushInterval),
 		userconfig.Duration("stale_after", c.StaleAfter),
 	}
-	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
+	if err := new(emit.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
 		errs = append(errs, fmt.Errorf("`temporality`: %w", err))
 	}
-	errs = append(errs, emission.ValidateStaleAfter(c.StaleAfter, c.Temporality, "flush_interval", c.FlushInterval))
+	errs = append(errs, emit.ValidateStaleAfter(c.StaleAfter, c.Temporality, "flush_interval", c.FlushInterval))
 	if c.Tally.ForgetAfter > 0 && c.Tally.ForgetAfter < c.StaleAfter {
-		errs = append(errs, fmt.Errorf("`stale_after` is %v: %w, where it is %v", c.StaleAfter, emission.ErrForgetsFirst, c.Tally.ForgetAfter))
+		errs = append(errs, fmt.Errorf("`stale_after` is %v: %w, where it is %v", c.StaleAfter, emit.ErrForgetsFirst, c.Tally.ForgetAfter))
 	}
 	return errors.Join(errs...)
 }

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
 )
@@ -32,7 +32,7 @@ type logsConnector struct {
 	store    *tallyprocessor.MemoryStore // the private one; nil when the configuration names another
 	next     consumer.Metrics
 
-	reader *emission.Reader     // set by Start; the loop's until it has ended, then Shutdown's
+	reader *emit.Reader         // set by Start; the loop's until it has ended, then Shutdown's
 	stop   chan context.Context // of the last emission
 	done   chan struct{}
 	once   sync.Once
@@ -76,11 +76,11 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 			return fmt.Errorf("start tally: %w", err)
 		}
 	}
-	reader, err := emission.NewReader(in, emission.Settings{
+	reader, err := emit.NewReader(in, emit.Settings{
 		Scope:   metadata.ScopeName,
 		Version: c.settings.BuildInfo.Version,
 		ID:      c.settings.ID.String(),
-		Delta:   c.cfg.Temporality == emission.Delta,
+		Delta:   c.cfg.Temporality == emit.Delta,
 		Metrics: c.cfg.Tally.config().MetricNames(),
 
 		StaleAfter: c.cfg.StaleAfter,

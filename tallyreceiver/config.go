@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/scraper/scraperhelper"
 
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
@@ -26,7 +26,7 @@ type Config struct {
 	Store *component.ID `mapstructure:"store"`
 
 	// Temporality is `cumulative` (the default) or `delta`.
-	Temporality emission.Temporality `mapstructure:"temporality"`
+	Temporality emit.Temporality `mapstructure:"temporality"`
 
 	// StaleAfter is how long a key is unchanged before its series ends with a point that has no recorded value. 0 = it does
 	// not. It takes cumulative temporality, and must not be shorter than `collection_interval`.
@@ -37,7 +37,7 @@ type Config struct {
 }
 
 func createDefaultConfig() component.Config {
-	cfg := &Config{ControllerConfig: scraperhelper.NewDefaultControllerConfig(), Temporality: emission.Cumulative}
+	cfg := &Config{ControllerConfig: scraperhelper.NewDefaultControllerConfig(), Temporality: emit.Cumulative}
 	cfg.CollectionInterval = defaultCollectionInterval
 	return cfg
 }
@@ -62,9 +62,9 @@ func (c *Config) Validate() error {
 	if c.Store == nil {
 		errs = append(errs, errNoStore)
 	}
-	if err := new(emission.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
+	if err := new(emit.Temporality).UnmarshalText([]byte(c.Temporality)); err != nil {
 		errs = append(errs, fmt.Errorf("`temporality`: %w", err))
 	}
-	errs = append(errs, emission.ValidateStaleAfter(c.StaleAfter, c.Temporality, "collection_interval", c.CollectionInterval))
+	errs = append(errs, emit.ValidateStaleAfter(c.StaleAfter, c.Temporality, "collection_interval", c.CollectionInterval))
 	return errors.Join(errs...)
 }

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/deadline"
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/sampledlog"
 	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
@@ -33,7 +33,7 @@ type metricsReceiver struct {
 	told     *receiverhelper.ObsReport // the receiver's own telemetry
 
 	// Set by Start.
-	reader     *emission.Reader   // the loop's until that has ended, then Shutdown's
+	reader     *emit.Reader       // the loop's until that has ended, then Shutdown's
 	cancelSend context.CancelFunc // ends the emission in progress
 	stop       chan struct{}      // nil = it was not started, or is shut down
 	done       chan struct{}      // closed when the loop has ended
@@ -61,11 +61,11 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	if err != nil {
 		return fmt.Errorf("start tally: %w", err)
 	}
-	reader, err := emission.NewReader(store, emission.Settings{
+	reader, err := emit.NewReader(store, emit.Settings{
 		Scope:   metadata.ScopeName,
 		Version: r.settings.BuildInfo.Version,
 		ID:      r.settings.ID.String(),
-		Delta:   r.cfg.Temporality == emission.Delta,
+		Delta:   r.cfg.Temporality == emit.Delta,
 
 		StaleAfter: r.cfg.StaleAfter,
 	})

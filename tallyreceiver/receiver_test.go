@@ -21,7 +21,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
@@ -44,7 +44,7 @@ func (h host) GetExtensions() map[component.ID]component.Component { return h.ex
 
 var storeID = component.MustNewID("shared")
 
-func newReceiver(t *testing.T, temporality emission.Temporality, next consumer.Metrics) receiver.Metrics {
+func newReceiver(t *testing.T, temporality emit.Temporality, next consumer.Metrics) receiver.Metrics {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
 	cfg.Store = &storeID
@@ -82,7 +82,7 @@ func TestReadsEveryIntervalAndALastTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
 		sink := new(consumertest.MetricsSink)
-		r := newReceiver(t, emission.Cumulative, sink)
+		r := newReceiver(t, emit.Cumulative, sink)
 		require.NoError(t, r.Start(t.Context(), hostWith(store)))
 		time.Sleep(5 * time.Second)
 		store.Add(key, 5)
@@ -112,7 +112,7 @@ func TestFailingMetricsPipeline(t *testing.T) {
 			}
 			return sink.ConsumeMetrics(ctx, m)
 		})
-		r := newReceiver(t, emission.Delta, next)
+		r := newReceiver(t, emit.Delta, next)
 		require.NoError(t, r.Start(t.Context(), hostWith(store)))
 		for second := range 120 {
 			away.Store(second >= 20 && second < 80)
@@ -135,10 +135,10 @@ func TestStoreIsNotThere(t *testing.T) {
 	}{
 		"missing":     {componenttest.NewNopHost(), store.ErrNotFound},
 		"not a store": {host{componenttest.NewNopHost(), map[component.ID]component.Component{storeID: nop{}}}, store.ErrNotAStore},
-		"not listed":  {hostWith(smallest{}), emission.ErrNotListed},
+		"not listed":  {hostWith(smallest{}), emit.ErrNotListed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newReceiver(t, emission.Cumulative, consumertest.NewNop())
+			r := newReceiver(t, emit.Cumulative, consumertest.NewNop())
 			err := r.Start(t.Context(), tt.host)
 			require.ErrorIs(t, err, tt.want)
 			assert.ErrorContains(t, err, storeID.String())
@@ -173,12 +173,12 @@ func TestMistakes(t *testing.T) {
 func TestStaleAfterMistakes(t *testing.T) {
 	for _, tt := range []struct {
 		staleAfter  time.Duration
-		temporality emission.Temporality
+		temporality emit.Temporality
 		want        string
 	}{
-		{-time.Second, emission.Cumulative, "`stale_after` is -1s: must not be negative"},
-		{time.Second, emission.Cumulative, "`stale_after` is 1s: must not be shorter than `collection_interval`, which is 10s"},
-		{time.Hour, emission.Delta, "`stale_after` is 1h0m0s: is for cumulative temporality"},
+		{-time.Second, emit.Cumulative, "`stale_after` is -1s: must not be negative"},
+		{time.Second, emit.Cumulative, "`stale_after` is 1s: must not be shorter than `collection_interval`, which is 10s"},
+		{time.Hour, emit.Delta, "`stale_after` is 1h0m0s: is for cumulative temporality"},
 	} {
 		cfg := createDefaultConfig().(*Config)
 		cfg.Store, cfg.StaleAfter, cfg.Temporality = &storeID, tt.staleAfter, tt.temporality
@@ -192,7 +192,7 @@ func TestStoreForgetsBeforeItsSeriesEnds(t *testing.T) {
 	r, err := NewFactory().CreateMetrics(t.Context(), receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
 	require.NoError(t, err)
 	err = r.Start(t.Context(), hostWith(memory.New(memory.WithForgetAfter(time.Minute))))
-	require.ErrorIs(t, err, emission.ErrForgetsFirst)
+	require.ErrorIs(t, err, emit.ErrForgetsFirst)
 	assert.ErrorContains(t, err, storeID.String())
 	require.NoError(t, r.Shutdown(t.Context()))
 }

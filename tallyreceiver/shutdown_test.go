@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -41,7 +41,7 @@ func TestShutdownDeadline(t *testing.T) {
 						return ctx.Err()
 					})
 					store := memory.New()
-					r := newReceiver(t, emission.Cumulative, next)
+					r := newReceiver(t, emit.Cumulative, next)
 					require.NoError(t, r.Start(t.Context(), hostWith(store)))
 					store.Add(key, 5)
 					time.Sleep(15 * time.Second)
@@ -66,7 +66,7 @@ func TestShutdownDeadline(t *testing.T) {
 
 // However often a receiver is replaced while its store lives, the deltas add up to the totals, and a cumulative series goes on.
 func TestSeveralLivesOnOneStore(t *testing.T) {
-	for _, temporality := range []emission.Temporality{emission.Delta, emission.Cumulative} {
+	for _, temporality := range []emit.Temporality{emit.Delta, emit.Cumulative} {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 1))
 			store := memory.New()
@@ -91,13 +91,13 @@ func TestSeveralLivesOnOneStore(t *testing.T) {
 				if i > 0 {
 					assert.Less(t, last.Timestamp(), p.Timestamp())
 				}
-				if i > 0 && temporality == emission.Cumulative {
+				if i > 0 && temporality == emit.Cumulative {
 					assert.LessOrEqual(t, last.IntValue(), p.IntValue())
 					assert.Equal(t, last.StartTimestamp(), p.StartTimestamp())
 				}
 				last = p
 			}
-			if temporality == emission.Cumulative {
+			if temporality == emit.Cumulative {
 				sum = last.IntValue()
 			}
 			assert.EqualValues(t, total, sum)
@@ -114,10 +114,10 @@ type sharedByMany struct {
 func (sharedByMany) Info() store.Info { return store.Info{Shared: true} }
 
 func TestNoDeltasOfASharedStore(t *testing.T) {
-	r := newReceiver(t, emission.Delta, consumertest.NewNop())
-	require.ErrorIs(t, r.Start(t.Context(), hostWith(sharedByMany{})), emission.ErrSharedDelta)
+	r := newReceiver(t, emit.Delta, consumertest.NewNop())
+	require.ErrorIs(t, r.Start(t.Context(), hostWith(sharedByMany{})), emit.ErrSharedDelta)
 	require.NoError(t, r.Shutdown(t.Context()))
-	r = newReceiver(t, emission.Cumulative, consumertest.NewNop())
+	r = newReceiver(t, emit.Cumulative, consumertest.NewNop())
 	store := memory.New()
 	require.NoError(t, r.Start(t.Context(), hostWith(sharedByMany{MetricStore: store, Lister: store})))
 	require.NoError(t, r.Shutdown(t.Context()))

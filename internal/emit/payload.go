@@ -1,7 +1,7 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package emission
+package emit
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package emission
+package emit
 
 import (
 	"context"

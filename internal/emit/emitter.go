@@ -1,9 +1,9 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package emission turns the totals of a store into metrics: monotonic sums, cumulative or delta, whose times are the
+// Package emit turns the totals of a store into metrics: monotonic sums, cumulative or delta, whose times are the
 // moments of collection and never those of records.
-package emission
+package emit
 
 import (
 	"errors"
