@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/saturating"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -175,10 +176,11 @@ func (e *Emitter) enter(s *series, total *store.Total) {
 	if s.listed != e.number {
 		s.listed, s.read = e.number, r
 	} else {
-		s.read = reading{addUpTo(s.read.value, r.value), min(s.read.start, r.start)}
+		s.read.value, _ = saturating.Add(s.read.value, r.value)
+		s.read.start = min(s.read.start, r.start)
 	}
 	if s.first != nil {
-		s.first.restored = addUpTo(s.first.restored, total.Restored)
+		s.first.restored, _ = saturating.Add(s.first.restored, total.Restored)
 		s.first.last = max(s.first.last, total.Last.UnixNano())
 	}
 }

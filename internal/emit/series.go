@@ -4,10 +4,10 @@
 package emit
 
 import (
-	"math"
 	"time"
 
 	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/saturating"
 )
 
 // tick is the least time between two points of a series: Prometheus keeps times to the millisecond.
@@ -149,7 +149,7 @@ func (e *Emitter) enterKey(s *series, key string, r reading) {
 // settles come back by themselves.
 func (e *Emitter) leave(s *series, k keyTotal) {
 	if e.settings.Settle <= 0 {
-		s.keys.gone = addUpTo(s.keys.gone, k.value)
+		s.keys.gone, _ = saturating.Add(s.keys.gone, k.value)
 	}
 }
 
@@ -164,7 +164,7 @@ func (e *Emitter) whole(s *series, complete bool) reading {
 		switch {
 		case k.listed == e.number:
 		case !complete:
-			r.value = addUpTo(r.value, k.value)
+			r.value, _ = saturating.Add(r.value, k.value)
 		default:
 			e.leave(s, k)
 			delete(s.keys.totals, text)
@@ -176,7 +176,7 @@ func (e *Emitter) whole(s *series, complete bool) reading {
 	if s.first == nil {
 		r.start = s.origin
 	}
-	r.value = addUpTo(r.value, s.keys.gone)
+	r.value, _ = saturating.Add(r.value, s.keys.gone)
 	return r
 }
 
@@ -270,12 +270,4 @@ func (e *Emitter) forget(s *series) {
 	}
 	e.leaveGroup(s.group)
 	s.inOrder, e.gaps = false, true
-}
-
-// addUpTo adds two numbers that are not negative, up to the largest int.
-func addUpTo(a, b int) int {
-	if a > math.MaxInt-b {
-		return math.MaxInt
-	}
-	return a + b
 }
