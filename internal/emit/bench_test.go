@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -52,6 +53,44 @@ func BenchmarkEmission(b *testing.B) {
 			b.ReportMetric(bytes/keys, "B/key")
 			runtime.KeepAlive(e)
 			runtime.KeepAlive(list)
+		})
+	}
+}
+
+// BenchmarkIdle is an interval of a Reader over many keys none of which was counted since the one before, in a store as it is used. A delta
+// sends nothing then; a cumulative Reader sends all of them.
+func BenchmarkIdle(b *testing.B) {
+	const keys = 500_000
+	store := memory.New()
+	for i := range keys {
+		store.Add(fmt.Sprintf(`["http.requests",{"service.instance.id":"%d","service.name":"checkout"},{"http.route":"/cart/items","status":%d,"user":"u%d"}]`, i%100, 200+i%5, i), 5)
+	}
+	points := 0
+	next, _ := consumer.NewMetrics(func(_ context.Context, m pmetric.Metrics) error {
+		points += m.DataPointCount()
+		return nil
+	})
+	for _, temporality := range []Temporality{Delta, Cumulative} {
+		b.Run(string(temporality), func(b *testing.B) {
+			before := heap()
+			r, err := NewReader(store, Settings{ID: b.Name(), Delta: temporality == Delta})
+			require.NoError(b, err)
+			interval := func() {
+				c, err := r.Collect(b.Context())
+				require.NoError(b, err)
+				require.NoError(b, c.Send(b.Context(), next))
+			}
+			interval()
+			bytes := heap() - before
+			b.ReportAllocs()
+			points = 0
+			for b.Loop() {
+				interval()
+			}
+			b.ReportMetric(float64(points)/float64(b.N), "points/op")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/keys, "ns/key")
+			b.ReportMetric(bytes/keys, "B/key")
+			runtime.KeepAlive(r)
 		})
 	}
 }
