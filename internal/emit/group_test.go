@@ -64,7 +64,7 @@ func TestOrder(t *testing.T) {
 			}
 			c, err := e.Collect(totals(list...), nil, at(10*round+10))
 			require.NoError(t, err)
-			require.True(t, slices.IsSortedFunc(c.points, func(a, b point) int {
+			require.True(t, slices.IsSortedFunc(c.points, func(a, b *series) int {
 				return cmp.Or(cmp.Compare(resourceOf(t, a.text), resourceOf(t, b.text)), cmp.Compare(a.text, b.text))
 			}))
 			for _, p := range c.points {
@@ -83,8 +83,8 @@ func TestOrder(t *testing.T) {
 			require.NoError(t, err)
 			_ = c.Send(t.Context(), next)
 		}
-		assert.Empty(t, e.series)
-		assert.Empty(t, e.byLabels)
+		assert.Zero(t, e.series.Len())
+		assert.Zero(t, e.byLabels.len())
 		assert.Empty(t, e.groups)
 		assert.Empty(t, e.order)
 	}

@@ -29,32 +29,23 @@ const componentAttribute = "otelcol.component.id"
 // Collection is what is to be sent at one moment.
 type Collection struct {
 	emitter *Emitter
-	points  []point
+	points  []*series
 }
 
 // Len returns how many points it has.
 func (c *Collection) Len() (points int) {
-	for i := range c.points {
-		points += c.points[i].count()
+	for _, s := range c.points {
+		points += s.points()
 	}
 	return points
 }
 
-// point is a total at the moment of collection, or the end of a series, that has no value.
-type point struct {
-	*series
-	value int
-	time  int64
-	zero  int64 // the time of the zero point that comes before; 0 = there is none
-	end   bool
-}
-
-// count returns how many points it becomes.
-func (p *point) count() int {
-	if p.zero == 0 {
-		return 1
+// points returns how many points a collection has of the series.
+func (s *series) points() int {
+	if s.emits == first {
+		return 2
 	}
-	return 2
+	return 1
 }
 
 // What a point takes besides the text of its key, at the most: times, value and flags, with its part of the message around it; and for each
@@ -64,65 +55,82 @@ const (
 	valueOverhead = 24
 )
 
-// size returns an upper bound of what it takes, with a resource and a metric of its own.
-func (p *point) size() int {
-	bytes := p.count() * (len(p.text) + pointOverhead + int(p.values)*valueOverhead)
-	if d := p.group.description; d != nil {
+// size returns an upper bound of what the points of a series take, with a resource and a metric of its own.
+func (s *series) size() int {
+	bytes := s.points() * (len(s.text) + pointOverhead + int(s.values)*valueOverhead)
+	if d := s.group.description; d != nil {
 		bytes += len(d.Description) + len(d.Unit)
 	}
 	return bytes
 }
 
-// payloads cuts a list of points.
-func payloads(points []point) iter.Seq[[]point] {
-	return func(yield func([]point) bool) {
-		from, count, size := 0, 0, 0
-		for i := range points {
-			p := &points[i]
-			bytes := p.size()
-			if i > from && (count+p.count() > maxPoints || size+bytes > maxSize) {
-				if !yield(points[from:i]) {
-					return
-				}
-				from, count, size = i, 0, 0
+// payloads cuts a list of series into payloads.
+func payloads(list []*series) iter.Seq[[]*series] {
+	return func(yield func([]*series) bool) {
+		for len(list) > 0 {
+			n := fit(list)
+			if !yield(list[:n]) {
+				return
 			}
-			count += p.count()
-			size += bytes
-		}
-		if from < len(points) {
-			yield(points[from:])
+			list = list[n:]
 		}
 	}
 }
 
+// fit returns how many series go into the next payload: at least one.
+func fit(list []*series) int {
+	points, size := 0, 0
+	for i, s := range list {
+		points += s.points()
+		size += s.size()
+		if i > 0 && (points > maxPoints || size > maxSize) {
+			return i
+		}
+	}
+	return len(list)
+}
+
 // build makes a payload.
-func (e *Emitter) build(points []point) pmetric.Metrics {
+func (e *Emitter) build(list []*series) pmetric.Metrics {
 	metrics := pmetric.NewMetrics()
 	var scope pmetric.ScopeMetrics
-	var list pmetric.NumberDataPointSlice
-	var attributes []identity.Attribute
-	for i := range points {
-		p := &points[i]
-		newResource := i == 0 || points[i-1].group != p.group && points[i-1].group.resource != p.group.resource
-		if newResource {
-			rm := metrics.ResourceMetrics().AppendEmpty()
-			put(rm.Resource().Attributes(), p.group.attributes)
-			scope = rm.ScopeMetrics().AppendEmpty()
-			scope.Scope().SetName(e.settings.Scope)
-			scope.Scope().SetVersion(e.settings.Version)
-			scope.Scope().Attributes().PutStr(componentAttribute, e.settings.ID)
+	var before *group
+	for len(list) > 0 {
+		n := together(list)
+		g := list[0].group
+		if before == nil || before != g && before.resource != g.resource {
+			scope = e.appendResource(metrics, g)
 		}
-		// An end stands alone: contrib's Prometheus exporter takes no further point of a metric behind one.
-		if newResource || points[i-1].group != p.group || p.end || points[i-1].end {
-			list = e.appendMetric(scope.Metrics(), p.group)
-		}
-		attributes, _ = identity.Object(attributes[:0], p.text[len(p.group.start):len(p.text)-1])
-		e.appendPoints(list, p, attributes)
+		e.appendMetric(scope.Metrics(), list[:n])
+		list, before = list[n:], g
 	}
 	return metrics
 }
 
-func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, g *group) pmetric.NumberDataPointSlice {
+// together returns how many series are of one metric in the payload. A marker stands alone: contrib's Prometheus exporter takes no further
+// point of a metric after one.
+func together(list []*series) int {
+	n := 1
+	for list[0].emits != marker && n < len(list) && list[n].group == list[0].group && list[n].emits != marker {
+		n++
+	}
+	return n
+}
+
+func (e *Emitter) appendResource(metrics pmetric.Metrics, g *group) pmetric.ScopeMetrics {
+	rm := metrics.ResourceMetrics().AppendEmpty()
+	put(rm.Resource().Attributes(), g.attributes)
+	sm := rm.ScopeMetrics().AppendEmpty()
+	scope := sm.Scope()
+	scope.SetName(e.settings.Scope)
+	scope.SetVersion(e.settings.Version)
+	scope.Attributes().PutStr(componentAttribute, e.settings.ID)
+	return sm
+}
+
+// appendMetric appends a metric with the points of some series.
+func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, list []*series) {
+	g := list[0].group
 	m := metrics.AppendEmpty()
 	m.SetName(g.metric)
 	if d := g.description; d != nil {
@@ -135,25 +143,32 @@ func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, g *group) pmetric.Nu
 	if e.settings.Delta {
 		sum.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 	}
-	return sum.DataPoints()
+	points := sum.DataPoints()
+	points.EnsureCapacity(len(list))
+	var attributes []identity.Attribute
+	for _, s := range list {
+		attributes, _ = identity.Object(attributes[:0], s.text[len(g.start):len(s.text)-1])
+		e.appendPoints(points, s, attributes)
+	}
 }
 
-// appendPoints appends the point of a series, with a zero point before it if it has one.
-func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, p *point, attributes []identity.Attribute) {
+// appendPoints appends the point of a series, after a zero point if it has one.
+func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, s *series, attributes []identity.Attribute) {
+	at := s.next(e.now)
 	switch {
-	case p.end:
-		newPoint(list, attributes, p.start, p.time).SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+	case s.emits == marker:
+		newPoint(list, attributes, s.start, at).SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 	case e.settings.Delta:
-		start := p.sentTime
+		start := s.sentTime
 		if start == 0 {
-			start = max(p.start, e.since)
+			start = max(s.start, e.since)
 		}
-		newPoint(list, attributes, start, p.time).SetIntValue(int64(p.value - p.sent))
+		newPoint(list, attributes, start, at).SetIntValue(int64(s.value - s.sent))
 	default:
-		if p.zero != 0 {
-			newPoint(list, attributes, p.start, p.zero).SetIntValue(0)
+		if s.emits == first {
+			newPoint(list, attributes, s.start, s.zeroTime()).SetIntValue(0)
 		}
-		newPoint(list, attributes, p.start, p.time).SetIntValue(int64(p.value))
+		newPoint(list, attributes, s.start, at).SetIntValue(int64(s.value))
 	}
 }
 
@@ -186,13 +201,13 @@ func put(dst pcommon.Map, attributes []identity.Attribute) {
 // is part of the next collection.
 func (c *Collection) Send(ctx context.Context, next consumer.Metrics) error {
 	var errs []error
-	for points := range payloads(c.points) {
-		if err := next.ConsumeMetrics(ctx, c.emitter.build(points)); err != nil {
+	for list := range payloads(c.points) {
+		if err := next.ConsumeMetrics(ctx, c.emitter.build(list)); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		for i := range points {
-			c.emitter.accepted(&points[i])
+		for _, s := range list {
+			c.emitter.accepted(s)
 		}
 	}
 	return errors.Join(errs...)

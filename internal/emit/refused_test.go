@@ -69,8 +69,8 @@ func TestKindsWhileRefused(t *testing.T) {
 		clear(held)
 		collect(20, true)
 		collect(21, true)
-		require.Empty(t, e.series, "seed %d", seed)
-		require.Empty(t, e.byLabels, "seed %d", seed)
+		require.Zero(t, e.series.Len(), "seed %d", seed)
+		require.Zero(t, e.byLabels.len(), "seed %d", seed)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// TestFallenTotals: a total that falls is not emitted while it may come back, and begins anew when it does not.
-func TestFallenTotals(t *testing.T) {
+// TestLowerTotals: a total that is lower than before is not emitted while it may come back, and gets a new start time when it does not.
+func TestLowerTotals(t *testing.T) {
 	start := time.Unix(1000, 0)
 	now := start.Add(time.Hour)
 	e := New(Settings{Settle: 10 * time.Second})
@@ -33,11 +33,11 @@ func TestFallenTotals(t *testing.T) {
 		return values
 	}
 	assert.Equal(t, []int64{0, 100}, collect(0, 100))
-	assert.Empty(t, collect(time.Second, 60), "it has fallen")
+	assert.Empty(t, collect(time.Second, 60), "it is lower")
 	assert.Empty(t, collect(5*time.Second, 90))
 	assert.Equal(t, []int64{120}, collect(time.Second, 120), "it has come back")
-	assert.Empty(t, collect(time.Second, 60), "it falls again, and has as long as the first time")
+	assert.Empty(t, collect(time.Second, 60), "it is lower again, and has as long as the first time")
 	assert.Empty(t, collect(9*time.Second, 60))
-	assert.Equal(t, []int64{0, 60}, collect(time.Second, 60), "it has begun anew")
+	assert.Equal(t, []int64{0, 60}, collect(time.Second, 60), "it was reset")
 	assert.Equal(t, []int64{61}, collect(time.Second, 61))
 }
