@@ -3,54 +3,32 @@ package memorystore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
+
+	"github.com/logtally/tallyprocessor/internal/background"
 )
 
 var errStopped = errors.New("store is shut down")
 
 // loop is the one goroutine that uses a saver: every interval, on demand, and for the last time.
 type loop struct {
-	saver    *saver
-	interval time.Duration
-	health   *health
-	requests chan chan error // each reply has room for one
-	cancel   context.CancelFunc
-
-	done     chan struct{}
-	closeErr error // of the client; set before done is closed
+	saver      *saver
+	health     *health
+	background *background.Loop
 }
 
 // startLoop starts the goroutine, which goes on until stop, not until ctx ends.
 func startLoop(ctx context.Context, v *saver, interval time.Duration, h *health) *loop {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l := &loop{
-		saver: v, interval: interval, health: h,
-		requests: make(chan chan error), cancel: cancel, done: make(chan struct{}),
-	}
-	go l.run(ctx)
+	l := &loop{saver: v, health: h}
+	l.background = background.New(background.Settings{
+		Name: "write to the storage", Delay: interval, Interval: interval, Run: l.flush, Last: l.close, Failed: l.failed,
+	})
+	l.background.Start(ctx)
 	return l
-}
-
-func (l *loop) run(ctx context.Context) {
-	defer close(l.done)
-	ticker := time.NewTicker(l.interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			l.closeErr = l.saver.close(context.WithoutCancel(ctx))
-			return
-		case <-ticker.C:
-			_ = l.flush(ctx) // health has reported it
-		case reply := <-l.requests:
-			reply <- l.flush(ctx)
-		}
-	}
 }
 
 func (l *loop) flush(ctx context.Context) error {
@@ -61,36 +39,34 @@ func (l *loop) flush(ctx context.Context) error {
 	return err
 }
 
-// flushNow has the goroutine flush and waits for it until ctx ends.
-func (l *loop) flushNow(ctx context.Context) error {
-	reply := make(chan error, 1)
-	select {
-	case l.requests <- reply:
-	case <-l.done:
-		return errStopped
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the storage: %w", context.Cause(ctx))
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the storage: %w", context.Cause(ctx))
+// failed has health report a panic; other errors flush has reported.
+func (l *loop) failed(err error) {
+	if errors.Is(err, background.ErrPanic) {
+		l.health.note(err)
 	}
 }
 
-// stop flushes for the last time, closes the client and waits for both until ctx ends. A storage call that outlasts
-// ctx is cancelled and left behind; the client is closed when it returns.
-func (l *loop) stop(ctx context.Context) error {
-	err := l.flushNow(ctx)
-	l.cancel()
-	select {
-	case <-l.done:
-		return errors.Join(err, l.closeErr)
-	case <-ctx.Done():
-		return errors.Join(err, fmt.Errorf("close storage client: %w", context.Cause(ctx)))
+// close flushes for the last time and closes the client, however long that takes.
+func (l *loop) close(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, l.saver.close(context.WithoutCancel(ctx))) }()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
+	return l.flush(ctx)
 }
+
+// flushNow has the goroutine flush and waits for it until ctx ends.
+func (l *loop) flushNow(ctx context.Context) error {
+	err := l.background.Do(ctx)
+	if errors.Is(err, background.ErrNotRunning) {
+		return errStopped
+	}
+	return err
+}
+
+// stop flushes for the last time, closes the client and waits for both until ctx ends. A storage call that outlasts
+// ctx is canceled and left behind; the client is closed when it returns.
+func (l *loop) stop(ctx context.Context) error { return l.background.Stop(ctx) }
 
 // health tells whether the storage takes what it is given: each change once to the log and the component status, all
 // of it to the metrics. It is serial.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/connector"
@@ -18,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/store"
 	"github.com/logtally/tallyprocessor/tallyconnector/internal/metadata"
@@ -32,13 +32,9 @@ type logsConnector struct {
 	store    *tallyprocessor.MemoryStore // the private one; nil when the configuration names another
 	next     consumer.Metrics
 
-	reader *emit.Reader         // set by Start; the loop's until it has ended, then Shutdown's
-	stop   chan context.Context // of the last emission
-	done   chan struct{}
-	once   sync.Once
-
-	cancelLoop context.CancelFunc // set by Start
-	lastErr    error              // of the last emission; the loop's until it has ended
+	reader *emit.Reader     // set by Start; the loop's
+	loop   *background.Loop // set by Start; nil = it was not started
+	once   sync.Once        // of Shutdown
 
 	stopForgetting func() // set by Start
 }
@@ -48,7 +44,7 @@ var _ connector.Logs = (*logsConnector)(nil)
 func newLogsConnector(
 	ctx context.Context, set connector.Settings, cfg *Config, next consumer.Metrics,
 ) (*logsConnector, error) {
-	c := &logsConnector{cfg: cfg, settings: set, next: next, stop: make(chan context.Context, 1)}
+	c := &logsConnector{cfg: cfg, settings: set, next: next}
 	options := []tallyprocessor.Option{tallyprocessor.WithKind(component.KindConnector)}
 	if cfg.Tally.Store == nil {
 		c.store = tallyprocessor.NewMemoryStore(tallyprocessor.WithForgetAfter(cfg.Tally.ForgetAfter))
@@ -92,38 +88,30 @@ func (c *logsConnector) Start(ctx context.Context, host component.Host) error {
 		return err
 	}
 	c.reader = reader
-	c.done = make(chan struct{})
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c.cancelLoop = cancel
-	go c.loop(running)
+	c.loop = background.New(background.Settings{
+		Name: "send totals", Delay: c.cfg.FlushInterval, Interval: c.cfg.FlushInterval, Run: c.emit, Last: c.emitLast, Failed: c.failed,
+	})
+	c.loop.Start(ctx)
 	c.stopForgetting = c.keepForgetting(context.WithoutCancel(ctx))
 	return nil
-}
-
-// loop emits every `flush_interval` until it is to stop, and then a last time within the deadline of that.
-func (c *logsConnector) loop(ctx context.Context) {
-	defer close(c.done)
-	tick := time.NewTicker(c.cfg.FlushInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if err := c.emit(ctx); err != nil {
-				c.settings.Logger.Warn("Totals could not be sent; the next emission carries them", zap.Error(err))
-			}
-		case last := <-c.stop:
-			if last.Err() == nil { // else nobody waits any more, and the pipeline may be gone
-				c.lastErr = c.emit(last)
-				c.reader.Close()
-			}
-			return
-		}
-	}
 }
 
 func (c *logsConnector) emit(ctx context.Context) error {
 	collection, err := c.reader.Collect(ctx)
 	return errors.Join(err, collection.Send(ctx, c.next))
+}
+
+func (c *logsConnector) failed(err error) {
+	c.settings.Logger.Warn("Totals could not be sent; the next emission carries them", zap.Error(err))
+}
+
+// emitLast emits for the last time, unless nobody waits any more: the pipeline may be gone then.
+func (c *logsConnector) emitLast(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	defer c.reader.Close()
+	return c.emit(ctx)
 }
 
 // keepForgetting has the private store, if there is one, drop idle keys until stop is called, which waits for it.
@@ -147,23 +135,11 @@ func (c *logsConnector) Shutdown(ctx context.Context) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, c.cfg.Tally.ShutdownTimeout)
 		defer cancel()
 		err = c.Logs.Shutdown(ctx)
-		if c.done == nil {
+		if c.loop == nil {
 			return // it was not started
 		}
 		c.stopForgetting()
-		err = errors.Join(err, c.endLoop(ctx))
+		err = errors.Join(err, c.loop.Stop(ctx))
 	})
 	return err
-}
-
-// endLoop has the loop emit a last time.
-func (c *logsConnector) endLoop(ctx context.Context) error {
-	defer c.cancelLoop()
-	c.stop <- ctx
-	select {
-	case <-c.done:
-		return c.lastErr
-	case <-ctx.Done():
-		return fmt.Errorf("emit the last totals: %w", context.Cause(ctx))
-	}
 }

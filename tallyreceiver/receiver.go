@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
-	"github.com/logtally/tallyprocessor/internal/deadline"
+	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/sampledlog"
 	"github.com/logtally/tallyprocessor/store"
@@ -33,10 +33,8 @@ type metricsReceiver struct {
 	told     *receiverhelper.ObsReport // the receiver's own telemetry
 
 	// Set by Start.
-	reader     *emit.Reader       // the loop's until that has ended, then Shutdown's
-	cancelSend context.CancelFunc // ends the emission in progress
-	stop       chan struct{}      // nil = it was not started, or is shut down
-	done       chan struct{}      // closed when the loop has ended
+	reader *emit.Reader     // the loop's
+	loop   *background.Loop // nil = it was not started
 }
 
 func newMetricsReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics) (*metricsReceiver, error) {
@@ -72,41 +70,16 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	if err != nil {
 		return fmt.Errorf("start tally: `store` is %q: %w", r.cfg.Store, err)
 	}
-	r.reader, r.stop, r.done = reader, make(chan struct{}), make(chan struct{})
-	ctx, r.cancelSend = context.WithCancel(context.WithoutCancel(ctx))
-	go r.loop(ctx, r.stop)
+	r.reader = reader
+	r.loop = background.New(background.Settings{
+		Name: "send totals", Delay: r.cfg.InitialDelay, Interval: r.cfg.CollectionInterval, Run: r.emit, Last: r.emitLast, Failed: r.failed,
+	})
+	r.loop.Start(ctx)
 	return nil
 }
 
-// loop emits at once, or after `initial_delay`, and then every `collection_interval` until stop is closed.
-func (r *metricsReceiver) loop(ctx context.Context, stop <-chan struct{}) {
-	defer close(r.done)
-	if !waitFor(time.After(r.cfg.InitialDelay), stop) {
-		return
-	}
-	ticker := time.NewTicker(r.cfg.CollectionInterval)
-	defer ticker.Stop()
-	for goOn := true; goOn; goOn = waitFor(ticker.C, stop) {
-		r.emit(ctx)
-	}
-}
-
-// waitFor waits for a tick and says whether it came before stop.
-func waitFor(tick <-chan time.Time, stop <-chan struct{}) bool {
-	select {
-	case <-tick:
-	case <-stop:
-	}
-	select {
-	case <-stop: // after an emission that took long both are there
-		return false
-	default:
-		return true
-	}
-}
-
 // emit reads the store once and sends what it has, within `timeout`. What could not be read or sent is in a later emission.
-func (r *metricsReceiver) emit(ctx context.Context) {
+func (r *metricsReceiver) emit(ctx context.Context) error {
 	if r.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.cfg.Timeout)
@@ -116,9 +89,23 @@ func (r *metricsReceiver) emit(ctx context.Context) {
 	if err != nil {
 		r.sampled.Warn("Some totals could not be read", zap.Error(err))
 	}
-	if err := collection.Send(ctx, r.next); err != nil {
-		r.settings.Logger.Warn("Totals could not be sent; the next collection carries them", zap.Error(err))
+	return collection.Send(ctx, r.next)
+}
+
+func (r *metricsReceiver) failed(err error) {
+	r.settings.Logger.Warn("Totals could not be sent; the next collection carries them", zap.Error(err))
+}
+
+// emitLast emits for the last time, and leaves what the reader knows to the next one, unless nobody waits any more: the pipeline may be gone
+// then.
+func (r *metricsReceiver) emitLast(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
+	collection, err := r.reader.Collect(ctx)
+	err = errors.Join(err, collection.Send(ctx, r.next))
+	r.reader.Close()
+	return err
 }
 
 // shutdownTimeout is how long Shutdown waits for the metrics pipeline where the Collector gives no deadline.
@@ -127,22 +114,10 @@ const shutdownTimeout = 5 * time.Second
 // Shutdown ends the reading and emits a last time, within the deadline of ctx or of shutdownTimeout. Counts that a logs pipeline adds
 // later, while it drains, are in the store and in the next emission of whoever reads it.
 func (r *metricsReceiver) Shutdown(ctx context.Context) error {
-	if r.stop == nil {
+	if r.loop == nil {
 		return nil
 	}
-	close(r.stop)
-	r.stop = nil
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	defer r.cancelSend()
-	return deadline.Within(ctx, func(ctx context.Context) error {
-		<-r.done
-		if ctx.Err() != nil {
-			return ctx.Err() // nobody waits any more, and the pipeline may be gone
-		}
-		collection, err := r.reader.Collect(ctx)
-		err = errors.Join(err, collection.Send(ctx, r.next))
-		r.reader.Close()
-		return err
-	})
+	return r.loop.Stop(ctx)
 }

@@ -32,7 +32,7 @@ type listing struct {
 
 // list reads what the store has; complete says that it is all. An error of the store ends the listing.
 func (e *Emitter) list(totals iter.Seq2[store.Total, error]) (complete bool, err error) {
-	e.listing.foreign = 0
+	e.listing.totals, e.listing.foreign = e.listing.totals[:0], 0 // a store that panicked may have left some
 	for total, failure := range totals {
 		if failure != nil {
 			err = fmt.Errorf("list totals: %w", failure)
