@@ -103,8 +103,14 @@ func TestEmitsEveryIntervalAndALastTime(t *testing.T) {
 	})
 }
 
-// A metrics pipeline that fails for a minute loses nothing, whether totals or deltas are sent.
+// A metrics pipeline that fails for a minute, by an error or by a panic, loses nothing, whether totals or deltas are sent.
 func TestFailingMetricsPipeline(t *testing.T) {
+	for _, fail := range []func() error{func() error { return errors.New("away") }, func() error { panic("away") }} {
+		testFailingMetricsPipeline(t, fail)
+	}
+}
+
+func testFailingMetricsPipeline(t *testing.T, fail func() error) {
 	for _, temporality := range []string{"cumulative", "delta"} {
 		t.Run(temporality, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,7 +120,7 @@ func TestFailingMetricsPipeline(t *testing.T) {
 				next, _ := consumer.NewMetrics(func(ctx context.Context, m pmetric.Metrics) error {
 					if away.Load() {
 						failures.Add(1)
-						return errors.New("away")
+						return fail()
 					}
 					return sink.ConsumeMetrics(ctx, m)
 				})

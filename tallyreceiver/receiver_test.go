@@ -101,14 +101,21 @@ func TestReadsEveryIntervalAndALastTime(t *testing.T) {
 	})
 }
 
+// A metrics pipeline that fails for a minute, by an error or by a panic, loses nothing.
 func TestFailingMetricsPipeline(t *testing.T) {
+	for _, fail := range []func() error{func() error { return errors.New("away") }, func() error { panic("away") }} {
+		testFailingMetricsPipeline(t, fail)
+	}
+}
+
+func testFailingMetricsPipeline(t *testing.T, fail func() error) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
 		sink := new(consumertest.MetricsSink)
 		var away atomic.Bool
 		next, _ := consumer.NewMetrics(func(ctx context.Context, m pmetric.Metrics) error {
 			if away.Load() {
-				return errors.New("away")
+				return fail()
 			}
 			return sink.ConsumeMetrics(ctx, m)
 		})
