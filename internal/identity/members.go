@@ -59,18 +59,24 @@ func cutString(text string) (str, rest string, ok bool) {
 	if text == "" || text[0] != '"' {
 		return "", "", false
 	}
-	for end := 1; end < len(text); {
-		i := strings.IndexAny(text[end:], `"\`)
+	for end := 1; ; end++ {
+		i := strings.IndexByte(text[end:], '"')
 		if i < 0 {
-			break
+			return "", "", false
 		}
-		end += i
-		if text[end] == '"' {
+		if end += i; !endsInEscape(text[1:end]) {
 			return text[:end+1], text[end+1:], true
 		}
-		end += 2
 	}
-	return "", "", false
+}
+
+// endsInEscape says whether text ends in a backslash that is not escaped itself.
+func endsInEscape(text string) bool {
+	n := 0
+	for n < len(text) && text[len(text)-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
 }
 
 // cutValue splits text behind the value that it begins with.
@@ -78,11 +84,15 @@ func cutValue(text string) (value, rest string, ok bool) {
 	if strings.HasPrefix(text, `"`) {
 		return cutString(text)
 	}
-	end := strings.IndexAny(text, ",}")
-	if end <= 0 || strings.ContainsAny(text[:end], `[{" `) {
-		return "", "", false
+	for end := range len(text) {
+		switch text[end] {
+		case ',', '}':
+			return text[:end], text[end:], end > 0
+		case '[', '{', '"', ' ':
+			return "", "", false
+		}
 	}
-	return text[:end], text[end:], true
+	return "", "", false
 }
 
 // ParseValue reads a value as AppendValue writes it.
@@ -142,5 +152,13 @@ func Shown(text string) string {
 
 // isDouble says whether a JSON text is a number with a point or an exponent.
 func isDouble(text string) bool {
-	return text != "" && (text[0] == '-' || text[0] >= '0' && text[0] <= '9') && strings.ContainsAny(text, ".eE")
+	if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') {
+		return false
+	}
+	for i := range len(text) {
+		if c := text[i]; c == '.' || c == 'e' || c == 'E' {
+			return true
+		}
+	}
+	return false
 }

@@ -59,10 +59,10 @@ func object(list []Attribute, text string, escaped func(string) (Value, error)) 
 // plainValue reads a value of canonical text without escapes.
 func plainValue(text string) (_ Value, ok bool) {
 	switch {
-	case text == "true", text == "false":
-		return BoolValue(text == "true"), true
 	case strings.HasPrefix(text, `"`):
 		return StringValue(text[1 : len(text)-1]), strings.IndexByte(text, '\\') < 0
+	case text == "true", text == "false":
+		return BoolValue(text == "true"), true
 	case isDouble(text):
 		f, err := strconv.ParseFloat(text, 64)
 		return DoubleValue(f), err == nil
