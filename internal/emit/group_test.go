@@ -44,6 +44,7 @@ func TestOrder(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		e := New(Settings{Since: at(0)})
+		collide(e, seed)
 		held := map[string]store.Total{}
 		known := map[string]bool{}
 		next, _ := consumer.NewMetrics(func(context.Context, pmetric.Metrics) error {
