@@ -147,7 +147,7 @@ func (l *Loop) take() *run {
 	if l.next = nil; r != nil {
 		select {
 		case <-l.asked:
-		default: // it is why the run begins
+		default: // that is why the run begins
 		}
 	}
 	return r

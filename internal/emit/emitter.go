@@ -26,8 +26,8 @@ type Settings struct {
 	// so, and then nothing is sent until it changes. 0 = it never is while the store has the key.
 	StaleAfter time.Duration
 
-	// Settle is how long a total may be lower than before without having begun anew: meanwhile it is not emitted. 0 = it has
-	// begun anew at once.
+	// Settle is how long a total may be lower than before without being reset: meanwhile it is not emitted. 0 = it is reset at
+	// once.
 	Settle time.Duration
 
 	// Metrics are the names of the metrics to emit; nil = all of the store.

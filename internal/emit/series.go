@@ -153,7 +153,7 @@ type keyTotal struct {
 	listed uint32
 }
 
-// enterKey enters what one of several keys of a series has. One that has begun anew leaves behind what it had.
+// enterKey enters what one of several keys of a series has. One that was reset leaves behind what it had.
 func (e *Emitter) enterKey(s *series, key string, r reading) {
 	if before, known := s.keys.totals[key]; known && before.start != r.start {
 		e.leave(s, before)
@@ -161,8 +161,8 @@ func (e *Emitter) enterKey(s *series, key string, r reading) {
 	s.keys.totals[key] = keyTotal{r, e.number}
 }
 
-// leave keeps the total of a key that is gone in its series, which others go on: so that never falls. The totals of a store that
-// settles come back by themselves.
+// leave keeps the total of a key that is gone in its series, which others go on, so that the series is not reset. The totals of a store
+// that settles come back by themselves.
 func (e *Emitter) leave(s *series, k keyTotal) {
 	if e.settings.Settle <= 0 {
 		s.keys.gone, _ = saturating.Add(s.keys.gone, k.value)

@@ -22,7 +22,7 @@ const (
 	idle                       // it is
 	expired                    // it is, and has not changed for StaleAfter
 	lower                      // its total is lower than the one that was accepted, and may come back within Settle
-	reset                      // its total began anew: the start time is another, or the total is lower for good
+	reset                      // the store has another start time for it, or its total is lower for good
 	gone                       // the store does not have it
 	observations
 )
@@ -114,15 +114,15 @@ func (e *Emitter) accepted(s *series) {
 
 // observe brings a series that the store has up to date, and says what has become of it.
 func (e *Emitter) observe(s *series, total reading) observation {
-	anew := s.origin != total.start
+	restarted := s.origin != total.start
 	switch {
 	case s.state == unmet:
 		e.meet(s, total)
 	case s.uncounted && total.value > 0:
 		s.origin, s.uncounted = total.start, false // it goes on from the 0 that it had
-	case !anew && total.value < s.sent && e.mayComeBack(s):
+	case !restarted && total.value < s.sent && e.mayComeBack(s):
 		return lower
-	case anew, total.value < s.sent:
+	case restarted, total.value < s.sent:
 		e.restart(s, total)
 		return reset
 	}
