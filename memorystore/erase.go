@@ -71,10 +71,7 @@ func (m match) of(key string) bool {
 // overwrite writes all sections so often that no slot has what was there before.
 func (l *loop) overwrite(ctx context.Context) error {
 	for range state.Slots {
-		all := sections{}
-		for i := range all {
-			all[i] = true
-		}
+		all := allSections()
 		l.saver.store.markAll(&all)
 		if err := l.flushNow(ctx); err != nil {
 			return fmt.Errorf("`erase`: %w", err)

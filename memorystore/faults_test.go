@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componentstatus"
 
+	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 	"github.com/logtally/tallyprocessor/store"
@@ -104,5 +106,21 @@ func TestFault_storage_downgrade(t *testing.T) {
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{47}, Claim: "a downgrade refuses the state of the newer version and leaves it, byte for byte; an upgrade goes on from it",
 		Rounds: len(newer.data), Unit: "slots", Fired: len(newer.data), Note: fmt.Sprintf("%d keys", len(want)),
+	})
+}
+
+// What a flush that panics may have lost is in the next one.
+func TestPanickingFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, newDisk(), func(c *Config) { c.FlushInterval = time.Hour })
+		countKeys(i, 100, 1)
+		_, found := i.store.takeDirty() // as a flush does
+		require.True(t, found)
+		i.loop.failed(fmt.Errorf("flush: %w", background.ErrPanic))
+		dirty, _ := i.store.takeDirty()
+		assert.Equal(t, allSections(), dirty)
+		i.store.markAll(&dirty)
+		assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, i.host.statuses)
+		require.NoError(t, i.Shutdown(t.Context()))
 	})
 }

@@ -39,9 +39,11 @@ func (l *loop) flush(ctx context.Context) error {
 	return err
 }
 
-// failed has health report a panic; other errors flush has reported.
+// failed deals with a flush that has panicked: nobody knows what it has written. Other errors flush has dealt with.
 func (l *loop) failed(err error) {
 	if errors.Is(err, background.ErrPanic) {
+		all := allSections()
+		l.saver.store.markAll(&all)
 		l.health.note(err)
 	}
 }

@@ -25,6 +25,13 @@ type memoryStore struct {
 // sections is a set of sections.
 type sections [state.Sections]bool
 
+func allSections() (all sections) {
+	for section := range all {
+		all[section] = true
+	}
+	return all
+}
+
 var (
 	_ store.MetricStore    = (*memoryStore)(nil)
 	_ store.Adder          = (*memoryStore)(nil)
