@@ -1,0 +1,158 @@
+package redisstore
+
+import (
+	"fmt"
+	"slices"
+)
+
+// flushCall is what flush.lua is called with: KEYS and ARGV of it, read. Nobody changes it.
+type flushCall struct {
+	slot          string
+	writer        string
+	shards        string
+	generation    string
+	newGeneration string
+	acked         string
+	sequence      int64
+	token         string
+	seen          int64
+	slotPeriod    int64
+	writerPeriod  int64
+	life          string
+	whole         bool
+	epoch         int64
+	entries       []callEntry
+	fields        []string // of the entries without an id
+	runs          []callRun
+}
+
+type callEntry struct {
+	amount, start int64
+	index         int
+	id            uint32
+}
+
+// callRun is what is to be written into the slot.
+type callRun struct {
+	index         int
+	contributions []int64
+}
+
+// readCall reads what flushKeys and flushArgs return.
+func readCall(keys []string, args []any) *flushCall {
+	c := &flushCall{
+		slot: keys[2], writer: args[0].(string), shards: fmt.Sprint(args[1]), generation: args[2].(string), newGeneration: args[3].(string),
+		acked: args[4].(string), sequence: args[5].(int64), token: args[6].(string), seen: args[7].(int64),
+		slotPeriod: args[8].(int64), writerPeriod: args[9].(int64), life: args[10].(string), whole: args[11].(bool), epoch: args[12].(int64),
+	}
+	amounts := string(args[14].([]byte))
+	for range args[13].(int) {
+		c.entries = append(c.entries, callEntry{
+			amount: readContribution(amounts), start: int64(number(amounts[9:15])), index: int(number(amounts[15:19])), id: uint32(number(amounts[19:23])),
+		})
+		amounts = amounts[amountLength:]
+	}
+	rest := args[15:]
+	for len(rest) > 0 {
+		if field, ok := rest[0].(string); ok {
+			c.fields = append(c.fields, field)
+			rest = rest[1:]
+			continue
+		}
+		c.runs = append(c.runs, readRun(rest[0].(int), string(rest[1].([]byte))))
+		rest = rest[2:]
+	}
+	return c
+}
+
+func readContribution(text string) int64 { return int64(number(text[:5])*billion + number(text[5:9])) }
+
+func readRun(place int, bytes string) callRun {
+	run := callRun{index: place / contributionLength}
+	for ; bytes != ""; bytes = bytes[contributionLength:] {
+		run.contributions = append(run.contributions, readContribution(bytes))
+	}
+	return run
+}
+
+// args returns what flush.lua gets of the call: readCall's inverse.
+func (c *flushCall) args() []any {
+	var amounts []byte
+	for _, e := range c.entries {
+		amounts = appendContribution(amounts, e.amount)
+		amounts = appendNumber(amounts, uint64(e.start), 6)
+		amounts = appendNumber(amounts, uint64(e.index), 4)
+		amounts = appendNumber(amounts, uint64(e.id), 4)
+	}
+	args := []any{
+		c.writer, c.shards, c.generation, c.newGeneration, c.acked, c.sequence, c.token, c.seen, c.slotPeriod, c.writerPeriod, c.life, c.whole,
+		c.epoch, len(c.entries), amounts,
+	}
+	for _, field := range c.fields {
+		args = append(args, field)
+	}
+	for _, run := range c.runs {
+		args = append(args, run.index*contributionLength, packContributions(run.contributions))
+	}
+	return args
+}
+
+func packContributions(list []int64) []byte {
+	var text []byte
+	for _, n := range list {
+		text = appendContribution(text, n)
+	}
+	return text
+}
+
+// sortedFields returns the fields of the totals that the script would have made, as text.
+func (s *scriptServer) totalsHash() map[string]string {
+	hash := map[string]string{}
+	if s.generation == "" {
+		return hash
+	}
+	hash["g"], hash["s"] = s.generation, s.shards
+	for name, n := range map[string]int64{"i": int64(s.lastID), "e": s.epoch, "d": s.disturbed, "f": s.forgotten} {
+		if n != 0 {
+			hash[name] = fmt.Sprint(n)
+		}
+	}
+	for _, k := range s.keys {
+		hash[k.field] = string(appendNumber(nil, uint64(k.id), idLength))
+	}
+	for i, r := range s.records {
+		if r.exists {
+			text := appendContribution(nil, r.total)
+			text = appendNumber(appendNumber(text, uint64(r.start), 6), uint64(r.last), 6)
+			hash[recordField(string(appendNumber(nil, uint64(i+1), idLength)))] = string(text)
+		}
+	}
+	return hash
+}
+
+// writersHash returns the writers as the script would have written them.
+func (s *scriptServer) writersHash() map[string]string {
+	hash := map[string]string{}
+	if s.of != "" {
+		hash["g"] = s.of
+	}
+	for _, h := range s.heads {
+		hash[":"+h.name] = fmt.Sprintf("%d %s %d", h.sequence, h.token, h.seen)
+	}
+	return hash
+}
+
+// slotTexts returns the slots as the script would have written them.
+func (s *scriptServer) slotTexts() map[string]string {
+	texts := map[string]string{}
+	for _, slot := range s.slots {
+		texts[slot.key] = string(packContributions(slot.contributions))
+	}
+	return texts
+}
+
+// equalCalls says whether two calls bring the same.
+func equalCalls(a, b *flushCall) bool {
+	return a.token == b.token && a.acked == b.acked && a.whole == b.whole && a.writer == b.writer && a.generation == b.generation && a.epoch == b.epoch &&
+		a.seen == b.seen && a.slot == b.slot && slices.Equal(a.entries, b.entries) && slices.Equal(a.fields, b.fields)
+}
