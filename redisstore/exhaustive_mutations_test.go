@@ -1,5 +1,7 @@
 package redisstore
 
+import "slices"
+
 // defect is a part of the protocol that is left out, to see the search find out.
 type defect string
 
@@ -24,4 +26,30 @@ const (
 	noDisturbance      defect = "readers are not told"
 	noTokenToLeave     defect = "leaving without a check of the token"
 	noNameAfterLeaving defect = "no name stays of who has left"
+
+	noLongSlot    defect = "a slot expires sooner than the writer believes"
+	noSameToken   defect = "a flush without an answer is sent again under another token"
+	noSeenOfGone  defect = "a writer that is gone does not note the time"
+	noEpochOfGone defect = "a writer that is gone does not note the epoch"
+	noFullResend  defect = "not all is sent again"
+	noNewBase     defect = "what other names had contributed is not sent to a wiped shard"
+	noKept        defect = "a copy sends what it has copied"
+	noIDsDropped  defect = "ids are kept when the server is in another state"
+	noReset       defect = "a flush that is behind is sent again as it is"
 )
+
+// afterSettle takes out of what a slot has taken from an answer what the defect leaves out.
+func (d defect) afterSettle(s, before *slot, a answer) {
+	gone := a.status == statusGone || a.status == statusGoneAfter
+	switch {
+	case d == noSeenOfGone && gone:
+		s.seen = before.seen
+	case d == noEpochOfGone && gone:
+		s.epoch = before.epoch
+	case d == noFullResend && s.resending && s.resent == 0 && len(s.shard.ordered) > 1:
+		s.resent = 1
+	}
+}
+
+// takenFrom returns the entries.
+var _ = slices.Contains[[]int]

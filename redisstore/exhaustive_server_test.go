@@ -107,6 +107,14 @@ func (s *scriptServer) slot(key string) *scriptSlot {
 	return nil
 }
 
+// contribution returns what a slot has at an index, 0 if it has nothing.
+func (s *scriptServer) contribution(key string, index int) int64 {
+	if slot := s.slot(key); slot != nil && index < len(slot.contributions) {
+		return slot.contributions[index]
+	}
+	return 0
+}
+
 func (s *scriptServer) head(name string) *scriptHead {
 	for i := range s.heads {
 		if s.heads[i].name == name {

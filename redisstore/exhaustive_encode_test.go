@@ -1,0 +1,305 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// encoder writes a world so that two of which nobody can tell the difference are the same: random names are numbers in the order in which
+// they appear, times are relative to the clock, and what no one ever looks at is left out.
+type encoder struct {
+	buf   []byte
+	names []string
+	times []int64
+	w     *world
+}
+
+// hash returns a number that two worlds have in common which are the same, or are so when the two writers change places.
+func (e *encoder) hash(w *world) uint64 {
+	n := min(e.sum(w, 0), e.sum(w, 1))
+	return n
+}
+
+// sum is the hash of the world with the process of one place first.
+func (e *encoder) sum(w *world, first int) uint64 {
+	e.buf, e.names, e.times, e.w = e.buf[:0], e.names[:0], e.times[:0], w
+	e.int(int64(w.counts))
+	e.bool(w.back)
+	for _, place := range []int{first, 1 - first} {
+		e.process(w.places[place])
+	}
+	e.server(w.server, first)
+	if e.bool(w.snapshot != nil); w.snapshot != nil {
+		e.server(w.snapshot, first)
+	}
+	for _, c := range w.late {
+		e.call(c)
+	}
+	for _, i := range e.lineages(first) {
+		e.lineage(i)
+	}
+	e.reader(&w.reader, first)
+	e.order()
+	return xxhash.Sum64(e.buf)
+}
+
+func (e *encoder) int(n int64) { e.buf = binary.AppendVarint(e.buf, n) }
+
+func (e *encoder) bool(b bool) {
+	if b {
+		e.buf = append(e.buf, 1)
+	} else {
+		e.buf = append(e.buf, 0)
+	}
+}
+
+func (e *encoder) name(name string) {
+	if name == "" {
+		e.int(0)
+		return
+	}
+	i := slices.Index(e.names, name)
+	if i < 0 {
+		i = len(e.names)
+		e.names = append(e.names, name)
+	}
+	e.int(int64(i + 1))
+}
+
+// generation writes one by what the name of a slot has of it.
+func (e *encoder) generation(g string) { e.name(g[:min(8, len(g))]) }
+
+// token writes one, and whose it is.
+func (e *encoder) token(token string) {
+	life, _, _ := strings.Cut(token, ".")
+	if strings.HasPrefix(token, "?") {
+		life = "?"
+	}
+	e.name(life)
+	e.name(token)
+}
+
+// time writes one to the minute, as all periods are so much longer; see order.
+func (e *encoder) time(t int64) {
+	if t == 0 {
+		e.int(0)
+		return
+	}
+	e.int((t-e.w.clock+worldBegin+30_000)/60_000 + 1)
+	e.times = append(e.times, t)
+}
+
+// order writes which times are before which: it matters where somebody may be forgotten.
+func (e *encoder) order() {
+	if !e.w.rules.timed() {
+		return
+	}
+	for _, t := range e.times {
+		n := 0
+		for _, other := range e.times {
+			if other < t {
+				n++
+			}
+		}
+		e.buf = append(e.buf, byte(n))
+	}
+}
+
+func (e *encoder) process(p *process) {
+	if e.bool(p != nil); p == nil {
+		return
+	}
+	s := p.slot
+	e.name(s.life)
+	e.name(s.name)
+	e.generation(s.generation)
+	e.token(s.acked)
+	e.int(s.epoch)
+	e.int(s.sequence)
+	e.time(s.seen)
+	e.bool(s.restored)
+	if e.bool(s.resending); s.resending {
+		e.int(int64(s.resent))
+	}
+	if e.bool(s.pending != nil); s.pending != nil {
+		e.token(s.pending.token)
+		e.bool(s.pending.whole)
+		for _, en := range s.pending.entries {
+			e.int(int64(en.index))
+			e.int(en.sent)
+		}
+	}
+	for _, en := range s.shard.ordered {
+		e.entry(en, s.restored)
+	}
+	if e.bool(p.disk != nil); p.disk != nil {
+		e.disk(p.disk)
+	}
+}
+
+func (e *encoder) entry(en *entry, restored bool) {
+	e.int(int64(keyOf(en)))
+	e.int(en.value.Load())
+	e.int(int64(en.id))
+	e.int(en.acked)
+	e.int(en.base)
+	e.int(en.foreign)
+	e.bool(en.queued || en.changed.Load())
+	if restored {
+		e.int(en.kept)
+	}
+}
+
+func (e *encoder) disk(d *slotState) {
+	e.name(d.Name)
+	e.generation(d.Generation)
+	e.token(d.Acked)
+	e.token(d.Token)
+	e.int(d.Epoch)
+	e.int(d.Sequence)
+	e.time(d.Seen)
+	for i := range d.Entries {
+		en := &d.Entries[i]
+		e.buf = append(e.buf, en.Key...)
+		e.int(en.Value)
+		e.int(en.Acked)
+		e.int(en.Base)
+		e.int(en.Foreign)
+		if e.bool(en.Sent != nil); en.Sent != nil {
+			e.int(*en.Sent)
+		}
+	}
+}
+
+func (e *encoder) server(s *scriptServer, first int) {
+	e.generation(s.generation)
+	e.int(s.epoch)
+	e.time(s.forgotten)
+	e.bool(s.of == "")
+	e.bool(s.of == s.scope())
+	e.bool(s.disturbed == e.w.server.disturbed)
+	e.int(int64(s.lastID))
+	for _, k := range s.keys {
+		e.buf = append(e.buf, k.field...)
+		e.int(int64(k.id))
+	}
+	for i := range s.records {
+		e.bool(s.records[i].exists)
+	}
+	for _, i := range e.lineages(first) {
+		for _, name := range e.w.lineages[i].names {
+			e.name(name)
+			e.writer(s, name)
+		}
+	}
+}
+
+// writer writes what a server knows of one.
+func (e *encoder) writer(s *scriptServer, name string) {
+	if h := s.head(name); h != nil {
+		e.int(h.sequence + 1)
+		e.token(h.token)
+		e.time(h.seen)
+	} else {
+		e.int(0)
+	}
+	for i := range s.records {
+		for _, share := range s.records[i].shares {
+			if share.name == name {
+				e.int(share.n)
+			}
+		}
+		e.int(-1)
+	}
+	const before = len("{x:0}:writer:")
+	for i := range s.slots {
+		slot := &s.slots[i]
+		if slot.key[before:before+len(name)] != name {
+			continue
+		}
+		e.name(slot.key[before+len(name)+1:])
+		e.time(slot.expires)
+		for _, n := range slot.contributions {
+			e.int(n)
+		}
+		e.int(-1)
+	}
+	e.int(-2)
+}
+
+func (e *encoder) call(c *flushCall) {
+	e.name(c.life)
+	e.name(c.writer)
+	e.generation(c.generation)
+	e.token(c.acked)
+	e.token(c.token)
+	e.int(c.sequence)
+	e.time(c.seen)
+	e.bool(c.whole)
+	e.int(c.epoch)
+	for _, en := range c.entries {
+		e.int(en.amount)
+		e.int(int64(en.index))
+		e.int(int64(en.id))
+	}
+	for _, field := range c.fields {
+		e.buf = append(e.buf, field...)
+	}
+	for _, run := range c.runs {
+		e.int(int64(run.index))
+		for _, n := range run.contributions {
+			e.int(n)
+		}
+	}
+}
+
+// lineages returns their numbers: those that run, by place, then the others.
+func (e *encoder) lineages(first int) []int {
+	var list [8]int
+	all := list[:0]
+	for _, place := range []int{first, 1 - first} {
+		if p := e.w.places[place]; p != nil && !slices.Contains(all, p.lineage) {
+			all = append(all, p.lineage)
+		}
+	}
+	for i := range e.w.lineages {
+		if !slices.Contains(all, i) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+func (e *encoder) lineage(i int) {
+	l := &e.w.lineages[i]
+	e.bool(l.copies)
+	e.bool(l.returned)
+	for key := range e.w.rules.keys {
+		for _, n := range []int64{l.counted[key], l.lost[key], l.short[key], l.twice[key]} {
+			e.int(n)
+		}
+	}
+}
+
+func (e *encoder) reader(r *watched, first int) {
+	if e.bool(r.on); !r.on {
+		return
+	}
+	e.bool(r.fallen != "")
+	e.generation(r.sight.generation)
+	e.bool(r.sight.disturbed == "")
+	e.bool(r.sight.disturbed != "" && r.sight.disturbed == textOfTime(e.w.server.disturbed))
+	if e.w.snapshot != nil {
+		e.bool(r.sight.disturbed == textOfTime(e.w.snapshot.disturbed))
+	}
+	e.bool(r.now.Before(r.sight.until))
+	e.int(r.floor[0])
+	e.int(r.floor[1])
+	for _, place := range []int{first, 1 - first} {
+		e.bool(r.awaited[place])
+		e.bool(r.unheard[place])
+	}
+}

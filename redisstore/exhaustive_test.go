@@ -1,0 +1,47 @@
+package redisstore
+
+import (
+	"testing"
+	"time"
+
+	"github.com/logtally/tallyprocessor/internal/evidence"
+)
+
+// flushed is how most searches begin: both writers have counted, and have had it acknowledged.
+var flushed = []step{
+	{kind: counts}, {kind: flushes}, {kind: flushes}, {kind: counts, place: 1}, {kind: flushes, place: 1}, {kind: flushes, place: 1},
+}
+
+var network = []kind{counts, flushes, losesCall, losesAnswer, comesLate}
+
+func with(more ...kind) []kind { return append(append([]kind{}, network...), more...) }
+
+var scenarios = []scenario{
+	{name: "network", kinds: network, writers: 2, keys: 2, counts: 4, late: 2, depth: 7, long: 9},
+	{name: "server", kinds: with(wipes, dropsTotals, dropsWriters, dropsSlot, copiesServer, goesBack), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, depth: 6, long: 7},
+	{name: "time", kinds: with(dropsSlot, waitsShort, waitsSlot, waitsWriter, waitsWeek, turnsBack), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, depth: 5, long: 7},
+	{name: "storage", kinds: with(wipes, dropsSlot, copiesServer, goesBack, restarts, stops), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, storage: true, depth: 6, long: 7},
+	{name: "copies", kinds: with(dropsSlot, clones, restarts), prepared: flushed[:3], writers: 1, lineages: 1, keys: 1, counts: 4, late: 1, storage: true, depth: 9, long: 8},
+	{name: "leaving", kinds: with(leaves, joins, crashes, waitsShort, waitsSlot, waitsWriter), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, lineages: 3, depth: 5, long: 7},
+	{name: "erasing", kinds: with(erases, wipes, copiesServer, goesBack), prepared: flushed, writers: 2, keys: 2, counts: 5, late: 1, depth: 6, long: 7},
+	{name: "reader", kinds: []kind{counts, flushes, losesAnswer, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, looks}, prepared: flushed, writers: 2, keys: 1, counts: 4, reader: true, depth: 6, long: 7},
+}
+
+// TestExhaustive explores all orders.
+func TestExhaustive(t *testing.T) {
+	for _, rules := range scenarios {
+		t.Run(rules.name, func(t *testing.T) {
+			depth := rules.depth
+			if evidence.Long() {
+				depth = rules.long
+			}
+			s := search{rules: &rules}
+			began := time.Now()
+			found, violation := s.run(depth)
+			t.Logf("%d states, %d steps, depth %d, %v", len(s.seen), s.steps, depth, time.Since(began))
+			if violation != "" {
+				t.Fatalf("%s\n%s\n%v", violation, found.trace(), "")
+			}
+		})
+	}
+}

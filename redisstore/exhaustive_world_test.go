@@ -1,0 +1,244 @@
+package redisstore
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// world is all of a fleet: a shard on its server, the writers, and the calls that may still arrive. What it points to is never changed, so
+// that two worlds share what is the same in both: see own.
+type world struct {
+	rules *scenario
+
+	server   *scriptServer
+	snapshot *scriptServer // what a replica or a backup has; nil = there is none
+	clock    int64         // of the server
+	late     []*flushCall  // may arrive once more, the latest last
+
+	places   [2]*process // nil = nobody runs there
+	lineages []lineage
+	counts   int  // that are left to count
+	back     bool // the server has gone back to a snapshot
+
+	reader watched
+	said   string // what the last step has led to
+}
+
+// process is a writer: the real slot, and what its storage has.
+type process struct {
+	slot    *slot
+	disk    *slotState // nil = nothing was saved
+	lineage int
+}
+
+// lineage is a process, those which go on from its storage, and its copies. The server knows none of that: the invariants do. Arrays are by
+// number of the key.
+type lineage struct {
+	names   []string // that it has written under
+	counted [2]int64 // what copies have in common counts once
+	copies  bool     // it has had several processes at once
+
+	returned bool // a wiped server has got totals back that have something of it
+
+	// What limits are about: lost may be missing when everything has settled, short may until then, and twice may be
+	// counted twice.
+	lost, short, twice [2]int64
+}
+
+// add adds a name.
+func (l *lineage) add(name string) {
+	if !slices.Contains(l.names, name) {
+		l.names = append(slices.Clone(l.names), name)
+	}
+}
+
+var (
+	worldNames   = names{"x"}
+	worldPeriods = periods{slot: time.Hour, writer: writerExpiries * time.Hour}
+	worldFields  = [2]string{":a", ":b"}
+	worldLocal   = newLocal(1, 10)
+)
+
+// worldBegin is when worlds begin, by the clock of the server.
+const worldBegin = 1_800_000_000_000
+
+func newWorld(rules *scenario) *world {
+	w := &world{rules: rules, server: &scriptServer{without: rules.without}, clock: worldBegin, counts: rules.counts}
+	for place := range w.places {
+		if place < rules.writers {
+			w.start(place)
+		}
+	}
+	return w
+}
+
+// start starts a new process.
+func (w *world) start(place int) {
+	p := &process{slot: newSlot(&localShard{}), lineage: len(w.lineages)}
+	w.lineages = append(w.lineages, lineage{names: []string{p.slot.name}})
+	w.places[place] = p
+}
+
+// clone returns a world that may be changed, but for what it points to.
+func (w *world) clone() *world {
+	c := *w
+	c.late, c.lineages, c.said = slices.Clone(w.late), slices.Clone(w.lineages), ""
+	return &c
+}
+
+// own makes the process at a place one that may be changed.
+func (w *world) own(place int) *process {
+	p := *w.places[place]
+	p.slot = cloneSlot(p.slot)
+	w.places[place] = &p
+	return &p
+}
+
+// ownServer makes the server one that may be changed.
+func (w *world) ownServer() *scriptServer {
+	s := w.server.clone()
+	w.server = &s
+	return w.server
+}
+
+// cloneSlot returns a slot that shares nothing with another.
+func cloneSlot(s *slot) *slot {
+	c := *s
+	c.shard, c.taken = &localShard{}, nil
+	for _, e := range s.shard.ordered {
+		c.shard.ordered = append(c.shard.ordered, cloneEntry(e, c.shard))
+	}
+	c.shard.changed, c.backlog = c.entries(s.shard.changed), c.entries(s.backlog)
+	if s.pending != nil {
+		c.pending = &flush{token: s.pending.token, whole: s.pending.whole, entries: c.entries(s.pending.entries)}
+	}
+	return &c
+}
+
+// entries returns the entries of the slot that are in the places of others.
+func (s *slot) entries(others []*entry) (list []*entry) {
+	for _, e := range others {
+		list = append(list, s.shard.ordered[e.index])
+	}
+	return list
+}
+
+func cloneEntry(e *entry, shard *localShard) *entry {
+	c := &entry{
+		local: worldLocal, shard: shard, field: e.field, index: e.index, start: e.start,
+		id: e.id, queued: e.queued, sent: e.sent, acked: e.acked, base: e.base, foreign: e.foreign, kept: e.kept,
+	}
+	c.value.Store(e.value.Load())
+	c.changed.Store(e.changed.Load())
+	return c
+}
+
+// keyOf returns the number of the key of an entry.
+func keyOf(e *entry) int { return int(e.field[1] - 'a') }
+
+// entry returns the entry of a key, nil if the process has none.
+func (p *process) entry(key int) *entry {
+	for _, e := range p.slot.shard.ordered {
+		if keyOf(e) == key {
+			return e
+		}
+	}
+	return nil
+}
+
+// count counts one record.
+func (w *world) count(place, key int) {
+	p := w.own(place)
+	e := p.entry(key)
+	if e == nil { // as local.make does
+		shard := p.slot.shard
+		e = &entry{local: worldLocal, shard: shard, field: worldFields[key], index: len(shard.ordered), start: worldBegin}
+		shard.ordered = append(shard.ordered, e)
+	}
+	e.Add(1, time.Time{})
+	w.lineages[p.lineage].counted[key]++
+	w.counts--
+}
+
+// tick moves the clock by what a call takes.
+func (w *world) tick() clockTime {
+	w.clock++
+	return clockTime{now: w.clock, seconds: strconv.FormatInt(w.clock/1000, 10), micros: strconv.FormatInt(w.clock%1000*1000, 10)}
+}
+
+// send makes the next call of a process, nil if it has nothing to say: writer.round for one shard.
+func (w *world) send(p *process) (*flush, *flushCall) {
+	p.slot.collect()
+	f := p.slot.next()
+	if f == nil {
+		f = p.slot.beat()
+	}
+	if f == nil {
+		return nil, nil
+	}
+	c := readCall(worldNames.flushKeys(0, p.slot), p.slot.flushArgs(f, 1, worldPeriods))
+	if w.rules.without == noLongSlot {
+		own := *c
+		own.slotPeriod /= 4
+		c = &own
+	}
+	if len(f.entries) > 0 {
+		if w.rules.storage {
+			p.disk = p.slot.state(worldNames.prefix, 1)
+		}
+		w.keepLate(c)
+	}
+	return f, c
+}
+
+// keepLate notes that a call may arrive once more.
+func (w *world) keepLate(c *flushCall) {
+	w.late = slices.DeleteFunc(w.late, func(other *flushCall) bool { return equalCalls(c, other) })
+	w.late = append(w.late, c)
+	w.late = w.late[max(0, len(w.late)-w.rules.late):]
+}
+
+// deliver lets a call arrive.
+func (w *world) deliver(c *flushCall) answer {
+	a := w.ownServer().flush(c, w.tick())
+	w.said = a.status
+	return a
+}
+
+// take gives the answer to the process at a place.
+func (w *world) take(place int, f *flush, a answer) {
+	p := w.places[place]
+	before := *p.slot
+	what, err := p.slot.settle(f, a)
+	w.rules.without.afterSettle(p.slot, &before, a)
+	if err != nil {
+		w.said = fmt.Sprint(err)
+	} else if what != eventNone && string(what) != a.status {
+		w.said += ", " + string(what)
+	}
+	w.lineages[p.lineage].add(p.slot.name)
+	w.reader.heard(place, p)
+}
+
+// flush is a round whose call arrives and is answered. It says whether there was a call.
+func (w *world) flush(place int) bool {
+	p := w.own(place)
+	f, c := w.send(p)
+	if c == nil {
+		return false
+	}
+	w.take(place, f, w.deliver(c))
+	return true
+}
+
+// has returns how much of a key a lineage has in the totals.
+func (w *world) has(l *lineage, key int) (n int64) {
+	for _, name := range l.names {
+		n += w.server.share(worldFields[key], name)
+	}
+	return n
+}
+
+func placeName(place int) string { return string(rune('A' + place)) }
