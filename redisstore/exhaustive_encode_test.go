@@ -29,6 +29,7 @@ func (e *encoder) sum(w *world, first int) uint64 {
 	e.int(int64(w.counts))
 	e.bool(w.back)
 	for _, place := range []int{first, 1 - first} {
+		e.bool(place < w.rules.storage)
 		e.process(w.places[place])
 	}
 	e.server(w.server, first)

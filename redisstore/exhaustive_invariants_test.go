@@ -8,19 +8,23 @@ import (
 	"time"
 )
 
-// limit is something that nobody can know, or bring back, and that a promise therefore leaves out. TestLimits shows that each is one.
+// limit is something that nobody can know, or bring back, and that a promise therefore leaves out. TestLimits shows that each is one, and
+// that no more is left out.
 type limit string
 
 const (
-	limitAnswer  limit = "the server drops all that it knows of a writer whose answer was lost: that flush may count twice"
-	limitForgets limit = "the server goes back, and forgets a writer before that is back: what was in between is lost"
-	limitRenamed limit = "the server goes back to before a writer changed its name: what was in between is lost"
-	limitForeign limit = "a wiped server does not get back what a writer has of another, or of a name that the server never heard"
-	limitCopied  limit = "a copy is made of a writer whose storage has something that was not answered: both count that"
-	limitRestart limit = "a copy restarts before the server has told it from its original: what it has counted until then is lost"
-	limitLate    limit = "a call was on its way when its writer changed its name, and arrives when the server has gone back: that flush may count twice"
-	limitEpoch   limit = "the server drops the writers, goes back to before a writer has heard of it, and drops its slot: that counts twice"
-	limitReturns limit = "a wiped server gets its totals back, and a writer had changed its name or restarted: that counts twice, or not"
+	limitAnswer  limit = "answer lost" // the server drops all that it knows of a writer whose answer was lost: that flush may count twice
+	limitForgets limit = "forgotten"   // the server goes back, and forgets a writer before that is back: what was in between is lost
+	limitRenamed limit = "renamed"     // the server goes back to before a writer changed its name: what was in between is lost
+	limitForeign limit = "foreign"     // a wiped server does not get back what a writer has of another, or of a name that it never heard
+	limitCopied  limit = "copied"      // a copy is made of a storage that has something which was not answered: both count that
+	limitApart   limit = "apart"       // the server loses totals of copies that it has not told apart, or has forgotten: both bring them back
+	limitRestart limit = "restart"     // a copy restarts before it was told from its original: what it has counted until then is lost
+	limitLate    limit = "late"        // a call comes after its writer has changed its name, and the server has gone back: it counts twice
+	limitEpoch   limit = "epoch"       // the server drops the writers, goes back to before one has heard of that, and drops its slot: twice
+	limitErased  limit = "erased"      // a key is erased, and its writer told so and restarted: it takes itself for a copy
+	limitUntold  limit = "untold"      // the server goes back, and drops the writers: readers are not told until those have sent again
+	limitReturns limit = "returns"     // a wiped server gets its totals back, and a writer has changed its name or restarted: wrong either way
 )
 
 // allows says whether a scenario leaves a limit out of its promises.
@@ -34,6 +38,18 @@ func (w *world) mayCopy(p *process) bool {
 		arrived = arrived && w.has(&w.lineages[p.lineage], int(e.Key[0]-'a')) >= e.Value
 	}
 	return arrived || !w.rules.allows(limitCopied)
+}
+
+// mayLose says whether the server may lose totals: of what copies have in common, one has noted that the other brings it back.
+func (w *world) mayLose() bool {
+	for i := range w.lineages {
+		for key := range w.rules.keys {
+			if l := &w.lineages[i]; l.copies && w.account(i, key) > l.counted[key] && w.rules.allows(limitApart) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // mayRestart says whether a process may go on from a storage with a name: its storage says that copies have been told apart.
@@ -86,6 +102,8 @@ func (w *world) unrecoverable(p *process, e *entry, has int64, k kind) (n int64)
 	switch {
 	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life):
 		what, n = limitReturns, w.lineages[p.lineage].counted[keyOf(e)]-has
+	case k == restarts && s.acked == "" && h != nil && s.sequence > 0:
+		what, n = limitErased, w.lineages[p.lineage].counted[keyOf(e)]-has
 	case w.server.generation != s.generation:
 		what, n = limitForeign, w.lineages[p.lineage].counted[keyOf(e)]-w.account(p.lineage, keyOf(e))
 	case slot != nil && e.index < len(slot.contributions):
@@ -162,27 +180,34 @@ func (p *process) awaits(token string) bool {
 // the shard was wiped, that it has to send all again, sends it, and what is new. It is measured; writer.rounds allows more.
 const mostRounds = 6
 
-// settle lets all writers flush, twice as one may find out what another has to send again, without faults. It returns how many rounds the
-// one that took longest has needed.
+// settle lets all writers flush, without faults, and if one has found the server in another state, once more: it may be what another has
+// to send again. It returns how many rounds the one that took longest has needed.
 func (w *world) settle() (rounds int) {
 	for range 2 {
+		upset := false
 		for place, p := range w.places {
-			if p == nil {
-				continue
+			if p != nil {
+				n, u := w.flushAll(place)
+				rounds, upset = max(rounds, n), upset || u
 			}
-			n := 0
-			for done := false; !done && n <= mostRounds; n++ {
-				generation, name := w.places[place].slot.generation, w.places[place].slot.name
-				if !w.flush(place) {
-					break
-				}
-				s := w.places[place].slot
-				done = s.waiting() == 0 && s.generation == generation && s.name == name
-			}
-			rounds = max(rounds, n)
+		}
+		if !upset {
+			break
 		}
 	}
 	return rounds
+}
+
+// flushAll flushes until there is nothing left to send: writer.rounds.
+func (w *world) flushAll(place int) (rounds int, upset bool) {
+	for rounds <= mostRounds && w.flush(place) {
+		rounds++
+		ok := w.said == statusOK
+		if upset = upset || !ok; ok && w.places[place].slot.waiting() == 0 {
+			break
+		}
+	}
+	return rounds, upset
 }
 
 // violation returns what is wrong with a world, empty = nothing. The invariants are those of the store's promise, acknowledged <= total <=
@@ -193,21 +218,26 @@ func (w *world) settle() (rounds int) {
 //	ends      from here, a writer whose calls are answered has nothing left to send after a few rounds
 //	exact     and then, all that was counted is in the totals once
 //	settled   a total that a reader has shown does not fall
-func (w *world) violation() string {
+//
+// It returns how many rounds the longest flush takes from here.
+func (w *world) violation() (text string, rounds int) {
 	if w.reader.fallen != "" {
-		return "settled: " + w.reader.fallen
+		return "settled: " + w.reader.fallen, 0
 	}
 	for i := range w.lineages {
 		if text := w.twice(i); text != "" {
-			return text
+			return text, 0
 		}
 	}
 	for _, p := range w.places {
 		if text := w.missing(p); text != "" {
-			return text
+			return text, 0
 		}
 	}
-	return w.unsettled()
+	end := w.clone()
+	end.reader = watched{}
+	rounds = end.settle()
+	return end.unsettled(rounds), rounds
 }
 
 func (w *world) twice(lineage int) string {
@@ -226,7 +256,7 @@ func (w *world) missing(p *process) string {
 	}
 	l := &w.lineages[p.lineage]
 	for _, e := range p.slot.shard.ordered {
-		if has := w.has(l, keyOf(e)); e.acked-has > l.short[keyOf(e)] && w.server.generation == p.slot.generation {
+		if has := w.has(l, keyOf(e)); e.acked-has > max(l.short[keyOf(e)], l.lost[keyOf(e)]) && w.server.generation == p.slot.generation {
 			return fmt.Sprintf("kept: %d of %s are acknowledged, and %d in the total", e.acked, e.key(), has)
 		}
 	}
@@ -234,24 +264,22 @@ func (w *world) missing(p *process) string {
 }
 
 // unsettled says what is wrong when all have flushed.
-func (w *world) unsettled() string {
-	end := w.clone()
-	end.reader = watched{}
-	if rounds := end.settle(); rounds > mostRounds {
-		return fmt.Sprintf("ends: there is something left to send after %d rounds, the last answer is %q", mostRounds, end.said)
+func (w *world) unsettled(rounds int) string {
+	if rounds > mostRounds {
+		return fmt.Sprintf("ends: there is something left to send after %d rounds, the last answer is %q", mostRounds, w.said)
 	}
-	for i := range end.lineages {
-		if text := end.twice(i); text != "" {
+	for i := range w.lineages {
+		if text := w.twice(i); text != "" {
 			return text + ", when all have flushed"
 		}
 	}
-	for _, p := range end.places {
+	for _, p := range w.places {
 		if p == nil {
 			continue
 		}
-		l := &end.lineages[p.lineage]
+		l := &w.lineages[p.lineage]
 		for key := range w.rules.keys {
-			if has := end.has(l, key); has < l.counted[key]-l.lost[key] {
+			if has := w.has(l, key); has < l.counted[key]-l.lost[key] {
 				return fmt.Sprintf("exact: %d of %s are counted, %d may be lost, and %d are in the total, when all have flushed",
 					l.counted[key], worldFields[key][1:], l.lost[key], has)
 			}
@@ -291,7 +319,7 @@ func (r *watched) look(w *world) {
 	}
 	for key := range w.rules.keys {
 		total := w.server.total(worldFields[key])
-		if total < r.floor[key] {
+		if untold := w.back && w.server.epoch > 0 && w.rules.allows(limitUntold); total < r.floor[key] && !untold {
 			r.fallen = fmt.Sprintf("a reader has shown %d of %s, and shows %d", r.floor[key], worldFields[key][1:], total)
 		}
 		r.floor[key] = total
@@ -344,8 +372,22 @@ func (r *watched) lower(w *world) {
 	}
 	end := w.clone()
 	end.reader = watched{}
+	for place, p := range end.places {
+		if p != nil {
+			end.own(place).slot.dropUnsent()
+		}
+	}
 	end.settle()
 	for key := range w.rules.keys {
 		r.floor[key] = min(r.floor[key], end.server.total(worldFields[key]))
+	}
+}
+
+// dropUnsent drops what was not acknowledged: it makes up for nothing that is lost.
+func (s *slot) dropUnsent() {
+	s.pending, s.backlog = nil, nil
+	for _, e := range s.shard.ordered {
+		e.queued = false
+		e.value.Store(e.acked)
 	}
 }

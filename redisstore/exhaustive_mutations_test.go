@@ -1,6 +1,12 @@
 package redisstore
 
-import "slices"
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
 
 // defect is a part of the protocol that is left out, to see the search find out.
 type defect string
@@ -15,19 +21,15 @@ const (
 	noGoneAfter        defect = "no difference between gone and gone after"
 	noGone             defect = "no check that the slot is there"
 	noRepeats          defect = "a flush that was taken is taken again"
-	noWriterExpiry     defect = "who was not heard of for long is taken for new"
 	noAskingForAll     defect = "an unknown writer with a slot may say what is new"
 	noQuestionMark     defect = "no token for an unknown writer with a slot"
 	noMaxOfSeen        defect = "seen goes back with the clock"
 	noLongMemory       defect = "a writer is forgotten when its slot expires"
 	noLostRecords      defect = "no check that the record is there"
 	noDifference       defect = "no comparison with the slot"
-	noFloor            defect = "a slot that has more takes something away"
 	noDisturbance      defect = "readers are not told"
-	noTokenToLeave     defect = "leaving without a check of the token"
 	noNameAfterLeaving defect = "no name stays of who has left"
 
-	noLongSlot    defect = "a slot expires sooner than the writer believes"
 	noSameToken   defect = "a flush without an answer is sent again under another token"
 	noSeenOfGone  defect = "a writer that is gone does not note the time"
 	noEpochOfGone defect = "a writer that is gone does not note the epoch"
@@ -35,11 +37,21 @@ const (
 	noNewBase     defect = "what other names had contributed is not sent to a wiped shard"
 	noKept        defect = "a copy sends what it has copied"
 	noIDsDropped  defect = "ids are kept when the server is in another state"
-	noReset       defect = "a flush that is behind is sent again as it is"
 )
 
-// afterSettle takes out of what a slot has taken from an answer what the defect leaves out.
-func (d defect) afterSettle(s, before *slot, a answer) {
+// settle lets a slot take an answer, and takes out of that what the defect leaves out.
+func (d defect) settle(s *slot, f *flush, a answer) (event, error) {
+	if d == noDefect {
+		return s.settle(f, a)
+	}
+	before := cloneSlot(s)
+	s.restored = s.restored && d != noKept
+	what, err := s.settle(f, a)
+	d.undo(s, before, a)
+	return what, err
+}
+
+func (d defect) undo(s, before *slot, a answer) {
 	gone := a.status == statusGone || a.status == statusGoneAfter
 	switch {
 	case d == noSeenOfGone && gone:
@@ -48,8 +60,103 @@ func (d defect) afterSettle(s, before *slot, a answer) {
 		s.epoch = before.epoch
 	case d == noFullResend && s.resending && s.resent == 0 && len(s.shard.ordered) > 1:
 		s.resent = 1
+	case d == noNewBase && a.status == statusWiped:
+		for i, e := range s.shard.ordered {
+			e.base = before.shard.ordered[i].base
+		}
+	case d == noIDsDropped && a.status != statusOK:
+		for i, e := range s.shard.ordered {
+			e.id = before.shard.ordered[i].id
+		}
 	}
 }
 
-// takenFrom returns the entries.
-var _ = slices.Contains[[]int]
+// defects says which invariant the search finds violated without a part of the protocol, and in which scenario.
+var defects = []struct {
+	without  defect
+	scenario string
+	depth    int
+	violates string
+}{
+	{noNewEpoch, "server", 6, "once: "},
+	{noEpochCheck, "server", 6, "once: "},
+	{noForgotten, "time", 6, "once: "},
+	{noTokens, "server", 6, "once: "},
+	{noFence, "copies", 6, "once: "},
+	{noGoneAfter, "server", 6, "once: "},
+	{noGone, "server", 6, "once: "},
+	{noRepeats, "network", 6, "once: "},
+	{noAskingForAll, "server", 6, "once: "},
+	{noQuestionMark, "server", 6, "once: "},
+	{noMaxOfSeen, "time", 6, "once: "},
+	{noLongMemory, "time", 6, "once: "},
+	{noLostRecords, "erasing", 6, "exact: "},
+	{noDifference, "server", 6, "once: "},
+	{noDisturbance, "reader", 6, "settled: "},
+	{noNameAfterLeaving, "leaving", 6, "once: "},
+	{noSameToken, "network", 6, "once: "},
+	{noSeenOfGone, "time", 6, "ends: "},
+	{noEpochOfGone, "server", 6, "ends: "},
+	{noFullResend, "erasing", 6, "exact: "},
+	{noNewBase, "server", 6, "exact: "},
+	{noKept, "copies", 6, "once: "},
+	{noIDsDropped, "erasing", 6, "exact: "},
+}
+
+// TestDefectsAreFound takes parts of the protocol out, one at a time. The search finds each, so it would find one that is missing.
+func TestDefectsAreFound(t *testing.T) {
+	for _, d := range defects {
+		t.Run(strings.ReplaceAll(string(d.without), " ", "_"), func(t *testing.T) {
+			rules := scenarioOf(d.scenario)
+			rules.without = d.without
+			requireViolation(t, &rules, d.depth, d.violates)
+		})
+	}
+}
+
+// requireViolation requires the search to find a violation, and logs the shortest way there.
+func requireViolation(t *testing.T, rules *scenario, depth int, violates string) {
+	s := search{rules: rules}
+	found, violation := s.run(depth)
+	require.NotEmpty(t, violation, "%d states", len(s.seen))
+	require.True(t, strings.HasPrefix(violation, violates), violation)
+	t.Logf("%s, after %d states\n%s", violation, len(s.seen), found.trace())
+}
+
+// scenarioOf returns a scenario by its name.
+func scenarioOf(name string) scenario {
+	return scenarios[slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })]
+}
+
+// limits says in which scenario the search finds a violation of which invariant when a limit is not left out.
+var limits = []struct {
+	strict   limit
+	scenario string
+	depth    int
+	violates string
+}{
+	{limitAnswer, "server", 4, "once: "},
+	{limitForgets, "server", 6, "exact: "},
+	{limitRenamed, "server", 6, "exact: "},
+	{limitForeign, "storage", 4, "exact: "},
+	{limitCopied, "copies", 6, "once: "},
+	{limitApart, "copies", 4, "once: "},
+	{limitRestart, "copies", 6, "exact: "},
+	{limitLate, "server", 6, "once: "},
+	{limitEpoch, "server", 6, "once: "},
+	{limitErased, "everything", 4, "exact: "},
+	{limitUntold, "reader", 6, "settled: "},
+	{limitReturns, "storage", 6, "once: "},
+}
+
+// TestLimits promises more than can be, one limit at a time. The search finds for each that it does not hold: so nothing is left out that
+// need not be.
+func TestLimits(t *testing.T) {
+	for _, l := range limits {
+		t.Run(strings.ReplaceAll(string(l.strict), " ", "_"), func(t *testing.T) {
+			rules := scenarioOf(l.scenario)
+			rules.strict = l.strict
+			requireViolation(t, &rules, l.depth, l.violates)
+		})
+	}
+}

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -16,7 +17,7 @@ type scenario struct {
 	counts   int // records to count, with those of prepared
 	late     int // how many calls may arrive once more
 	lineages int // how many processes may start from nothing besides the first
-	storage  bool
+	storage  int // how many of the places have a storage
 	reader   bool
 	depth    int // in the tests of every day
 	long     int // with TALLY_TEST_LONG
@@ -47,9 +48,10 @@ type search struct {
 
 // run looks at all worlds that so many steps lead to, and returns the steps to the first with a violation, and what it is.
 func (s *search) run(depth int) (found *node, violation string) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // there is much to throw away, and little to keep
 	s.seen = map[uint64]struct{}{}
 	first := s.first()
-	if violation := first.world.violation(); violation != "" {
+	if violation, _ := first.world.violation(); violation != "" {
 		return first, violation
 	}
 	level := []*node{first}
@@ -72,6 +74,7 @@ func (s *search) first() *node {
 	w := newWorld(s.rules)
 	n := &node{world: w}
 	for _, step := range s.rules.prepared {
+		w.said = ""
 		if !w.do(step) {
 			panic(fmt.Sprintf("%s: cannot prepare: %s", s.rules.name, step))
 		}
@@ -98,7 +101,8 @@ func (s *search) expand(n *node, keep bool, next *[]*node) (found *node, violati
 		}
 		s.seen[hash] = struct{}{}
 		child := &node{before: n, step: step, said: w.said}
-		if violation := w.violation(); violation != "" {
+		violation, rounds := w.violation()
+		if s.rounds = max(s.rounds, rounds); violation != "" {
 			return child, violation
 		}
 		if keep {

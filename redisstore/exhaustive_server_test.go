@@ -259,7 +259,7 @@ func (s *scriptServer) judge(c *flushCall, clock clockTime) (a answer, goOn bool
 func (s *scriptServer) judgeUnknown(c *flushCall, clock clockTime) (a answer, goOn bool) {
 	switch {
 	case s.slot(c.slot) == nil:
-		expired := clock.now-c.seen > c.writerPeriod && s.without != noWriterExpiry
+		expired := clock.now-c.seen > c.writerPeriod
 		forgotten := c.acked != "" && c.seen <= s.forgotten && s.without != noForgotten
 		if c.epoch < s.epoch && s.without != noEpochCheck || expired || forgotten {
 			return s.answer(statusGone, clock), false
@@ -386,7 +386,7 @@ func (s *scriptServer) difference(key string, e callEntry) int64 {
 	if slot == nil || e.index >= len(slot.contributions) || s.without == noDifference {
 		return e.amount
 	}
-	if d := e.amount - slot.contributions[e.index]; d > 0 || s.without == noFloor {
+	if d := e.amount - slot.contributions[e.index]; d > 0 {
 		return d
 	}
 	return 0
@@ -414,15 +414,13 @@ func (s *scriptServer) write(c *flushCall) {
 func (s *scriptServer) leave(slot, name, token string, stays, remembered int64, clock clockTime) int {
 	s.dropExpired(clock.now)
 	h := s.head(name)
-	if s.without != noTokenToLeave && (h == nil || h.token != token) {
+	if h == nil || h.token != token {
 		return 0
 	}
 	s.dropSlot(slot)
-	if h != nil {
-		h.seen = clock.now + stays - remembered
-		if s.without == noNameAfterLeaving {
-			s.heads = slices.DeleteFunc(s.heads, func(h scriptHead) bool { return h.name == name })
-		}
+	h.seen = clock.now + stays - remembered
+	if s.without == noNameAfterLeaving {
+		s.heads = slices.DeleteFunc(s.heads, func(h scriptHead) bool { return h.name == name })
 	}
 	return 1
 }

@@ -188,12 +188,12 @@ func (w *world) doProcess(s step) bool {
 		}
 		w.restart(s.place, p.disk)
 	case stops:
-		if !w.mayRestart(p.slot.name) {
+		if !p.stored || !w.mayRestart(p.slot.name) {
 			return false
 		}
 		w.restart(s.place, p.slot.state(worldNames.prefix, 1))
 	case clones:
-		if p.disk == nil || !w.mayCopy(p) {
+		if place := 1 - s.place; place >= w.rules.storage || p.disk == nil || !w.mayCopy(p) {
 			return false
 		}
 		w.places[1-s.place] = w.restored(p, p.disk)
@@ -207,7 +207,7 @@ func (w *world) doProcess(s step) bool {
 // restored returns a process that goes on from what a storage has.
 func (w *world) restored(p *process, disk *slotState) *process {
 	l := newLocal(1, 10)
-	next := &process{slot: newSlot(&l.shards[0]), lineage: p.lineage, disk: disk}
+	next := &process{slot: newSlot(&l.shards[0]), lineage: p.lineage, stored: true, disk: disk}
 	next.slot.restore(l, disk)
 	w.lineages[p.lineage].add(next.slot.name)
 	return next
@@ -232,7 +232,7 @@ func (w *world) restart(place int, disk *slotState) {
 // leave is a clean shutdown: writer.leave.
 func (w *world) leave(place int) bool {
 	p := w.places[place]
-	if !p.slot.isDone() || len(p.slot.shard.changed) > 0 {
+	if p.stored || !p.slot.isDone() || len(p.slot.shard.changed) > 0 {
 		return false
 	}
 	keys, args := worldNames.flushKeys(0, p.slot), p.slot.leaveArgs(worldPeriods)
@@ -244,6 +244,9 @@ func (w *world) leave(place int) bool {
 
 // doServer does what happens to the server.
 func (w *world) doServer(s step) bool {
+	if slices.Contains([]kind{wipes, dropsTotals, goesBack}, s.kind) && !w.mayLose() {
+		return false
+	}
 	switch s.kind {
 	case copiesServer:
 		if w.snapshot == w.server {
@@ -302,5 +305,6 @@ func (w *world) erase(key int) bool {
 	}
 	w.ownServer().erase(worldFields[key])
 	w.reader.lower(w)
+	w.reader.floor[key] = 0
 	return true
 }

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -14,17 +15,50 @@ var flushed = []step{
 
 var network = []kind{counts, flushes, losesCall, losesAnswer, comesLate}
 
-func with(more ...kind) []kind { return append(append([]kind{}, network...), more...) }
+func with(more ...kind) []kind { return append(slices.Clone(network), more...) }
 
+// scenarios are what is explored. Each has the steps that go together, so that it gets deep enough; the last has all.
 var scenarios = []scenario{
-	{name: "network", kinds: network, writers: 2, keys: 2, counts: 4, late: 2, depth: 7, long: 9},
-	{name: "server", kinds: with(wipes, dropsTotals, dropsWriters, dropsSlot, copiesServer, goesBack), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, depth: 6, long: 7},
-	{name: "time", kinds: with(dropsSlot, waitsShort, waitsSlot, waitsWriter, waitsWeek, turnsBack), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, depth: 5, long: 7},
-	{name: "storage", kinds: with(wipes, dropsSlot, copiesServer, goesBack, restarts, stops), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, storage: true, depth: 6, long: 7},
-	{name: "copies", kinds: with(dropsSlot, clones, restarts), prepared: flushed[:3], writers: 1, lineages: 1, keys: 1, counts: 4, late: 1, storage: true, depth: 9, long: 8},
-	{name: "leaving", kinds: with(leaves, joins, crashes, waitsShort, waitsSlot, waitsWriter), prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, lineages: 3, depth: 5, long: 7},
-	{name: "erasing", kinds: with(erases, wipes, copiesServer, goesBack), prepared: flushed, writers: 2, keys: 2, counts: 5, late: 1, depth: 6, long: 7},
-	{name: "reader", kinds: []kind{counts, flushes, losesAnswer, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, looks}, prepared: flushed, writers: 2, keys: 1, counts: 4, reader: true, depth: 6, long: 7},
+	{
+		name: "network", kinds: network,
+		writers: 2, keys: 2, counts: 4, late: 2, depth: 8, long: 10,
+	},
+	{
+		name: "server", kinds: with(wipes, dropsTotals, dropsWriters, dropsSlot, copiesServer, goesBack), prepared: flushed,
+		writers: 2, keys: 1, counts: 4, late: 1, depth: 6, long: 8,
+	},
+	{
+		name: "time", kinds: with(dropsSlot, waitsShort, waitsSlot, waitsWriter, waitsWeek, turnsBack), prepared: flushed,
+		writers: 2, keys: 1, counts: 4, late: 1, depth: 5, long: 7,
+	},
+	{
+		name: "storage", kinds: with(wipes, dropsSlot, copiesServer, goesBack, restarts, stops), prepared: flushed,
+		writers: 2, keys: 1, counts: 4, late: 1, storage: 2, depth: 5, long: 7,
+	},
+	{
+		name: "copies", kinds: with(wipes, dropsSlot, clones, restarts), prepared: flushed[:3],
+		writers: 1, keys: 1, counts: 4, late: 1, lineages: 1, storage: 2, depth: 7, long: 10,
+	},
+	{
+		name: "leaving", kinds: with(leaves, joins, crashes, waitsShort, waitsSlot, waitsWriter), prepared: flushed,
+		writers: 2, keys: 1, counts: 4, late: 1, lineages: 3, depth: 5, long: 7,
+	},
+	{
+		name: "erasing", kinds: with(erases, wipes, copiesServer, goesBack), prepared: flushed,
+		writers: 2, keys: 2, counts: 5, late: 1, depth: 5, long: 7,
+	},
+	{
+		name: "reader", kinds: []kind{counts, flushes, losesAnswer, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, looks},
+		prepared: append(slices.Clone(flushed), step{kind: copiesServer}, step{kind: counts}, step{kind: flushes}),
+		writers:  2, keys: 1, counts: 4, reader: true, depth: 5, long: 7,
+	},
+	{
+		name: "everything", kinds: with(
+			wipes, dropsTotals, dropsWriters, dropsSlot, copiesServer, goesBack, waitsShort, waitsSlot, waitsWriter, waitsWeek, turnsBack,
+			crashes, restarts, stops, clones, leaves, joins, erases, looks,
+		),
+		prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, lineages: 3, storage: 1, reader: true, depth: 3, long: 5,
+	},
 }
 
 // TestExhaustive explores all orders.
@@ -38,7 +72,7 @@ func TestExhaustive(t *testing.T) {
 			s := search{rules: &rules}
 			began := time.Now()
 			found, violation := s.run(depth)
-			t.Logf("%d states, %d steps, depth %d, %v", len(s.seen), s.steps, depth, time.Since(began))
+			t.Logf("%d states, %d steps, depth %d, flushes of up to %d rounds, %v", len(s.seen), s.steps, depth, s.rounds, time.Since(began))
 			if violation != "" {
 				t.Fatalf("%s\n%s\n%v", violation, found.trace(), "")
 			}

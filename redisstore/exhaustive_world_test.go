@@ -29,6 +29,7 @@ type world struct {
 // process is a writer: the real slot, and what its storage has.
 type process struct {
 	slot    *slot
+	stored  bool       // it has a storage
 	disk    *slotState // nil = nothing was saved
 	lineage int
 }
@@ -76,7 +77,7 @@ func newWorld(rules *scenario) *world {
 
 // start starts a new process.
 func (w *world) start(place int) {
-	p := &process{slot: newSlot(&localShard{}), lineage: len(w.lineages)}
+	p := &process{slot: newSlot(&localShard{}), lineage: len(w.lineages), stored: place < w.rules.storage}
 	w.lineages = append(w.lineages, lineage{names: []string{p.slot.name}})
 	w.places[place] = p
 }
@@ -179,13 +180,8 @@ func (w *world) send(p *process) (*flush, *flushCall) {
 		return nil, nil
 	}
 	c := readCall(worldNames.flushKeys(0, p.slot), p.slot.flushArgs(f, 1, worldPeriods))
-	if w.rules.without == noLongSlot {
-		own := *c
-		own.slotPeriod /= 4
-		c = &own
-	}
 	if len(f.entries) > 0 {
-		if w.rules.storage {
+		if p.stored {
 			p.disk = p.slot.state(worldNames.prefix, 1)
 		}
 		w.keepLate(c)
@@ -210,9 +206,7 @@ func (w *world) deliver(c *flushCall) answer {
 // take gives the answer to the process at a place.
 func (w *world) take(place int, f *flush, a answer) {
 	p := w.places[place]
-	before := *p.slot
-	what, err := p.slot.settle(f, a)
-	w.rules.without.afterSettle(p.slot, &before, a)
+	what, err := w.rules.without.settle(p.slot, f, a)
 	if err != nil {
 		w.said = fmt.Sprint(err)
 	} else if what != eventNone && string(what) != a.status {
