@@ -105,7 +105,7 @@ func packContributions(list []int64) []byte {
 	return text
 }
 
-// sortedFields returns the fields of the totals that the script would have made, as text.
+// totalsHash returns the totals as the script would have written them.
 func (s *scriptServer) totalsHash() map[string]string {
 	hash := map[string]string{}
 	if s.generation == "" {

@@ -1,0 +1,174 @@
+package redisstore
+
+import (
+	"slices"
+	"strings"
+)
+
+// limit is something that nobody can know, or bring back, and that a promise therefore leaves out. TestLimits shows that each is one, and
+// that no more is left out.
+type limit string
+
+const (
+	limitAnswer  limit = "answer lost" // the server drops all that it knows of a writer whose answer was lost: that flush may count twice
+	limitForgets limit = "forgotten"   // the server goes back, and forgets a writer before that is back: what was in between is lost
+	limitRenamed limit = "renamed"     // the server goes back to before a writer changed its name: what was in between is lost
+	limitForeign limit = "foreign"     // a wiped server does not get back what a writer has of another, or of a name that it never heard
+	limitCopied  limit = "copied"      // a copy is made of a storage that has something which was not answered: both count that
+	limitApart   limit = "apart"       // the server loses totals of copies that it has not told apart, or has forgotten: both bring them back
+	limitRestart limit = "restart"     // a copy restarts before it was told from its original: what it has counted until then is lost
+	limitLate    limit = "late"        // a call comes after its writer has changed its name, and the server has gone back: it counts twice
+	limitEpoch   limit = "epoch"       // the server drops the writers, goes back to before one has heard of that, and drops its slot: twice
+	limitErased  limit = "erased"      // a key is erased, and its writer told so and restarted: it takes itself for a copy
+	limitUntold  limit = "untold"      // the server goes back, and drops the writers: readers are not told until those have sent again
+	limitReturns limit = "returns"     // a wiped server gets its totals back, and a writer has changed its name or restarted: wrong either way
+)
+
+// allows says whether a scenario leaves a limit out of its promises.
+func (s *scenario) allows(l limit) bool { return s.strict != l }
+
+// mayCopy says whether the storage of a process may be copied: all that is there has arrived and was answered.
+func (w *world) mayCopy(p *process) bool {
+	arrived := p.slot.pending == nil
+	for i := range p.disk.Entries {
+		e := &p.disk.Entries[i]
+		arrived = arrived && w.has(&w.lineages[p.lineage], int(e.Key[0]-'a')) >= e.Value
+	}
+	return arrived || !w.rules.allows(limitCopied)
+}
+
+// mayLose says whether the server may lose totals: of what copies have in common, one has noted that the other brings it back.
+func (w *world) mayLose() bool {
+	for i := range w.lineages {
+		for key := range w.rules.keys {
+			if l := &w.lineages[i]; l.copies && w.account(i, key) > l.counted[key] && w.rules.allows(limitApart) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// mayRestart says whether a process may go on from a storage with a name: its storage says that copies have been told apart.
+func (w *world) mayRestart(name string) bool {
+	n := 0
+	for _, p := range w.places {
+		if p != nil && p.slot.name == name || p != nil && p.disk != nil && p.disk.Name == name {
+			n++
+		}
+	}
+	return n < 2 || !w.rules.allows(limitRestart)
+}
+
+// noteReturn notes whose totals are back that were wiped.
+func (w *world) noteReturn() {
+	for _, p := range w.places {
+		if p != nil && p.slot.generation != w.server.generation && p.slot.generation != "" {
+			w.lineages[p.lineage].returned = true
+		}
+	}
+}
+
+// mayArrive says whether a call may arrive when the server has gone back: its writer has the name that it had.
+func (w *world) mayArrive(c *flushCall) bool {
+	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool { return p != nil && p.slot.name == c.writer })
+}
+
+// lose notes after something has happened what of the counts the limits are about.
+func (w *world) lose(k kind) {
+	for _, p := range w.places {
+		if p == nil {
+			continue
+		}
+		l := &w.lineages[p.lineage]
+		for _, e := range p.slot.shard.ordered {
+			key := keyOf(e)
+			has := w.has(l, key)
+			l.short[key] = max(l.short[key], e.acked-has)
+			l.lost[key] = max(l.lost[key], w.unrecoverable(p, e, has, k))
+			l.twice[key] = max(l.twice[key], w.uncertain(p, e, has))
+		}
+	}
+}
+
+// unrecoverable returns how much of what a process has counted is lost for good.
+func (w *world) unrecoverable(p *process, e *entry, has int64, k kind) (n int64) {
+	s, what := p.slot, limitRenamed
+	slot := w.server.slot(worldNames.flushKeys(0, s)[2])
+	h := w.server.head(s.name)
+	switch {
+	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life):
+		what, n = limitReturns, w.lineages[p.lineage].counted[keyOf(e)]-has
+	case k == restarts && s.acked == "" && h != nil && s.sequence > 0:
+		what, n = limitErased, w.lineages[p.lineage].counted[keyOf(e)]-has
+	case w.server.generation != s.generation:
+		what, n = limitForeign, w.lineages[p.lineage].counted[keyOf(e)]-w.account(p.lineage, keyOf(e))
+	case slot != nil && e.index < len(slot.contributions):
+		n = e.base - (has - slot.contributions[e.index])
+	case slot == nil && (w.knows(p, e) || w.forgets(p, k)):
+		what, n = limitForgets, e.acked-has
+	default: // it is taken for one that has not contributed yet, and brings back what is its own
+		n = e.base - has
+	}
+	if !w.rules.allows(what) {
+		return 0
+	}
+	return n
+}
+
+// uncertain returns how much of what a process has in the totals may count once more.
+func (w *world) uncertain(p *process, e *entry, has int64) int64 {
+	s := p.slot
+	slot, h := w.server.slot(worldNames.flushKeys(0, s)[2]), w.server.head(s.name)
+	switch {
+	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life) && w.rules.allows(limitReturns):
+		return has
+	case w.server.generation != s.generation:
+		if s.generation != "" && w.rules.allows(limitReturns) {
+			return has - w.server.contribution(worldNames.slot(0, s.name, w.server.generation), e.index)
+		}
+	case slot == nil && w.lineages[p.lineage].returned && w.rules.allows(limitReturns):
+		return has
+	case slot == nil && h == nil && w.back && max(s.epoch, w.server.epoch) > 0 && w.rules.allows(limitEpoch):
+		return has
+	case slot == nil && w.isForgotten(p) && w.rules.allows(limitAnswer):
+		return has - e.acked
+	}
+	return 0
+}
+
+// account returns what the processes of a lineage contribute to a shard that has nothing of them.
+func (w *world) account(lineage, key int) (n int64) {
+	for _, p := range w.places {
+		if p != nil && p.lineage == lineage {
+			if e := p.entry(key); e != nil {
+				n += e.value.Load() - e.foreign
+			}
+		}
+	}
+	return n
+}
+
+// knows says whether the server has something of a writer besides its slot.
+func (w *world) knows(p *process, e *entry) bool {
+	return w.server.head(p.slot.name) != nil || w.server.share(e.field, p.slot.name) > 0
+}
+
+// forgets says whether a fault is that the server forgets a writer.
+func (w *world) forgets(p *process, k kind) bool {
+	return k == dropsWriters || k == dropsSlot || periodOf[k] != 0 && w.clock-p.slot.seen > worldPeriods.slot.Milliseconds()
+}
+
+// isForgotten says whether the server, which has no slot of a writer, knows nothing else of it, or has not heard of it for so long that it
+// may forget it.
+func (w *world) isForgotten(p *process) bool {
+	s := w.server
+	h := s.head(p.slot.name)
+	return h == nil || !p.awaits(h.token) || s.of != s.scope() || w.clock-h.seen > worldPeriods.writer.Milliseconds()
+}
+
+// awaits says whether a writer knows by a token what the server has: it is the last that was answered, or on its way.
+func (p *process) awaits(token string) bool {
+	s := p.slot
+	return token == s.acked && token[0] != '?' || s.pending != nil && token == s.pending.token
+}

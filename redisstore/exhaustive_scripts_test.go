@@ -1,0 +1,273 @@
+package redisstore
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Here are flush.lua, leave.lua and erase.lua in Go, in the same order, but for the defects of which each leaves something out.
+// TestPortIsTheScript compares them with the scripts: whoever changes those changes this as well.
+
+// see is the function of the script.
+func (s *scriptServer) see(name string, sequence int64, token string, seen int64) {
+	h := s.head(name)
+	if h == nil {
+		s.heads = append(s.heads, scriptHead{name: name})
+		h = &s.heads[len(s.heads)-1]
+	}
+	h.sequence, h.token, h.seen = sequence, token, seen
+}
+
+func (s *scriptServer) scope() string { return s.generation + " " + strconv.FormatInt(s.epoch, 10) }
+
+func (s *scriptServer) answer(status string, clock clockTime) answer {
+	return answer{status: status, generation: s.generation, now: clock.now, epoch: s.epoch}
+}
+
+// flush is flush.lua.
+func (s *scriptServer) flush(call *flushCall, clock clockTime) answer {
+	own := *call
+	c := &own
+	s.dropExpired(clock.now)
+	if s.generation == "" {
+		s.generation, s.shards = c.newGeneration+"."+clock.seconds+"."+clock.micros, c.shards
+		s.heads, s.of = nil, s.generation+" 0"
+	} else if s.shards != c.shards {
+		return answer{status: statusShards, generation: s.shards, now: clock.now}
+	}
+	if c.generation != s.generation {
+		if c.generation != "" {
+			s.disturb(clock)
+		}
+		return s.answer(statusWiped, clock)
+	}
+	if s.of != s.scope() {
+		if s.without != noNewEpoch {
+			s.epoch++
+		}
+		s.heads, s.of = nil, s.scope()
+	}
+	a, goOn := s.judge(c, clock)
+	if !goOn {
+		return a
+	}
+	return s.take(c, clock)
+}
+
+func (s *scriptServer) disturb(clock clockTime) {
+	if s.without != noDisturbance {
+		s.disturbed = clock.now
+	}
+}
+
+// judge compares what the writer says of itself with what the server knows.
+func (s *scriptServer) judge(c *flushCall, clock clockTime) (a answer, goOn bool) {
+	head := s.head(c.writer)
+	if head == nil {
+		return s.judgeUnknown(c, clock)
+	}
+	hasSlot := s.slot(c.slot) != nil
+	c.seen = max(c.seen, head.seen)
+	lost := head.token != c.acked && head.token != c.token && s.without != noTokens
+	own := strings.HasPrefix(head.token, c.life) || strings.HasPrefix(head.token, "?")
+	switch {
+	case lost && !own && head.sequence >= c.sequence && s.without != noFence:
+		return s.answer(statusFenced, clock), false
+	case !hasSlot && head.token == c.token && s.without != noGoneAfter:
+		return s.answer(statusGoneAfter, clock), false
+	case !hasSlot && s.without != noGone:
+		return s.answer(statusGone, clock), false
+	case lost:
+		s.disturb(clock)
+		a := s.answer(statusBehind, clock)
+		a.token = head.token
+		return a, false
+	case head.token == c.token && s.without != noRepeats:
+		s.seen(c, head.sequence, head.token, clock)
+		s.prolong(c, clock)
+		a := s.answer(statusOK, clock)
+		a.token = head.token
+		return a, false
+	}
+	return answer{}, true
+}
+
+// judgeUnknown does that with a writer that the server does not know.
+func (s *scriptServer) judgeUnknown(c *flushCall, clock clockTime) (a answer, goOn bool) {
+	switch {
+	case s.slot(c.slot) == nil:
+		expired := clock.now-c.seen > c.writerPeriod
+		forgotten := c.acked != "" && c.seen <= s.forgotten && s.without != noForgotten
+		if c.epoch < s.epoch && s.without != noEpochCheck || expired || forgotten {
+			return s.answer(statusGone, clock), false
+		}
+		if c.acked != "" {
+			s.disturb(clock)
+			return s.answer(statusBehind, clock), false
+		}
+	case !c.whole && s.without != noAskingForAll:
+		a := s.answer(statusBehind, clock)
+		if s.without != noQuestionMark {
+			a.token = "?" + clock.seconds + "." + clock.micros
+			s.seen(c, c.sequence, a.token, clock)
+		}
+		return a, false
+	}
+	if len(c.entries) == 0 {
+		return s.answer(statusOK, clock), false
+	}
+	s.forget(c, clock)
+	return answer{}, true
+}
+
+// seen notes a writer: never earlier than that heard of it.
+func (s *scriptServer) seen(c *flushCall, sequence int64, token string, clock clockTime) {
+	seen := clock.now
+	if s.without != noMaxOfSeen {
+		seen = max(seen, c.seen)
+	}
+	s.see(c.writer, sequence, token, seen)
+}
+
+func (s *scriptServer) prolong(c *flushCall, clock clockTime) {
+	if slot := s.slot(c.slot); slot != nil {
+		slot.expires = clock.now + c.slotPeriod
+	}
+}
+
+// forget forgets the writers that are long gone. The script looks at four of the fields; here there are never more.
+func (s *scriptServer) forget(c *flushCall, clock clockTime) {
+	period := c.writerPeriod
+	if s.without == noLongMemory {
+		period = c.slotPeriod
+	}
+	s.heads = slices.DeleteFunc(s.heads, func(h scriptHead) bool {
+		gone := clock.now-h.seen > period
+		if gone {
+			s.forgotten = max(s.forgotten, h.seen)
+		}
+		return gone
+	})
+}
+
+// take adds what is new.
+func (s *scriptServer) take(c *flushCall, clock clockTime) answer {
+	ids, firstID := s.ids(c)
+	for i := range c.entries {
+		if ids[i] <= firstID && s.record(ids[i]) == nil && s.without != noLostRecords {
+			s.disturb(clock)
+			return s.answer(statusBehind, clock)
+		}
+	}
+	a := s.answer(statusOK, clock)
+	a.token = c.token
+	for i, e := range c.entries {
+		if e.id == 0 {
+			a.ids += string(appendNumber(nil, uint64(ids[i]), idLength))
+			if ids[i] > s.lastID {
+				s.lastID = ids[i]
+				s.keys = append(s.keys, scriptKey{c.fields[len(a.ids)/idLength-1], ids[i]})
+			}
+		}
+		a.full += s.addTo(ids[i], c, e, clock)
+	}
+	s.write(c)
+	s.prolong(c, clock)
+	s.seen(c, c.sequence+1, c.token, clock)
+	return a
+}
+
+// ids returns the ids of the entries, also those that it would give them.
+func (s *scriptServer) ids(c *flushCall) (ids []uint32, firstID uint32) {
+	last, unknown := s.lastID, 0
+	for _, e := range c.entries {
+		id := e.id
+		if id == 0 {
+			if id = s.id(c.fields[unknown]); id == 0 {
+				last++
+				id = last
+			}
+			unknown++
+		}
+		ids = append(ids, id)
+	}
+	return ids, s.lastID
+}
+
+func (s *scriptServer) addTo(id uint32, c *flushCall, e callEntry, clock clockTime) (full int64) {
+	n := e.amount
+	if c.whole {
+		n = s.difference(c.slot, e)
+	}
+	for int(id) > len(s.records) {
+		s.records = append(s.records, scriptRecord{})
+	}
+	r := &s.records[id-1]
+	if r.exists && n == 0 {
+		return 0
+	}
+	if !r.exists {
+		*r = scriptRecord{exists: true, start: clock.now}
+	}
+	r.start, r.last = min(r.start, e.start), clock.now
+	if n > 0 && r.total > math.MaxInt64-n {
+		n, full = math.MaxInt64-r.total, 1
+	}
+	r.total += n
+	r.addShare(c.writer, n)
+	return full
+}
+
+func (s *scriptServer) difference(key string, e callEntry) int64 {
+	slot := s.slot(key)
+	if slot == nil || e.index >= len(slot.contributions) || s.without == noDifference {
+		return e.amount
+	}
+	if d := e.amount - slot.contributions[e.index]; d > 0 {
+		return d
+	}
+	return 0
+}
+
+// write writes the contributions into the slot.
+func (s *scriptServer) write(c *flushCall) {
+	if len(c.runs) == 0 {
+		return
+	}
+	slot := s.slot(c.slot)
+	if slot == nil {
+		s.slots = append(s.slots, scriptSlot{key: c.slot, expires: math.MaxInt64})
+		slot = &s.slots[len(s.slots)-1]
+	}
+	for _, run := range c.runs {
+		for len(slot.contributions) < run.index+len(run.contributions) {
+			slot.contributions = append(slot.contributions, 0)
+		}
+		copy(slot.contributions[run.index:], run.contributions)
+	}
+}
+
+// leave is leave.lua.
+func (s *scriptServer) leave(slot, name, token string, stays, remembered int64, clock clockTime) int {
+	s.dropExpired(clock.now)
+	h := s.head(name)
+	if h == nil || h.token != token {
+		return 0
+	}
+	s.dropSlot(slot)
+	h.seen = clock.now + stays - remembered
+	if s.without == noNameAfterLeaving {
+		s.heads = slices.DeleteFunc(s.heads, func(h scriptHead) bool { return h.name == name })
+	}
+	return 1
+}
+
+// erase is erase.lua with an attribute that one field has.
+func (s *scriptServer) erase(field string) {
+	if r := s.record(s.id(field)); r != nil {
+		*r = scriptRecord{}
+	}
+	s.keys = slices.DeleteFunc(s.keys, func(k scriptKey) bool { return k.field == field })
+}
