@@ -30,12 +30,14 @@ type callEntry struct {
 	amount, start int64
 	index         int
 	id            uint32
+	tenant        int // of the index, for a server that forgets
 }
 
 // callRun is what is to be written into the slot.
 type callRun struct {
 	index         int
 	contributions []int64
+	tenants       []int // for a server that forgets
 }
 
 // readCall reads what flushKeys and flushArgs return.

@@ -135,6 +135,7 @@ func (e *encoder) process(p *process) {
 	}
 	for _, en := range s.shard.ordered {
 		e.entry(en, s.restored)
+		e.int(int64(p.tenants[en.index]))
 	}
 	if e.bool(p.disk != nil); p.disk != nil {
 		e.disk(p.disk)
@@ -215,6 +216,9 @@ func (e *encoder) writer(s *scriptServer, name string) {
 		}
 		e.int(-1)
 	}
+	for key := range e.w.rules.keys {
+		e.int(s.droppedShare(worldFields[key], name))
+	}
 	const before = len("{x:0}:writer:")
 	for i := range s.slots {
 		slot := &s.slots[i]
@@ -223,8 +227,9 @@ func (e *encoder) writer(s *scriptServer, name string) {
 		}
 		e.name(slot.key[before+len(name)+1:])
 		e.time(slot.expires)
-		for _, n := range slot.contributions {
+		for i, n := range slot.contributions {
 			e.int(n)
+			e.int(int64(slot.tenants[i]))
 		}
 		e.int(-1)
 	}
@@ -245,6 +250,7 @@ func (e *encoder) call(c *flushCall) {
 		e.int(en.amount)
 		e.int(int64(en.index))
 		e.int(int64(en.id))
+		e.int(int64(en.tenant))
 	}
 	for _, field := range c.fields {
 		e.buf = append(e.buf, field...)

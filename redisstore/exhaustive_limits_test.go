@@ -104,11 +104,11 @@ func (w *world) unrecoverable(p *process, e *entry, has int64, k kind) (n int64)
 	case w.server.generation != s.generation:
 		what, n = limitForeign, w.lineages[p.lineage].counted[keyOf(e)]-w.account(p.lineage, keyOf(e))
 	case slot != nil && e.index < len(slot.contributions):
-		n = e.base - (has - slot.contributions[e.index])
+		n = e.base + p.rebased[keyOf(e)] - (has - w.server.contribution(slot.key, e.index, p.tenants[e.index]))
 	case slot == nil && (w.knows(p, e) || w.forgets(p, k)):
-		what, n = limitForgets, e.acked-has
+		what, n = limitForgets, e.acked+p.rebased[keyOf(e)]-has
 	default: // it is taken for one that has not contributed yet, and brings back what is its own
-		n = e.base - has
+		n = e.base + p.rebased[keyOf(e)] - has
 	}
 	if !w.rules.allows(what) {
 		return 0
@@ -125,7 +125,7 @@ func (w *world) uncertain(p *process, e *entry, has int64) int64 {
 		return has
 	case w.server.generation != s.generation:
 		if s.generation != "" && w.rules.allows(limitReturns) {
-			return has - w.server.contribution(worldNames.slot(0, s.name, w.server.generation), e.index)
+			return has - w.server.contribution(worldNames.slot(0, s.name, w.server.generation), e.index, p.tenants[e.index])
 		}
 	case slot == nil && w.lineages[p.lineage].returned && w.rules.allows(limitReturns):
 		return has

@@ -30,6 +30,8 @@ const (
 	noDisturbance      defect = "readers are not told"
 	noNameAfterLeaving defect = "no name stays of who has left"
 
+	noTenants     defect = "a place of a slot is compared with that of an earlier tenant"
+	noRebase      defect = "a writer does not begin anew with a key that is forgotten"
 	noSameToken   defect = "a flush without an answer is sent again under another token"
 	noSeenOfGone  defect = "a writer that is gone does not note the time"
 	noEpochOfGone defect = "a writer that is gone does not note the epoch"
@@ -95,6 +97,8 @@ var defects = []struct {
 	{noDisturbance, "reader", 6, "settled: "},
 	{noNameAfterLeaving, "leaving", 6, "once: "},
 	{noSameToken, "network", 6, "once: "},
+	{noTenants, "forgetting", 6, "exact: "},
+	{noRebase, "forgetting", 6, "ends: "},
 	{noSeenOfGone, "time", 6, "ends: "},
 	{noEpochOfGone, "server", 6, "ends: "},
 	{noFullResend, "erasing", 6, "exact: "},

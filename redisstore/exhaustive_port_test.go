@@ -113,7 +113,7 @@ func (p *portTest) addEntries(t *rapid.T, c *flushCall) {
 			c.fields = append(c.fields, field)
 		}
 		c.entries = append(c.entries, e)
-		c.runs = append(c.runs, callRun{i, []int64{draw(t, "contribution", n, n/2)}})
+		c.runs = append(c.runs, callRun{index: i, contributions: []int64{draw(t, "contribution", n, n/2)}})
 	}
 }
 

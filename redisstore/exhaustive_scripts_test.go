@@ -155,6 +155,11 @@ func (s *scriptServer) forget(c *flushCall, clock clockTime) {
 // take adds what is new.
 func (s *scriptServer) take(c *flushCall, clock clockTime) answer {
 	ids, firstID := s.ids(c)
+	if missing := s.missing(c); missing != "" {
+		a := s.answer(statusForgotten, clock)
+		a.ids = missing
+		return a
+	}
 	for i := range c.entries {
 		if ids[i] <= firstID && s.record(ids[i]) == nil && s.without != noLostRecords {
 			s.disturb(clock)
@@ -222,7 +227,7 @@ func (s *scriptServer) addTo(id uint32, c *flushCall, e callEntry, clock clockTi
 
 func (s *scriptServer) difference(key string, e callEntry) int64 {
 	slot := s.slot(key)
-	if slot == nil || e.index >= len(slot.contributions) || s.without == noDifference {
+	if slot == nil || e.index >= len(slot.contributions) || s.without == noDifference || s.isOfAnother(slot, e) {
 		return e.amount
 	}
 	if d := e.amount - slot.contributions[e.index]; d > 0 {
@@ -243,9 +248,10 @@ func (s *scriptServer) write(c *flushCall) {
 	}
 	for _, run := range c.runs {
 		for len(slot.contributions) < run.index+len(run.contributions) {
-			slot.contributions = append(slot.contributions, 0)
+			slot.contributions, slot.tenants = append(slot.contributions, 0), append(slot.tenants, 0)
 		}
 		copy(slot.contributions[run.index:], run.contributions)
+		copy(slot.tenants[run.index:], run.tenants)
 	}
 }
 

@@ -21,6 +21,10 @@ type scriptServer struct {
 	heads []scriptHead
 
 	slots []scriptSlot
+
+	// What a later version of the scripts has besides: see exhaustive_forget_test.go.
+	forgets bool
+	dropped []droppedShare
 }
 
 type scriptKey struct {
@@ -50,6 +54,7 @@ type scriptHead struct {
 type scriptSlot struct {
 	key           string
 	contributions []int64 // by index; one that was not written is 0, as SETRANGE fills a gap
+	tenants       []int   // by index, of a server that forgets
 	expires       int64
 }
 
@@ -68,8 +73,9 @@ func (s *scriptServer) clone() scriptServer {
 	for i := range c.records {
 		c.records[i].shares = slices.Clone(c.records[i].shares)
 	}
+	c.dropped = slices.Clone(s.dropped)
 	for i := range c.slots {
-		c.slots[i].contributions = slices.Clone(c.slots[i].contributions)
+		c.slots[i].contributions, c.slots[i].tenants = slices.Clone(c.slots[i].contributions), slices.Clone(c.slots[i].tenants)
 	}
 	return c
 }
@@ -81,7 +87,7 @@ func (s *scriptServer) dropExpired(now int64) {
 
 // dropTotals drops the totals, and nothing else.
 func (s *scriptServer) dropTotals() {
-	*s = scriptServer{without: s.without, of: s.of, heads: s.heads, slots: s.slots}
+	*s = scriptServer{without: s.without, forgets: s.forgets, of: s.of, heads: s.heads, slots: s.slots}
 }
 
 // dropWriters drops what is known of the writers.
@@ -101,9 +107,9 @@ func (s *scriptServer) slot(key string) *scriptSlot {
 	return nil
 }
 
-// contribution returns what a slot has at an index, 0 if it has nothing.
-func (s *scriptServer) contribution(key string, index int) int64 {
-	if slot := s.slot(key); slot != nil && index < len(slot.contributions) {
+// contribution returns what a slot has of a tenant at an index, 0 if it has nothing.
+func (s *scriptServer) contribution(key string, index, tenant int) int64 {
+	if slot := s.slot(key); slot != nil && index < len(slot.contributions) && slot.tenants[index] == tenant {
 		return slot.contributions[index]
 	}
 	return 0

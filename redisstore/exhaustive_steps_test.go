@@ -42,6 +42,7 @@ const (
 	joins        // a new process starts where nobody runs
 	erases
 	looks // the reader does
+	sweeps
 )
 
 // periodOf says for how long a step waits.
@@ -56,7 +57,7 @@ var textOf = map[kind]string{
 	goesBack: "the server goes back to the snapshot", waitsShort: "40 minutes pass", waitsSlot: "61 minutes pass, slots live for 60",
 	waitsWriter: "422 minutes pass, writers are known for 420", waitsWeek: "57 hours pass", turnsBack: "the clock goes back by 9 hours",
 	crashes: "crashes, another starts from nothing", restarts: "crashes and goes on from its storage", stops: "stops and goes on from its storage",
-	clones: "has its storage copied, and the copy starts as", leaves: "leaves", joins: "starts", erases: "is erased:", looks: "the reader looks",
+	clones: "has its storage copied, and the copy starts as", leaves: "leaves", joins: "starts", erases: "is erased:", looks: "the reader looks", sweeps: "is forgotten:",
 }
 
 func (s step) String() string {
@@ -71,7 +72,7 @@ func (s step) String() string {
 		return textOf[s.kind] + " " + placeName(s.place)
 	case comesLate:
 		return fmt.Sprint(textOf[s.kind], " number ", s.late+1)
-	case erases:
+	case erases, sweeps:
 		return textOf[s.kind] + " " + worldFields[s.key][1:]
 	default:
 		return textOf[s.kind]
@@ -88,7 +89,7 @@ func (w *world) steps() (list []step) {
 			for i := range w.late {
 				list = append(list, step{kind: k, late: i})
 			}
-		case erases:
+		case erases, sweeps:
 			for key := range w.rules.keys {
 				list = append(list, step{kind: k, key: key})
 			}
@@ -255,7 +256,7 @@ func (w *world) doServer(s step) bool {
 		w.snapshot = w.server
 		return true
 	case wipes:
-		w.server = &scriptServer{without: w.rules.without}
+		w.server = newServer(w.rules)
 	case goesBack:
 		if w.snapshot == nil || w.snapshot == w.server {
 			return false
@@ -276,6 +277,8 @@ func (w *world) doServer(s step) bool {
 		w.ownServer().dropSlot(key)
 	case erases:
 		return w.erase(s.key)
+	case sweeps:
+		return w.sweep(s.key)
 	default:
 		w.wait(periodOf[s.kind])
 	}

@@ -48,6 +48,10 @@ var scenarios = []scenario{
 		writers: 2, keys: 2, counts: 5, late: 1, depth: 5, long: 7,
 	},
 	{
+		name: "forgetting", kinds: with(sweeps, dropsWriters, dropsSlot, copiesServer, goesBack), prepared: flushed,
+		writers: 2, keys: 1, counts: 4, late: 1, depth: 5, long: 7,
+	},
+	{
 		name: "reader", kinds: []kind{counts, flushes, losesAnswer, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, looks},
 		prepared: append(slices.Clone(flushed), step{kind: copiesServer}, step{kind: counts}, step{kind: flushes}),
 		writers:  2, keys: 1, counts: 4, reader: true, depth: 5, long: 7,

@@ -32,6 +32,10 @@ type process struct {
 	stored  bool       // it has a storage
 	disk    *slotState // nil = nothing was saved
 	lineage int
+
+	// For a server that forgets.
+	tenants [2]int   // by index
+	rebased [2]int64 // by key, what the process takes for forgotten
 }
 
 // lineage is a process, those which go on from its storage, and its copies. The server knows none of that: the invariants do. Arrays are by
@@ -66,7 +70,7 @@ var (
 const worldBegin = 1_800_000_000_000
 
 func newWorld(rules *scenario) *world {
-	w := &world{rules: rules, server: &scriptServer{without: rules.without}, clock: worldBegin, counts: rules.counts}
+	w := &world{rules: rules, server: newServer(rules), clock: worldBegin, counts: rules.counts}
 	for place := range w.places {
 		if place < rules.writers {
 			w.start(place)
@@ -80,6 +84,10 @@ func (w *world) start(place int) {
 	p := &process{slot: newSlot(&localShard{}), lineage: len(w.lineages), stored: place < w.rules.storage}
 	w.lineages = append(w.lineages, lineage{names: []string{p.slot.name}})
 	w.places[place] = p
+}
+
+func newServer(rules *scenario) *scriptServer {
+	return &scriptServer{without: rules.without, forgets: slices.Contains(rules.kinds, sweeps)}
 }
 
 // clone returns a world that may be changed, but for what it points to.
@@ -180,6 +188,7 @@ func (w *world) send(p *process) (*flush, *flushCall) {
 		return nil, nil
 	}
 	c := readCall(worldNames.flushKeys(0, p.slot), p.slot.flushArgs(f, 1, worldPeriods))
+	c.setTenants(p)
 	if len(f.entries) > 0 {
 		if p.stored {
 			p.disk = p.slot.state(worldNames.prefix, 1)
@@ -206,6 +215,10 @@ func (w *world) deliver(c *flushCall) answer {
 // take gives the answer to the process at a place.
 func (w *world) take(place int, f *flush, a answer) {
 	p := w.places[place]
+	if a.status == statusForgotten {
+		w.takeForgotten(p, f, a)
+		return
+	}
 	what, err := w.rules.without.settle(p.slot, f, a)
 	if err != nil {
 		w.said = fmt.Sprint(err)
@@ -230,7 +243,7 @@ func (w *world) flush(place int) bool {
 // has returns how much of a key a lineage has in the totals.
 func (w *world) has(l *lineage, key int) (n int64) {
 	for _, name := range l.names {
-		n += w.server.share(worldFields[key], name)
+		n += w.server.share(worldFields[key], name) + w.server.droppedShare(worldFields[key], name)
 	}
 	return n
 }
