@@ -2,9 +2,10 @@ package redisstore
 
 import "fmt"
 
-// mostRounds is how many rounds a writer needs, from any state, until it has nothing left to send, if the server answers: it finds out that
-// the shard was wiped, that it has to send all again, sends it, and what is new. It is measured; writer.rounds allows more.
-const mostRounds = 6
+// mostRounds is how many rounds a writer needs at most, from any state, until it has nothing left to send, if the server answers: it is told
+// that the shard is another, then which token that has, sends all that it has contributed, and what is new. That is what the search has
+// found; writer.rounds allows maxUpsets.
+const mostRounds = 4
 
 // settle lets all writers flush, without faults, and if one has found the server in another state, once more: it may be what another has
 // to send again. It returns how many rounds the one that took longest has needed.

@@ -17,7 +17,7 @@ const (
 	limitCopied  limit = "copied"      // a copy is made of a storage that has something which was not answered: both count that
 	limitApart   limit = "apart"       // the server loses totals of copies that it has not told apart, or has forgotten: both bring them back
 	limitRestart limit = "restart"     // a copy restarts before it was told from its original: what it has counted until then is lost
-	limitLate    limit = "late"        // a call comes after its writer has changed its name, and the server has gone back: it counts twice
+	limitLate    limit = "late"        // a call comes after its writer has given it up, and the server has gone back: it counts twice
 	limitEpoch   limit = "epoch"       // the server drops the writers, goes back to before one has heard of that, and drops its slot: twice
 	limitErased  limit = "erased"      // a key is erased, and its writer told so and restarted: it takes itself for a copy
 	limitUntold  limit = "untold"      // the server goes back, and drops the writers: readers are not told until those have sent again
@@ -37,27 +37,30 @@ func (w *world) mayCopy(p *process) bool {
 	return arrived || !w.rules.allows(limitCopied)
 }
 
-// mayLose says whether the server may lose totals: of what copies have in common, one has noted that the other brings it back.
+// mayLose says whether the server may lose totals: copies have been told apart.
 func (w *world) mayLose() bool {
 	for i := range w.lineages {
-		for key := range w.rules.keys {
-			if l := &w.lineages[i]; l.copies && w.account(i, key) > l.counted[key] && w.rules.allows(limitApart) {
-				return false
-			}
+		if !w.areApart(i) && w.rules.allows(limitApart) {
+			return false
 		}
 	}
 	return true
 }
 
-// mayRestart says whether a process may go on from a storage with a name: its storage says that copies have been told apart.
-func (w *world) mayRestart(name string) bool {
-	n := 0
-	for _, p := range w.places {
-		if p != nil && p.slot.name == name || p != nil && p.disk != nil && p.disk.Name == name {
-			n++
+// areApart says whether of what the processes of a lineage have in common, one has noted that the other brings it back.
+func (w *world) areApart(lineage int) bool {
+	l := &w.lineages[lineage]
+	for key := range w.rules.keys {
+		if l.copies && w.account(lineage, key) > l.counted[key] {
+			return false
 		}
 	}
-	return n < 2 || !w.rules.allows(limitRestart)
+	return true
+}
+
+// mayRestart says whether a process may go on from a storage with a name: copies have been told apart, and the storage knows.
+func (w *world) mayRestart(p *process, name string) bool {
+	return !w.lineages[p.lineage].copies || w.areApart(p.lineage) && name == p.slot.name || !w.rules.allows(limitRestart)
 }
 
 // noteReturn notes whose totals are back that were wiped.
@@ -69,9 +72,12 @@ func (w *world) noteReturn() {
 	}
 }
 
-// mayArrive says whether a call may arrive when the server has gone back: its writer has the name that it had.
+// mayArrive says whether a call may arrive when the server has gone back: its writer has the name that it had, and was not told of
+// a wipe, or that keys are forgotten.
 func (w *world) mayArrive(c *flushCall) bool {
-	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool { return p != nil && p.slot.name == c.writer })
+	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool {
+		return p != nil && p.slot.name == c.writer && !w.lineages[p.lineage].returned && p.rebased == [2]int64{}
+	})
 }
 
 // lose notes after something has happened what of the counts the limits are about.
@@ -164,7 +170,7 @@ func (w *world) forgets(p *process, k kind) bool {
 func (w *world) isForgotten(p *process) bool {
 	s := w.server
 	h := s.head(p.slot.name)
-	return h == nil || !p.awaits(h.token) || s.of != s.scope() || w.clock-h.seen > worldPeriods.writer.Milliseconds()
+	return h == nil || p.slot.resending || !p.awaits(h.token) || s.of != s.scope() || w.clock-h.seen > worldPeriods.writer.Milliseconds()
 }
 
 // awaits says whether a writer knows by a token what the server has: it is the last that was answered, or on its way.

@@ -184,12 +184,12 @@ func (w *world) doProcess(s step) bool {
 		w.start(s.place)
 		w.reader.replaced(w, s.place)
 	case restarts:
-		if p.disk == nil || !w.mayRestart(p.disk.Name) {
+		if p.disk == nil || !w.mayRestart(p, p.disk.Name) {
 			return false
 		}
 		w.restart(s.place, p.disk)
 	case stops:
-		if !p.stored || !w.mayRestart(p.slot.name) {
+		if !p.stored || !w.mayRestart(p, p.slot.name) {
 			return false
 		}
 		w.restart(s.place, p.slot.state(worldNames.prefix, 1))
@@ -227,7 +227,7 @@ func (w *world) restart(place int, disk *slotState) {
 	}
 	w.places[place] = next
 	w.lose(restarts)
-	w.reader.replaced(w, place)
+	w.reader.lower(w) // which waits for the next process as for this one
 }
 
 // leave is a clean shutdown: writer.leave.

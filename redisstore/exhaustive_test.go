@@ -13,8 +13,10 @@ var flushed = []step{
 	{kind: counts}, {kind: flushes}, {kind: flushes}, {kind: counts, place: 1}, {kind: flushes, place: 1}, {kind: flushes, place: 1},
 }
 
+// network are the steps that need no fault but one of the network.
 var network = []kind{counts, flushes, losesCall, losesAnswer, comesLate}
 
+// with returns the steps of network, and more.
 func with(more ...kind) []kind { return append(slices.Clone(network), more...) }
 
 // scenarios are what is explored. Each has the steps that go together, so that it gets deep enough; the last has all.
@@ -48,7 +50,7 @@ var scenarios = []scenario{
 		writers: 2, keys: 2, counts: 5, late: 1, depth: 5, long: 7,
 	},
 	{
-		name: "forgetting", kinds: with(sweeps, dropsWriters, dropsSlot, copiesServer, goesBack), prepared: flushed,
+		name: "forgetting", kinds: with(sweeps, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, waitsSlot), prepared: flushed,
 		writers: 2, keys: 1, counts: 4, late: 1, depth: 5, long: 7,
 	},
 	{
@@ -65,7 +67,11 @@ var scenarios = []scenario{
 	},
 }
 
-// TestExhaustive explores all orders.
+// TestExhaustive explores all orders of the steps of each scenario, to its depth, with the real slots and a port of the scripts: in each state
+// that is found, the invariants hold; see world.violation. No step is left to chance, and each state is looked at once, however one gets
+// there; which of the two writers is which makes no difference.
+//
+// Measured on a core that others used as well: 101,000 states in 12 s, and with TALLY_TEST_LONG 1,700,000 in 5 minutes.
 func TestExhaustive(t *testing.T) {
 	for _, rules := range scenarios {
 		t.Run(rules.name, func(t *testing.T) {
@@ -78,7 +84,7 @@ func TestExhaustive(t *testing.T) {
 			found, violation := s.run(depth)
 			t.Logf("%d states, %d steps, depth %d, flushes of up to %d rounds, %v", len(s.seen), s.steps, depth, s.rounds, time.Since(began))
 			if violation != "" {
-				t.Fatalf("%s\n%s\n%v", violation, found.trace(), "")
+				t.Fatalf("%s\n%s", violation, found.trace())
 			}
 		})
 	}
