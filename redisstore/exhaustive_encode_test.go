@@ -19,8 +19,7 @@ type encoder struct {
 
 // hash returns a number that two worlds have in common which are the same, or are so when the two writers change places.
 func (e *encoder) hash(w *world) uint64 {
-	n := min(e.sum(w, 0), e.sum(w, 1))
-	return n
+	return min(e.sum(w, 0), e.sum(w, 1))
 }
 
 // sum is the hash of the world with the process of one place first.
