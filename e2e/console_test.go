@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 // TestConsole: the quickstart's console answers what awk counts, promtool takes its page, and a real Prometheus scrapes it.
@@ -50,7 +52,7 @@ extensions:
 	text := command(t, "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%d; printf 'GET /metrics HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; cat <&3", port))
 	_, page, found := strings.Cut(text, "\r\n\r\n")
 	require.True(t, found)
-	lint := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	lint := exec.CommandContext(t.Context(), needs.Program(t, "promtool"), "check", "metrics")
 	lint.Stdin = strings.NewReader(page)
 	out, err := lint.CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 // TestFault_storage_power_loss: the power fails under load. The state is on a file system in an image; while the Collector is
@@ -88,7 +89,7 @@ func newDiskImage(t *testing.T) *diskImage {
 	d := &diskImage{filepath.Join(t.TempDir(), "image"), t.TempDir()}
 	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
 	require.NoError(t, os.Truncate(d.image, 32<<20))
-	command(t, "mkfs.ext4", "-q", "-F", d.image)
+	command(t, needs.Program(t, "mkfs.ext4"), "-q", "-F", d.image)
 	d.mount(t)
 	return d
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 // prometheus is a running Prometheus that takes remote writes.
@@ -30,8 +32,7 @@ func startPrometheus(t *testing.T) *prometheus {
 // runPrometheus starts a Prometheus with the configuration at a path.
 func runPrometheus(t *testing.T, config string) *prometheus {
 	t.Helper()
-	binary, err := exec.LookPath("prometheus")
-	require.NoError(t, err, "install the Debian package prometheus, or let `make test` do it")
+	binary := needs.Program(t, "prometheus")
 	dir := t.TempDir()
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	cmd := exec.Command(binary, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),

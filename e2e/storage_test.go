@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 const flushErrors = "otelcol_extension_tally_memory_flush_errors"
@@ -188,7 +189,7 @@ func TestFault_storage_eio(t *testing.T) {
 			r.durable, r.fsync, r.flush = true, true, time.Hour
 			// From the 20th call on, 30 of them fail; those of Start are before that.
 			strace := []string{
-				"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(t.TempDir(), "strace"),
+				needs.Program(t, "strace"), "-D", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(t.TempDir(), "strace"),
 				"-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:error=EIO:when=20..50", call),
 			}
 			c := startUnder(t, strace, "", r.config())

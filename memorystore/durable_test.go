@@ -9,13 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
@@ -128,106 +124,4 @@ func TestDurableWithoutStorage(t *testing.T) {
 	require.ErrorContains(t, err, "`durable` is true: store keeps nothing over restarts")
 	require.ErrorContains(t, err, "`tally_memory` with `storage`")
 	require.NoError(t, p.Shutdown(t.Context()))
-}
-
-// A real file: each batch that is acknowledged is in it at once.
-func TestDurableFileStorage(t *testing.T) {
-	directory := t.TempDir()
-	i := start(t, syncedStorage(t, directory, true))
-	p := durably(t, i.memoryExtension)
-	for n := range 10 {
-		require.NoError(t, p.ConsumeLogs(t.Context(), numbered(n)))
-		assert.Empty(t, i.store.unsaved())
-	}
-	require.NoError(t, p.Shutdown(t.Context()))
-	require.NoError(t, i.Shutdown(t.Context()))
-	again := start(t, fileStorage(t, directory))
-	assert.Len(t, again.values(t), 10)
-	require.NoError(t, again.Shutdown(t.Context()))
-}
-
-// unsaved returns the sections that have changed since the last flush.
-func (s *memoryStore) unsaved() (list []int) {
-	for section := range s.dirty {
-		if s.dirty[section].Load() {
-			list = append(list, section)
-		}
-	}
-	return list
-}
-
-func syncedStorage(t testing.TB, directory string, fsync bool) component.Component {
-	factory := filestorage.NewFactory()
-	cfg := factory.CreateDefaultConfig().(*filestorage.Config)
-	cfg.Directory, cfg.FSync = directory, fsync
-	ext, err := factory.Create(context.Background(), extensiontest.NewNopSettings(factory.Type()), cfg)
-	require.NoError(t, err)
-	require.NoError(t, ext.Start(context.Background(), componenttest.NewNopHost()))
-	return ext
-}
-
-// BenchmarkDurable is what an acknowledgement costs with `durable`: batches of 100 records from some senders at once, over a
-// file that is synced or not, with some keys in the store.
-func BenchmarkDurable(b *testing.B) {
-	for _, keys := range []int{10, 1000, 100_000} {
-		for _, fsync := range []bool{false, true} {
-			for _, senders := range []int{1, 8, 64} {
-				b.Run(fmt.Sprintf("keys=%d/fsync=%t/senders=%d", keys, fsync, senders), func(b *testing.B) {
-					benchmarkDurable(b, keys, fsync, senders)
-				})
-			}
-		}
-	}
-}
-
-func benchmarkDurable(b *testing.B, keys int, fsync bool, senders int) {
-	i := start(b, syncedStorage(b, b.TempDir(), fsync))
-	for n := range keys {
-		i.store.Inc(fmt.Sprintf(`["log.record.count",{"n":%d},{}]`, n))
-	}
-	require.NoError(b, i.store.Flush(b.Context()))
-	p := durably(b, i.memoryExtension)
-	before := i.numbers.flushes.Load()
-	var left, slowest atomic.Int64
-	left.Store(int64(b.N))
-	b.ResetTimer()
-	var wg sync.WaitGroup
-	for range senders {
-		wg.Go(func() {
-			logs := batchOf(10, 10)
-			for left.Add(-1) >= 0 {
-				began := time.Now()
-				if err := p.ConsumeLogs(context.Background(), logs); err != nil {
-					b.Error(err)
-				}
-				took := int64(time.Since(began))
-				for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
-				}
-			}
-		})
-	}
-	wg.Wait()
-	b.StopTimer()
-	flushes := float64(i.numbers.flushes.Load() - before)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "batches/s")
-	b.ReportMetric(b.Elapsed().Seconds()*1e3*float64(senders)/float64(b.N), "ms/ack")
-	b.ReportMetric(float64(slowest.Load())/1e6, "ms-slowest")
-	b.ReportMetric(float64(b.N)/max(flushes, 1), "batches/flush")
-	require.NoError(b, p.Shutdown(context.Background()))
-	require.NoError(b, i.Shutdown(context.Background()))
-}
-
-// batchOf returns a batch of some resources with some records each.
-func batchOf(resources, records int) plog.Logs {
-	logs := plog.NewLogs()
-	for n := range resources {
-		rl := logs.ResourceLogs().AppendEmpty()
-		rl.Resource().Attributes().PutInt("n", int64(n))
-		sl := rl.ScopeLogs().AppendEmpty()
-		for range records {
-			sl.LogRecords().AppendEmpty()
-		}
-	}
-	logs.MarkReadOnly()
-	return logs
 }

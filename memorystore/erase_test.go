@@ -1,14 +1,10 @@
 package memorystore
 
 import (
-	"bytes"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -64,33 +60,6 @@ func TestErase(t *testing.T) {
 	assert.Equal(t, want, i.values(t))
 	assert.Equal(t, 28, i.memory.Forgotten()["m"].Total)
 	require.NoError(t, i.Shutdown(t.Context()))
-}
-
-// After an erasure and a compaction of file_storage, its file has nothing of what was erased.
-func TestEraseFromAFile(t *testing.T) {
-	directory := t.TempDir()
-	holds := func(text string) bool {
-		files, err := filepath.Glob(filepath.Join(directory, "*"))
-		require.NoError(t, err)
-		require.Len(t, files, 1)
-		data, err := os.ReadFile(files[0])
-		require.NoError(t, err)
-		return bytes.Contains(data, []byte(text))
-	}
-	i := start(t, fileStorage(t, directory))
-	for n := range 1000 {
-		i.store.Inc(userKey(identity.StringValue(fmt.Sprint("user-", n, ".")), "/a"))
-	}
-	require.NoError(t, i.Shutdown(t.Context()))
-	require.True(t, holds("user-500."))
-	i = start(t, fileStorage(t, directory), erasing(map[string]any{"user": "user-500."}))
-	require.NoError(t, i.Shutdown(t.Context()))
-
-	i = start(t, fileStorage(t, directory, func(c *filestorage.Config) { c.Compaction.OnStart, c.Compaction.Directory = true, t.TempDir() }))
-	assert.Len(t, i.values(t), 999)
-	require.NoError(t, i.Shutdown(t.Context()))
-	assert.False(t, holds("user-500."))
-	assert.True(t, holds("user-501."))
 }
 
 // An erasure that cannot be written is an error at start, not a line that says it was done.

@@ -5,11 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 commit=$(git rev-parse --short HEAD)
 git diff --quiet HEAD -- . ':!docs' || commit+=+
-export TALLY_TEST_LONG=${TALLY_TEST_LONG-1} TALLY_EVIDENCE=$PWD/.tools/evidence.jsonl TALLY_COMMIT=$commit
+export TALLY_TEST_ALL=1 TALLY_TEST_LONG=${TALLY_TEST_LONG-1} TALLY_EVIDENCE=$PWD/.tools/evidence.jsonl TALLY_COMMIT=$commit
 if [ $# -eq 0 ]; then
   rm -f "$TALLY_EVIDENCE" .tools/evidence-tests.json
 fi
 failed=0
-go test -json -count=1 -p 1 -timeout 0 -run "${1:-TestFault_}" ./... >> .tools/evidence-tests.json || failed=$?
+for module in . e2e; do
+  go test -C "$module" -json -count=1 -p 1 -timeout 0 -run "${1:-TestFault_}" ./... >> .tools/evidence-tests.json || failed=$?
+done
 (cd tools && go run ./evidencereport -in "$TALLY_EVIDENCE" -tests ../.tools/evidence-tests.json -out ../docs/reliability.md -root ..)
 exit "$failed"

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 // MasterName is what Sentinels call the server that they watch.
@@ -17,10 +19,11 @@ const MasterName = "totals"
 // down after half a second.
 func StartSentinels(t testing.TB, master *Server) []string {
 	t.Helper()
+	binary := needs.Program(t, "redis-sentinel")
 	var addrs []string
 	var last *Server
 	for range 3 {
-		s := &Server{t: t, binary: "redis-sentinel", dir: t.TempDir(), port: freePort(t)}
+		s := &Server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t)}
 		config := filepath.Join(s.dir, "sentinel.conf")
 		text := strings.Join([]string{
 			"port " + strconv.Itoa(s.port), "bind 127.0.0.1", "dir " + s.dir, "logfile " + filepath.Join(s.dir, "log"), "protected-mode no",
@@ -31,7 +34,7 @@ func StartSentinels(t testing.TB, master *Server) []string {
 		if err := os.WriteFile(config, []byte(text+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.cmd = exec.Command("redis-sentinel", config)
+		s.cmd = exec.Command(binary, config)
 		if err := s.cmd.Start(); err != nil {
 			t.Fatalf("start redis-sentinel: %v", err)
 		}

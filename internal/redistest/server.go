@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package redistest starts real Redis servers for tests: alone, with replicas, under Sentinel, and as a Cluster. They
-// listen on loopback, and end with their test.
+// listen on loopback, and end with their test. Where such a server is not installed the test is skipped, as package needs says.
 package redistest
 
 import (
@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 // patience is how long a server may take to do what is waited for; the machines of CI are slow.
@@ -49,10 +51,8 @@ func StartValkey(t testing.TB, args ...string) *Server {
 
 func start(t testing.TB, binary string, port int, args ...string) *Server {
 	t.Helper()
-	if _, err := exec.LookPath(binary); err != nil {
-		t.Fatalf("%s is missing; `make setup` installs it: %v", binary, err)
-	}
-	s := &Server{t: t, binary: binary, dir: t.TempDir(), args: args, port: port}
+	needs.Program(t, "redis-cli")
+	s := &Server{t: t, binary: needs.Program(t, binary), dir: t.TempDir(), args: args, port: port}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", s.Addr(), s.log())

@@ -227,6 +227,9 @@ func count(n int, unit string) string {
 
 const module = "github.com/logtally/tallyprocessor"
 
+// nested are the folders of the project that are modules of their own.
+var nested = []string{"e2e", "bench"}
+
 // command returns what repeats a figure, from the folder of the project.
 func command(f figure) string {
 	var c strings.Builder
@@ -236,7 +239,15 @@ func command(f figure) string {
 	if f.Seed != 0 {
 		fmt.Fprintf(&c, "TALLY_TEST_SEED=%d ", f.Seed)
 	}
-	fmt.Fprintf(&c, "go test -count=1 -timeout 0 -run '^%s$' .%s", top(f.Test), strings.TrimPrefix(f.Package, module))
+	c.WriteString("go test ")
+	folder := "." + strings.TrimPrefix(f.Package, module)
+	for _, m := range nested {
+		if below, found := strings.CutPrefix(folder, "./"+m); found {
+			fmt.Fprintf(&c, "-C %s ", m)
+			folder = "." + below
+		}
+	}
+	fmt.Fprintf(&c, "-count=1 -timeout 0 -run '^%s$' %s", top(f.Test), folder)
 	return c.String()
 }
 

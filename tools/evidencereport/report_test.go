@@ -68,7 +68,7 @@ func TestReport(t *testing.T) {
 		"| power loss | loses, as documented | 15 rounds |", "| missing | **not all of it was run** |", "| eio | **failed** |", "`bbbbbbb` 2026-01-03 | – | `go test",
 		"| refused counts nothing | held | 5 rounds | 4 | 0 / 0 | – |",
 		"| kills | held | 3,000 kills | 3,000 | 0 / 0 of 1,234,567 | 0.1 % |",
-		"TALLY_TEST_LONG=1 TALLY_TEST_SEED=7 go test -count=1 -timeout 0 -run '^TestFault_kill_load$' ./e2e",
+		"TALLY_TEST_LONG=1 TALLY_TEST_SEED=7 go test -C e2e -count=1 -timeout 0 -run '^TestFault_kill_load$' .",
 		"-run '^TestFault_next_refuses$' .`",
 		"| eio | **failed** | 1 round |", "loses, as documented | 15 rounds | 15 | 99 / 0 | – |",
 		"| 39 | c | eio | `TestFault_storage_eio` **failed** |",

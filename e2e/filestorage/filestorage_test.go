@@ -1,10 +1,11 @@
-package memorystore
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package filestorage
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,64 +13,35 @@ import (
 	"testing"
 	"time"
 
-	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/extension/extensiontest"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/memorystore/internal/state"
+	"github.com/logtally/tallyprocessor/memorystore"
 )
 
-// withVersion changes the version of a blob and makes its checksum right again.
-func withVersion(t *testing.T, blob []byte, version uint16) []byte {
-	require.Equal(t, uint16(state.Version), binary.BigEndian.Uint16(blob[8:]))
-	return changeVersion(blob, version)
-}
-
-func changeVersion(blob []byte, version uint16) []byte {
-	blob = bytes.Clone(blob[:len(blob)-4])
-	binary.BigEndian.PutUint16(blob[8:], version)
-	return binary.BigEndian.AppendUint32(blob, crc32.Checksum(blob, crc32.MakeTable(crc32.Castagnoli)))
-}
-
-func fileStorage(t testing.TB, directory string, change ...func(*filestorage.Config)) component.Component {
-	factory := filestorage.NewFactory()
-	cfg := factory.CreateDefaultConfig().(*filestorage.Config)
-	cfg.Directory = directory
-	for _, f := range change {
-		f(cfg)
-	}
-	ext, err := factory.Create(t.Context(), extensiontest.NewNopSettings(factory.Type()), cfg)
-	require.NoError(t, err)
-	require.NoError(t, ext.Start(t.Context(), componenttest.NewNopHost()))
-	return ext
-}
-
-func TestFileStorageRestart(t *testing.T) {
+func TestRestart(t *testing.T) {
 	directory := t.TempDir()
 	i := start(t, fileStorage(t, directory))
 	countKeys(i, 2000, 7)
 	want := i.totals(t)
-	require.NoError(t, i.Shutdown(t.Context()))
+	i.stop(t)
 	for range 3 {
 		i = start(t, fileStorage(t, directory))
 		assertSameTotals(t, want, i.totals(t))
-		assert.Zero(t, i.damaged())
+		assert.Zero(t, i.damaged(t))
 		i.store.Inc("key 1")
 		want = i.totals(t)
-		require.NoError(t, i.Shutdown(t.Context()))
+		i.stop(t)
 	}
 }
 
-// TestFileStorageStress: concurrent counting over flushes and restarts loses and invents nothing.
-func TestFileStorageStress(t *testing.T) {
+// TestStress: concurrent counting over flushes and restarts loses and invents nothing.
+func TestStress(t *testing.T) {
 	const restarts, writers, rounds, keys = 3, 4, 5000, 500
 	directory := t.TempDir()
 	for range restarts {
-		i := start(t, fileStorage(t, directory), func(c *Config) { c.FlushInterval = time.Millisecond })
+		i := start(t, fileStorage(t, directory), func(c *memorystore.Config) { c.FlushInterval = time.Millisecond })
 		var wg sync.WaitGroup
 		for w := range writers {
 			wg.Go(func() {
@@ -82,7 +54,7 @@ func TestFileStorageStress(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.NoError(t, i.Shutdown(t.Context()))
+		i.stop(t)
 	}
 	sum, perRun := 0, 0
 	for n := range rounds {
@@ -94,8 +66,8 @@ func TestFileStorageStress(t *testing.T) {
 	}
 	assert.Equal(t, restarts*writers*perRun, sum)
 	assert.Len(t, i.values(t), keys)
-	assert.Zero(t, i.damaged())
-	require.NoError(t, i.Shutdown(t.Context()))
+	assert.Zero(t, i.damaged(t))
+	i.stop(t)
 }
 
 // TestFault_storage_damaged_file: a state file with a wrong bit in a slot gives the right totals, or an error at Start, or
@@ -109,7 +81,7 @@ func TestFault_storage_damaged_file(t *testing.T) {
 		require.NoError(t, i.store.Flush(t.Context()))
 	}
 	want := i.values(t)
-	require.NoError(t, i.Shutdown(t.Context()))
+	i.stop(t)
 	files, err := os.ReadDir(directory)
 	require.NoError(t, err)
 	require.Len(t, files, 1)
@@ -132,16 +104,16 @@ func TestFault_storage_damaged_file(t *testing.T) {
 		folder := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), bad, 0o600))
 		damaged := newInstance(t, fileStorage(t, folder))
-		switch err := damaged.Start(t.Context(), damaged.host); {
+		switch err := damaged.start(); {
 		case err != nil:
 			outcomes["refused"]++
-		case damaged.damaged() > 0:
+		case damaged.damaged(t) > 0:
 			outcomes["told"]++
 		default:
 			outcomes["harmless"]++
 			require.Equal(t, want, damaged.values(t), "change %d", n)
 		}
-		require.NoError(t, damaged.Shutdown(t.Context()))
+		damaged.stop(t)
 	}
 	t.Log(outcomes)
 	assert.Greater(t, outcomes["told"], 20)

@@ -1,4 +1,4 @@
-package tallyconsole
+package console
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/logtally/tallyprocessor/internal/redistest"
 	"github.com/logtally/tallyprocessor/redisstore"
 	"github.com/logtally/tallyprocessor/store"
+	"github.com/logtally/tallyprocessor/tallyconsole"
 )
 
 // redisStore is a store whose totals are in a real Redis.
@@ -46,7 +47,7 @@ func testAwayAndBack(t *testing.T, browser context.Context) {
 	server := redistest.Start(t)
 	store := redisStore(t, server)
 	p := counter(t, store)
-	r := start(t, store, func(c *Config) { c.SampleInterval = 100 * time.Millisecond })
+	r := start(t, store, func(c *tallyconsole.Config) { c.SampleInterval = 100 * time.Millisecond })
 	b := newTab(t, browser, 1280, 900)
 	count(t, p, 7, "/cart", 200)
 	b.open(r, "")

@@ -1,7 +1,8 @@
-package tallyconsole
+package console
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"testing"
@@ -14,9 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/store"
-	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
+	"github.com/logtally/tallyprocessor/tallyconsole"
 )
 
 // contract is the document that the console serves.
@@ -67,17 +68,14 @@ func mustRequest(t *testing.T, path string) *http.Request {
 // TestAnswersKeepTheContract: what the document says of answers is so.
 func TestAnswersKeepTheContract(t *testing.T) {
 	openapi3.DefineStringFormatValidator("date-time", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringDateTime))
-	full := newFragile()
-	full.Store = shop()
-	away := newFragile()
-	away.failAfter(0)
+	full, away := newFragile(shop(), -1), newFragile(tallyprocessor.NewMemoryStore(), 0)
 	paths := map[string]int{
 		"/api/v1/metrics": 200, "/api/v1/health": 200, totalsPath(): 200, totalsPath("group_by=code", "where=route"): 200,
 		totalsPath("order=rate_1m", "limit=1"): 200, "/api/v1/totals?metric=nothing.yet": 200,
 		"/api/v1/overflow?metric=http.requests&limit=1": 200, "/metrics": 200, "/api/v1/totals": 400, totalsPath("limit=0"): 400,
 		"/api/v1/totals?metric=x": 404, "/api/v1/overflow": 400, "/api/v1/live?metric=x": 404, "/api/v1/health?x": 400, "/api/v1/metrics?x": 400,
 	}
-	for name, store := range map[string]store.MetricStore{"full": full, "empty": memory.New(), "away": away} {
+	for name, store := range map[string]store.MetricStore{"full": full, "empty": tallyprocessor.NewMemoryStore(), "away": away} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, store)
 			router := contract(t, r)
@@ -88,10 +86,10 @@ func TestAnswersKeepTheContract(t *testing.T) {
 				assert.NoError(t, check(t, r, router, path, want), path)
 			}
 			if name == "full" {
-				full.failAfter(3)
+				full.after.Store(3)
 				r.settled(t)
 				assert.NoError(t, check(t, r, router, totalsPath(), 200))
-				expired := query.Cursor(&query.Position{Tuple: []string{"a"}}, "", time.Time{})
+				expired := base64.RawURLEncoding.EncodeToString([]byte(`{"q":0,"m":1,"k":["a"]}`)) // of 1970
 				assert.NoError(t, check(t, r, router, totalsPath("cursor="+expired), 410))
 			}
 		})

@@ -1,4 +1,4 @@
-package tallyconsole
+package console
 
 import (
 	"fmt"
@@ -11,8 +11,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/store"
+	"github.com/logtally/tallyprocessor/tallyconsole"
 )
 
 // TestScreenshots draws the page for the docs into the folder that TALLY_SCREENSHOTS names; `make screenshots` runs it.
@@ -22,7 +23,7 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("TALLY_SCREENSHOTS names no folder")
 	}
 	require.NoError(t, os.MkdirAll(folder, 0o755))
-	shop := memory.New()
+	shop := tallyprocessor.NewMemoryStore()
 	shop.Describe(store.Description{
 		Metric: "http.requests", Description: "Requests by service, route and status.", Unit: "{request}", CardinalityLimit: 34,
 	})
@@ -36,7 +37,10 @@ func TestScreenshots(t *testing.T) {
 		shop.Overflowed("http.requests", `["http.requests",{"service.name":"search"},{"http.route":"/search?q=lamp"}]`, 400)
 	}
 	add(0)
-	r := start(t, shop, func(c *Config) { c.SampleInterval = 100 * time.Millisecond; c.RefreshInterval = 100 * time.Millisecond })
+	r := start(t, shop, func(c *tallyconsole.Config) {
+		c.SampleInterval = 100 * time.Millisecond
+		c.RefreshInterval = 100 * time.Millisecond
+	})
 	browser := openBrowser(t)
 	for _, shot := range []struct {
 		name          string

@@ -1,10 +1,9 @@
-package tallyconsole
+package console
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"math"
 	"net/http"
 	"net/url"
@@ -25,25 +24,9 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor"
-	"github.com/logtally/tallyprocessor/internal/memory"
 	"github.com/logtally/tallyprocessor/store"
+	"github.com/logtally/tallyprocessor/tallyconsole"
 )
-
-func TestAssetsAreSmall(t *testing.T) {
-	total := 0
-	require.NoError(t, fs.WalkDir(assets, "assets", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := assets.ReadFile(path)
-		total += len(content)
-		assert.NotContains(t, string(content), "innerHTML", path)
-		assert.NotContains(t, strings.ReplaceAll(string(content), "http://www.w3.org/2000/svg", ""), "://", "%s names another host", path)
-		return err
-	}))
-	t.Logf("%d bytes", total)
-	assert.Less(t, total, 200_000)
-}
 
 // marked is how many rows are marked as groups with overflow keys in them.
 const marked = `document.querySelectorAll('#rows .mark:not([hidden])').length`
@@ -94,7 +77,7 @@ func TestPage(t *testing.T) {
 }
 
 func testLiveUpdate(t *testing.T, browser context.Context) {
-	store := memory.New()
+	store := tallyprocessor.NewMemoryStore()
 	p := counter(t, store)
 	r := start(t, store)
 	b := newTab(t, browser, 1280, 900)
@@ -140,7 +123,7 @@ func testQuestion(t *testing.T, browser context.Context) {
 }
 
 func testPause(t *testing.T, browser context.Context) {
-	store := memory.New()
+	store := tallyprocessor.NewMemoryStore()
 	key := `["m",{},{"a":1}]`
 	store.Add(key, 5)
 	r := start(t, store)
@@ -148,7 +131,7 @@ func testPause(t *testing.T, browser context.Context) {
 	b.open(r, "")
 	b.until(firstTotal + ` === '5'`)
 	b.click("#pause")
-	require.Eventually(t, func() bool { return r.hub.subscribed() == 0 }, patience, tick)
+	require.Eventually(t, func() bool { return r.subscribers(t) == 0 }, patience, tick)
 	b.until(`document.getElementById('state-text').textContent.startsWith('Paused')`)
 	store.Add(key, 5)
 	r.settled(t)
@@ -171,9 +154,9 @@ func testLink(t *testing.T, browser context.Context) {
 	assert.Equal(t, "dark", js[string](b, `document.documentElement.dataset.theme`))
 	assert.Equal(t, 2, js[int](b, `document.querySelectorAll('#filters .chip').length`))
 	assert.Equal(t, "resource.service.name", js[string](b, `document.querySelector('#group-list [aria-pressed=true]').innerText`))
-	assert.Zero(t, r.hub.subscribed(), "paused")
+	assert.Zero(t, r.subscribers(t), "paused")
 	b.keys("p")
-	require.Eventually(t, func() bool { return r.hub.subscribed() == 1 }, patience, tick)
+	require.Eventually(t, func() bool { return r.subscribers(t) == 1 }, patience, tick)
 	want, err := url.ParseQuery(strings.TrimPrefix(link, "?"))
 	require.NoError(t, err)
 	want.Del("paused")
@@ -255,7 +238,7 @@ var hostile = []string{
 }
 
 func testHostileKeys(t *testing.T, browser context.Context) {
-	store := memory.New()
+	store := tallyprocessor.NewMemoryStore()
 	cfg := map[string]any{
 		"attribute_value_length_limit": 0, "key_length_limit": 0,
 		"logs": map[string]any{`<b>m</b>`: map[string]any{
@@ -306,7 +289,9 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 	// Each name that the page suggests is a condition.
 	for _, suggested := range js[[]string](b, `[...document.querySelectorAll('#references option')].map((option) => option.value)`) {
 		code, _, answer := r.get(t, "/api/v1/totals?"+url.Values{"metric": {"<b>m</b>"}, "where": {suggested + "name"}}.Encode())
-		var found totalsResponse
+		var found struct {
+			ItemCount int `json:"item_count"`
+		}
 		require.Equal(t, http.StatusOK, code, "%s: %s", suggested, answer)
 		require.NoError(t, json.Unmarshal(answer, &found))
 		assert.Positive(t, found.ItemCount, suggested)
@@ -323,7 +308,7 @@ func testHostileKeys(t *testing.T, browser context.Context) {
 }
 
 func testNumbersOfKeys(t *testing.T, browser context.Context) {
-	store := memory.New()
+	store := tallyprocessor.NewMemoryStore()
 	r := start(t, store)
 	b := newTab(t, browser, 1280, 900)
 	b.open(r, "")
@@ -347,7 +332,7 @@ func testNumbersOfKeys(t *testing.T, browser context.Context) {
 }
 
 func testFullLimits(t *testing.T, browser context.Context) {
-	r := start(t, shop(), func(c *Config) { c.MaxTrackedKeys = 0 })
+	r := start(t, shop(), func(c *tallyconsole.Config) { c.MaxTrackedKeys = 0 })
 	b := newTab(t, browser, 1280, 900)
 	b.open(r, "")
 	b.until(`document.getElementById('notes').innerText.includes('The limit of 30 keys is full')`)
@@ -362,8 +347,8 @@ func testFullLimits(t *testing.T, browser context.Context) {
 	assert.Contains(t, js[string](b, `document.querySelector('#rows .mark:not([hidden])').closest('tr').innerText`), "none")
 	b.clean(r)
 
-	store := memory.New()
-	r = start(t, store, func(c *Config) { c.MaxTrackedKeys = 0; c.MaxSubscribers = 0 })
+	store := tallyprocessor.NewMemoryStore()
+	r = start(t, store, func(c *tallyconsole.Config) { c.MaxTrackedKeys = 0; c.MaxSubscribers = 0 })
 	store.Add(`["m",{},{}]`, 3)
 	r.settled(t)
 	b = newTab(t, browser, 1280, 900)
@@ -402,16 +387,18 @@ func testPhone(t *testing.T, browser context.Context) {
 	b.clean(r)
 }
 
-// axePath is where make puts axe-core.
-const axePath = "../.tools/browser/node_modules/axe-core/axe.min.js"
+// root is the folder of the project, and axePath is where make puts axe-core.
+const (
+	root    = "../.."
+	axePath = ".tools/browser/node_modules/axe-core/axe.min.js"
+)
 
 func testAccessible(t *testing.T, browser context.Context) {
-	out, err := exec.Command("make", "-s", "-C", "..", strings.TrimPrefix(axePath, "../")).CombinedOutput()
+	out, err := exec.Command("make", "-s", "-C", root, axePath).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	axe, err := os.ReadFile(axePath)
+	axe, err := os.ReadFile(root + "/" + axePath)
 	require.NoError(t, err)
-	store := newFragile()
-	store.Store = shop()
+	store := newFragile(shop(), -1)
 	r := start(t, store)
 	for _, theme := range []string{"light", "dark"} {
 		for _, width := range []int64{1280, 360} {
@@ -421,7 +408,7 @@ func testAccessible(t *testing.T, browser context.Context) {
 			b.click("#rows button.open")
 			b.click("#overflow summary")
 			b.until(`document.getElementById('overflow-rows').children.length > 0`)
-			store.failAfter(0)
+			store.after.Store(0)
 			b.until(`document.getElementById('notes').innerText.includes('The store is away')`)
 			b.run(chromedp.Evaluate(string(axe)+"; true", new(bool)))
 			js[any](b, `void axe.run(document, {resultTypes: ['violations']}).then((r) => { window.found = r.violations.map((v) => v.impact + ' ' + v.id + ' ' + v.nodes.map((n) => n.html + ' ' + n.failureSummary).join(' | ')); })`)
@@ -430,7 +417,7 @@ func testAccessible(t *testing.T, browser context.Context) {
 				assert.False(t, strings.HasPrefix(violation, "serious") || strings.HasPrefix(violation, "critical"), "%s %d: %s", theme, width, violation)
 				t.Logf("%s %d: %s", theme, width, violation)
 			}
-			store.failAfter(-1)
+			store.after.Store(-1)
 			b.clean(r)
 			b.run(chromedp.Navigate("about:blank"))
 		}

@@ -1,4 +1,7 @@
-package memorystore
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package filestorage
 
 import (
 	"bytes"
@@ -8,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
@@ -21,7 +25,7 @@ import (
 func TestFault_storage_torn_file(t *testing.T) {
 	step := evidence.Rounds(97, 1) // bytes from one cut to the next
 	directory := t.TempDir()
-	images := &imager{Component: fileStorage(t, directory), directory: directory}
+	images := newImager(t, directory)
 	i := start(t, images)
 	countKeys(i, 300, 1)
 	require.NoError(t, i.store.Flush(t.Context()))
@@ -32,7 +36,7 @@ func TestFault_storage_torn_file(t *testing.T) {
 	require.NoError(t, i.store.Flush(t.Context()))
 	after := i.values(t)
 	require.Greater(t, len(images.taken), 1)
-	require.NoError(t, i.Shutdown(t.Context()))
+	i.stop(t)
 
 	cuts, halves := 0, map[string]int{}
 	for n, whole := range images.taken[1:] {
@@ -81,7 +85,7 @@ func opensWith(t *testing.T, name string, file []byte, before, after map[string]
 	require.NoError(t, os.WriteFile(filepath.Join(folder, name), file, 0o600))
 	defer os.RemoveAll(folder)
 	i := start(t, fileStorage(t, folder))
-	require.Zero(t, i.damaged())
+	require.Zero(t, i.damaged(t))
 	found := i.values(t)
 	which := "after"
 	if found["key 7"] == before["key 7"] {
@@ -89,11 +93,11 @@ func opensWith(t *testing.T, name string, file []byte, before, after map[string]
 	}
 	require.Equal(t, map[string]map[string]int{"before": before, "after": after}[which], found)
 	i.store.Add("key 7", 2)
-	require.NoError(t, i.Shutdown(t.Context()))
+	i.stop(t)
 	i = start(t, fileStorage(t, folder))
 	found["key 7"] += 2
 	require.Equal(t, found, i.values(t))
-	require.NoError(t, i.Shutdown(t.Context()))
+	i.stop(t)
 	return which
 }
 
@@ -102,6 +106,11 @@ type imager struct {
 	component.Component
 	directory string
 	taken     [][]byte
+}
+
+func newImager(t *testing.T, directory string, change ...func(*filestorage.Config)) *imager {
+	t.Helper()
+	return &imager{Component: fileStorage(t, directory, change...), directory: directory}
 }
 
 func (s *imager) GetClient(ctx context.Context, kind component.Kind, id component.ID, name string) (storage.Client, error) {
