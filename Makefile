@@ -95,7 +95,7 @@ bench-report: .tools/builder ## Run the benchmarks ten times and write docs/benc
 	cd tools && go run ./benchreport -in ../.tools/bench.txt -out ../docs/benchmarks.md -chart ../docs/benchmarks.svg
 
 .PHONY: compat
-compat: setup ## Build and test against the newest Collector set
+compat: setup ## Test with the newest Collector set, and build a distribution of the oldest
 	@scripts/compat.sh
 
 .PHONY: lint

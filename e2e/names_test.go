@@ -122,13 +122,13 @@ receivers:
 processors:
   tally: {logs: {http.server.requests: {}, rpc.errors: {}, http.server.request.body.size.x: {}, up: {}}}
 exporters:
-  otlp: {endpoint: 127.0.0.1:%[3]d, tls: {insecure: true}}
-  otlphttp: {endpoint: "http://127.0.0.1:%[2]d"}
+  otlp_grpc: {endpoint: 127.0.0.1:%[3]d, tls: {insecure: true}}
+  otlp_http: {endpoint: "http://127.0.0.1:%[2]d"}
   nop:
 service:
   telemetry: {metrics: {level: detailed}}
   pipelines:
-    logs: {receivers: [otlp], processors: [tally], exporters: [otlp, otlphttp]}
+    logs: {receivers: [otlp], processors: [tally], exporters: [otlp_grpc, otlp_http]}
     logs/2: {receivers: [otlp/2], exporters: [nop]}
 `, in, freePort(t), grpc))
 	send(t, in, logsWith("user", []string{"ann"}))

@@ -134,13 +134,3 @@ receivers:
 		t.Logf("%s: %v sent", environment, want)
 	}
 }
-
-// TestExamples: what stands in examples/ is valid for the distribution that is built here.
-func TestExamples(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(root, "examples", "*.yaml"))
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(paths), 4)
-	for _, path := range paths {
-		command(t, collectorPath, "validate", "--config", filepath.Join("examples", filepath.Base(path)))
-	}
-}
