@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/otlptranslator"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -24,10 +25,19 @@ import (
 var (
 	oddNames = []string{
 		"plain", "a.b", "a--b", "aws:region", ":", "ec2.tag.aws:autoscaling:groupName", "1a", "2a", "_x", "__x", "x__y", "日本", "é", "\x00", "\u202e", "le", "quantile",
-		"job", "instance", "exported_job", "metric", "page", "Plain", strings.Repeat("x", 300), "key_", "resource.a", "key_1b", "U__a_2e_b",
+		"job", "instance", "exported_job", "metric", "page", "Plain", strings.Repeat("x", 300), "key_", "resource.a", "key_1b", "U__a_2e_b", "last",
 	}
 	reservedNames = []string{"", "__name__", "__tenant_id__", "____", "otel.scope.name", "processor"}
 )
+
+// exporterAgrees says whether the newest Prometheus exporter makes the same label of a name as the one of v0.161, whose rule tally's pages
+// have: since then it keeps underscores that follow each other, puts nothing before a leading one, and drops points with names
+// of which nothing but underscores is left.
+func exporterAgrees(name string) bool {
+	old, err := (&otlptranslator.LabelNamer{UnderscoreLabelSanitization: true}).Build(name) //nolint:staticcheck // what the older one did
+	now, refused := (&otlptranslator.LabelNamer{PreserveMultipleUnderscores: true}).Build(name)
+	return err == nil && refused == nil && old == now
+}
 
 // scrapeFrom returns the labels of each series of a page, by the value of their only label that is v and a number, and the names of the
 // metrics that have such series.
@@ -59,8 +69,8 @@ func scrapeFrom(t *testing.T, port int, accept string, validation model.Validati
 	return labels, metrics
 }
 
-// TestNamesAgree: the Collector's telemetry, the console and the Prometheus exporter call labels and metrics the same, whatever the
-// attributes are called.
+// TestNamesAgree: the Collector's telemetry and the console call labels and metrics the same, whatever the attributes are called, and the
+// Prometheus exporter as well, but for the names whose rule it has changed.
 func TestNamesAgree(t *testing.T) {
 	in, console, exporter := freePort(t), freePort(t), freePort(t)
 	const metrics = `{2xx.count: {attributes: [{key: "*"}]}, 4xx.count: {attributes: [{key: "*"}]}, été.count: {attributes: [{key: "*"}]}, "a:b": {attributes: [{key: "*"}]}, HTTP.x: {attributes: [{key: "*"}]}, http.x: {attributes: [{key: "*"}]}}`
@@ -91,15 +101,22 @@ service:
 	waitFor(t, "all pages to have the points", func() bool {
 		exported, _ := scrapeFrom(t, exporter, classic, model.LegacyValidation)
 		shown, _ := scrapeFrom(t, console, classic, model.LegacyValidation)
-		return len(exported) >= len(oddNames) && len(shown) == all
+		_, last := exported[fmt.Sprint("v", all-1)]
+		return last && len(shown) == all
 	})
 	exported, exportedMetrics := scrapeFrom(t, exporter, classic, model.LegacyValidation)
+	onConsole, _ := scrapeFrom(t, console, classic, model.LegacyValidation)
+	compared := 0
 	for name, port := range map[string]int{"telemetry": c.metricsPort, "console": console} {
 		shown, shownMetrics := scrapeFrom(t, port, classic, model.LegacyValidation)
 		assert.Len(t, shown, all, name)
 		for i, odd := range oddNames {
 			value := fmt.Sprint("v", len(reservedNames)+i)
-			assert.Equal(t, exported[value], shown[value], "%q on the %s", odd, name)
+			assert.Equal(t, onConsole[value], shown[value], "%q on the %s", odd, name)
+			if exporterAgrees(odd) {
+				assert.Equal(t, exported[value], shown[value], "%q on the %s", odd, name)
+				compared++
+			}
 		}
 		for metric := range exportedMetrics {
 			assert.Contains(t, shownMetrics, metric, name)
@@ -109,6 +126,7 @@ service:
 		assert.Len(t, shown, all, name)
 		assert.Equal(t, "a.b", shown[fmt.Sprint("v", len(reservedNames)+1)], "%s: an ordinary name keeps its dots", name)
 	}
+	assert.Greater(t, compared, len(oddNames), "of the two pages")
 }
 
 // TestNamesOfTheCollector: no metric may be called as one that a page with everything on it has, and all is well with one that is called

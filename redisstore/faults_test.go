@@ -125,12 +125,17 @@ func repeat(t *testing.T, rounds int, f evidence.Figure, round func(t *testing.T
 	var seen boundstest.Summary
 	var note string
 	for range rounds {
+		skipped := false
 		t.Run("", func(t *testing.T) {
+			defer func() { skipped = t.Skipped() }()
 			l, fired, also := round(t)
 			f.Fired += fired
 			seen = seen.And(l.bounds.Summary())
 			note = also
 		})
+		if skipped {
+			t.Skip("its rounds are")
+		}
 	}
 	f.Rounds, f.Counts, f.Note = rounds, seen.Attempted, seen.String()+note
 	evidence.Report(t, f)

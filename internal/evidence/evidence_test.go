@@ -19,10 +19,12 @@ import (
 type witness struct {
 	testing.TB
 	failed   bool
+	skipped  bool
 	cleanups []func()
 }
 
 func (w *witness) Errorf(string, ...any) { w.failed = true }
+func (w *witness) Skipped() bool         { return w.skipped }
 func (w *witness) Failed() bool          { return w.failed }
 func (w *witness) Cleanup(f func())      { w.cleanups = append(w.cleanups, f) }
 
@@ -71,6 +73,14 @@ func TestReport(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"the fault never happened", "lost", "extra", "fails later"}, failed)
+}
+
+// What a test defers says nothing of a test that is skipped.
+func TestReportOfASkippedTest(t *testing.T) {
+	w := &witness{TB: t, skipped: true}
+	Report(w, Figure{Claim: "nothing has happened"})
+	assert.False(t, w.failed)
+	assert.Empty(t, w.cleanups)
 }
 
 func TestSeed(t *testing.T) {
