@@ -5,7 +5,8 @@ SHELL := /usr/bin/env bash
 
 COLLECTOR := dist/otelcol-tally
 # The folders of the modules: the library, and what only tests, benchmarks and builds need.
-MODULES   := . e2e bench tools
+MODULES   := . e2e bench tools tools/lint
+LINT      := $(CURDIR)/.tools/golangci-lint
 AXE       := .tools/browser/node_modules/axe-core/axe.min.js
 SOURCES   := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './dist/*' -not -path './.tools/*' -not -path './bench/*' -not -path './tools/*' -not -path './e2e/*' -not -path './*test/*')
 
@@ -24,7 +25,7 @@ build: $(COLLECTOR) ## Build the distribution dist/otelcol-tally with ocb
 test faults evidence: export TALLY_TEST_ALL := 1
 
 .PHONY: test
-test: setup build .tools/telemetrygen $(AXE) generated tidy ## Pass all tests
+test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tests
 	go vet ./...
 	go test -race -timeout 10m ./...
 	@echo "--- the built Collector, browsers, files"
@@ -36,7 +37,7 @@ test: setup build .tools/telemetrygen $(AXE) generated tidy ## Pass all tests
 	@echo "--- beside the peers"
 	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./... && go test ./...
-	@$(MAKE) --no-print-directory licences
+	@$(MAKE) --no-print-directory licenses
 
 .PHONY: setup
 setup:
@@ -99,13 +100,20 @@ compat: setup ## Test with the newest Collector set, and build a distribution of
 	@scripts/compat.sh
 
 .PHONY: lint
-lint: ## Run golangci-lint
-	@command -v golangci-lint > /dev/null || { echo "golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0" >&2; exit 1; }
-	golangci-lint run ./...
+lint: .tools/golangci-lint ## Check license headers, the width of comments, and what golangci-lint finds in all modules
+	@scripts/license.sh --check
+	@cd tools && go run ./columns
+	@for module in . e2e bench tools; do echo "--- lint $$module"; (cd $$module && $(LINT) run ./...); done
 
-.PHONY: licences
-licences: build ## Fail when the distribution holds a licence that is not on the list, in seconds and without network
-	@cd tools && go run ./licences
+.PHONY: format
+format: .tools/golangci-lint ## Add missing license headers, break comments that are too wide, format the code
+	scripts/license.sh
+	cd tools && go run ./columns -fix
+	for module in . e2e bench tools; do (cd $$module && $(LINT) fmt); done
+
+.PHONY: licenses
+licenses: build ## Fail when the distribution holds a license that is not on the list, in seconds and without network
+	@cd tools && go run ./licenses
 
 .PHONY: vulnerabilities
 vulnerabilities: build ## Look for known vulnerabilities with govulncheck, where its database can be reached
@@ -133,6 +141,9 @@ $(COLLECTOR): builder-config.yaml go.mod $(SOURCES) $(wildcard tallyconsole/asse
 
 .tools/builder: tools/go.mod
 	cd tools && go build -o ../.tools/builder go.opentelemetry.io/collector/cmd/builder
+
+.tools/golangci-lint: tools/lint/go.mod
+	cd tools/lint && go build -o ../../.tools/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .tools/telemetrygen: tools/go.mod
 	cd tools && go build -o ../.tools/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen

@@ -177,8 +177,8 @@ func TestFault_lifecycle_reload_broken(t *testing.T) {
 	})
 }
 
-// TestFault_lifecycle_neighbour_fails: another component does not start, after tally has.
-func TestFault_lifecycle_neighbour_fails(t *testing.T) {
+// TestFault_lifecycle_neighbor_fails: another component does not start, after tally has.
+func TestFault_lifecycle_neighbor_fails(t *testing.T) {
 	r := newRig(t)
 	c := startCollector(t, "", r.config())
 	send(t, r.in, logsWith(sender, repeated("a", 3)))
@@ -195,5 +195,5 @@ func TestFault_lifecycle_neighbour_fails(t *testing.T) {
 	send(t, r.in, logsWith(sender, repeated("a", 4)))
 	require.Zero(t, third.terminate(t))
 	require.Equal(t, map[string]int{"a": 4}, readState(t, other.directory), "the storage was given back")
-	evidence.Report(t, evidence.Figure{Rows: []int{28}, Claim: "a neighbour fails to start: all is given back, and the next start counts on", Rounds: 1, Fired: 1, Counts: 7})
+	evidence.Report(t, evidence.Figure{Rows: []int{28}, Claim: "a neighbor fails to start: all is given back, and the next start counts on", Rounds: 1, Fired: 1, Counts: 7})
 }

@@ -282,7 +282,7 @@ func TestFault_storage_hangs(t *testing.T) {
 	})
 }
 
-// TestShutdownCancelsTheStorage: a storage that honours its context is not left behind.
+// TestShutdownCancelsTheStorage: a storage that honors its context is not left behind.
 func TestShutdownCancelsTheStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()

@@ -3,6 +3,7 @@ package tallyconsole
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -159,7 +160,7 @@ func TestScrapesAtAnySpeed(t *testing.T) {
 			for end := random.IntN(40 << 20); page.Len() < end; {
 				n, err := io.CopyN(page, response.Body, 1+random.Int64N(2<<20))
 				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					assert.Equal(t, largeKeys, bytes.Count(page.Bytes(), []byte("\nhttp_requests_total{")))
 					return
 				} else if err != nil || n == 0 {

@@ -105,7 +105,7 @@ func places(path []string, t reflect.Type) (list [][]string) {
 	return list
 }
 
-// Closest returns which of some words is meant by one that is misspelt; empty = none of them.
+// Closest returns which of some words is meant by one that is misspelled; empty = none of them.
 func Closest(word string, words ...string) string {
 	best, least := "", len(word)
 	for _, w := range words {
@@ -115,7 +115,7 @@ func Closest(word string, words ...string) string {
 			if !isPart(word, w) {
 				continue
 			}
-			d = len(w) // rather one that is misspelt
+			d = len(w) // rather one that is misspelled
 		}
 		if best == "" || d < least {
 			best, least = w, d
@@ -124,7 +124,7 @@ func Closest(word string, words ...string) string {
 	return best
 }
 
-// allowed is how many changes make a misspelt word of one: a third of the letters, as in spell checkers of compilers.
+// allowed is how many changes make a misspelled word of one: a third of the letters, as in spell checkers of compilers.
 func allowed(a, b string) int { return max(len(a), len(b)) / 3 }
 
 // isPart says whether one of two keys is the other without some of its words.

@@ -36,14 +36,14 @@ func Unmarshal(conf *confmap.Conf, cfg any, fixed ...Fixed) error {
 // explain words what mapstructure says of single values as this package does, unless that is told already. What it cannot, it
 // leaves as it is. Sections that read themselves have errors of their own below path.
 func (r *reader) explain(path string, err error) error {
-	if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error
 		for _, err := range list.Unwrap() {
 			errs = append(errs, r.explain(path, err))
 		}
 		return errors.Join(errs...)
 	}
-	if failed, ok := err.(*mapstructure.DecodeError); ok { //nolint:errorlint // each level is looked at
+	if failed, ok := err.(*mapstructure.DecodeError); ok {
 		path = strings.TrimPrefix(path+confmap.KeyDelimiter+pathOf(failed.Name()), confmap.KeyDelimiter)
 		path = strings.TrimSuffix(path, confmap.KeyDelimiter)
 	}

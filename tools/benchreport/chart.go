@@ -25,7 +25,7 @@ const (
 	barWidth     = 10
 )
 
-// barColors are those of the contestants, which the colour-blind tell apart too.
+// barColors are those of the contestants, which the color-blind tell apart too.
 var barColors = []color.Color{
 	color.RGBA{R: 0x99, G: 0x99, B: 0x99, A: 0xff},
 	color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},

@@ -43,7 +43,7 @@ func folder(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func TestLicencesOfAModule(t *testing.T) {
+func TestLicensesOfAModule(t *testing.T) {
 	for name, tt := range map[string]struct {
 		files map[string]string
 		want  []string
@@ -58,11 +58,11 @@ func TestLicencesOfAModule(t *testing.T) {
 		"GPL in a module of its own":     {map[string]string{"LICENSE": mit, "tool/LICENSE": gpl, "tool/go.mod": ""}, []string{"MIT"}, nil},
 		"none":                           {map[string]string{"a.go": mit}, nil, errNone},
 		"only in a part":                 {map[string]string{"part/LICENSE": mit}, nil, errNone},
-		"words that are no licence":      {map[string]string{"LICENSE": "Do with it what you like."}, nil, errUnknown},
-		"a licence with much besides it": {map[string]string{"LICENSE": mit + strings.Repeat("You must not sell it. ", 200)}, nil, errUnknown},
+		"words that are no license":      {map[string]string{"LICENSE": "Do with it what you like."}, nil, errUnknown},
+		"a license with much besides it": {map[string]string{"LICENSE": mit + strings.Repeat("You must not sell it. ", 200)}, nil, errUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := licencesOf(module{Path: "m", Dir: folder(t, tt.files)})
+			got, err := licensesOf(module{Path: "m", Dir: folder(t, tt.files)})
 			if !slices.Equal(got, tt.want) || !errors.Is(err, tt.err) {
 				t.Errorf("got %v, %v; want %v, %v", got, err, tt.want, tt.err)
 			}
@@ -80,7 +80,7 @@ func TestFilesOfPages(t *testing.T) {
 		"without a notice":         {map[string]string{"page/assets/a.js": "let a = 1;"}, 1, nil},
 		"of others":                {map[string]string{"page/assets/a.js": "/*! Copyright 2020 Somebody */"}, 1, errNoNotice},
 		"of others, minified":      {map[string]string{"page/assets/a.min.js": "let a=1"}, 1, errNoNotice},
-		"of others, with licence":  {map[string]string{"page/assets/a.min.js": "let a=1", "page/assets/a.min.js.LICENSE": mit}, 2, nil},
+		"of others, with license":  {map[string]string{"page/assets/a.min.js": "let a=1", "page/assets/a.min.js.LICENSE": mit}, 2, nil},
 		"of others, refused":       {map[string]string{"page/assets/a.min.js": "let a=1", "page/assets/a.min.js.LICENSE": gpl}, 2, errRefused},
 		"elsewhere":                {map[string]string{"page/a.min.js": "let a=1"}, 0, nil},
 		"in what is built":         {map[string]string{"dist/assets/a.min.js": "let a=1"}, 0, nil},

@@ -55,6 +55,6 @@ func locate(info *debug.BuildInfo, folder string) ([]module, error) {
 func goroot(folder string) string {
 	cmd := exec.Command("go", "env", "GOROOT")
 	cmd.Dir = folder
-	out, _ := cmd.Output() // without it no licence is found there, which is told
+	out, _ := cmd.Output() // without it no license is found there, which is told
 	return strings.TrimSpace(string(out))
 }

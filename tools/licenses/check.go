@@ -14,28 +14,28 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// allowed are the licences, by their SPDX identifier, under which a binary may be passed on by who also passes on the notices:
+// allowed are the licenses, by their SPDX identifier, under which a binary may be passed on by who also passes on the notices:
 // permissive ones, and the weak copyleft of MPL-2.0, which ends at the file.
 var allowed = map[string]bool{
 	"0BSD": true, "Apache-2.0": true, "BSD-2-Clause": true, "BSD-3-Clause": true, "ISC": true, "MIT": true, "MPL-2.0": true,
 	"Unlicense": true,
 }
 
-// sure is how many percent of the words of a licence file must be those of licences known. The rest is names and years.
+// sure is how many percent of the words of a license file must be those of licenses known. The rest is names and years.
 const sure = 75
 
 var (
-	errNone    = errors.New("has no licence file")
-	errUnknown = errors.New("is not known as a licence")
+	errNone    = errors.New("has no license file")
+	errUnknown = errors.New("is not known as a license")
 	errRefused = errors.New("is not among the allowed ones")
 )
 
-// licenceName matches the names of licence files.
-var licenceName = regexp.MustCompile(`(?i)^(un)?licen[cs]e([-._].*)?$|^copying([-._].*)?$`)
+// licenseName matches the names of license files.
+var licenseName = regexp.MustCompile(`(?i)^(un)?licen[cs]e([-._].*)?$|^copying([-._].*)?$`)
 
-// licencesOf returns the licences of a module: of the file in its root, which there must be, and of those below it, which
+// licensesOf returns the licenses of a module: of the file in its root, which there must be, and of those below it, which
 // are of code that it has taken over from others.
-func licencesOf(m module) ([]string, error) {
+func licensesOf(m module) ([]string, error) {
 	var ids []string
 	var errs []error
 	inRoot := false
@@ -48,11 +48,11 @@ func licencesOf(m module) ([]string, error) {
 				return filepath.SkipDir
 			}
 			return nil
-		case !licenceName.MatchString(entry.Name()) || strings.HasSuffix(entry.Name(), ".go"):
+		case !licenseName.MatchString(entry.Name()) || strings.HasSuffix(entry.Name(), ".go"):
 			return nil
 		}
 		inRoot = inRoot || filepath.Dir(path) == m.Dir
-		found, err := licencesIn(path)
+		found, err := licensesIn(path)
 		ids = append(ids, found...)
 		errs = append(errs, err)
 		return nil
@@ -70,7 +70,7 @@ func licencesOf(m module) ([]string, error) {
 // notLinked says that no file below a folder is linked into a binary.
 func notLinked(path, name, modulePath string) bool {
 	if modulePath == "std" {
-		return true // its licence is that of the root
+		return true // its license is that of the root
 	}
 	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" {
 		return true
@@ -79,16 +79,16 @@ func notLinked(path, name, modulePath string) bool {
 	return err == nil // a module of its own
 }
 
-// licencesIn returns the licences whose texts a file holds.
-func licencesIn(path string) ([]string, error) {
+// licensesIn returns the licenses whose texts a file holds.
+func licensesIn(path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read licence: %w", err)
+		return nil, fmt.Errorf("read license: %w", err)
 	}
-	return licencesInText(path, text)
+	return licensesInText(path, text)
 }
 
-func licencesInText(path string, text []byte) ([]string, error) {
+func licensesInText(path string, text []byte) ([]string, error) {
 	coverage := licensecheck.Scan(text)
 	if len(coverage.Match) == 0 || coverage.Percent < sure {
 		return nil, fmt.Errorf("%s %w: %.0f %% of it is", path, errUnknown, coverage.Percent)
@@ -103,7 +103,7 @@ func licencesInText(path string, text []byte) ([]string, error) {
 	return ids, nil
 }
 
-// census is how many modules there are of each licence.
+// census is how many modules there are of each license.
 type census map[string]int
 
 func (c census) add(ids []string) {

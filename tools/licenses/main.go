@@ -1,4 +1,4 @@
-// Licences checks the licences of all that is in the distribution: every Go module that its binary was linked from, the
+// Licenses checks the licenses of all that is in the distribution: every Go module that its binary was linked from, the
 // standard library, and files of others that this project carries, such as those of a web page. It needs no network.
 package main
 
@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-// module is what a licence is looked for in.
+// module is what a license is looked for in.
 type module struct {
 	Path    string
 	Version string
@@ -21,10 +21,10 @@ type module struct {
 func main() {
 	binary := flag.String("binary", "../dist/otelcol-tally", "the built distribution")
 	root := flag.String("root", "..", "folder of the project")
-	verbose := flag.Bool("v", false, "list the licences of every module")
+	verbose := flag.Bool("v", false, "list the licenses of every module")
 	flag.Parse()
 	if err := run(*binary, *root, *verbose); err != nil {
-		fmt.Fprintln(os.Stderr, "licences:", err)
+		fmt.Fprintln(os.Stderr, "licenses:", err)
 		os.Exit(1)
 	}
 }
@@ -41,7 +41,7 @@ func run(binary, root string, verbose bool) error {
 	var errs []error
 	found := census{}
 	for _, m := range modules {
-		ids, err := licencesOf(m)
+		ids, err := licensesOf(m)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -56,6 +56,6 @@ func run(binary, root string, verbose bool) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fmt.Printf("licences: all %d modules of the distribution and %d files of its pages may be passed on: %s\n", len(modules), carried, found)
+	fmt.Printf("licenses: all %d modules of the distribution and %d files of its pages may be passed on: %s\n", len(modules), carried, found)
 	return nil
 }

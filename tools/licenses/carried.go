@@ -16,10 +16,10 @@ var ofOthers = regexp.MustCompile(`(?i)\bcopyright\b|\(c\)\s*\d{4}|@license|\bli
 // ours are the notices of this project.
 var ours = regexp.MustCompile(`(?i)copyright the tally authors|spdx-license-identifier: apache-2\.0`)
 
-var errNoNotice = errors.New("seems to be from elsewhere: put its licence beside it, as a file of the same name with .LICENSE behind it")
+var errNoNotice = errors.New("seems to be from elsewhere: put its license beside it, as a file of the same name with .LICENSE behind it")
 
 // checkCarried checks the files of pages, which are in folders named assets, and returns how many there are. One that
-// others have written has its licence beside it.
+// others have written has its license beside it.
 func checkCarried(root string) (int, error) {
 	var errs []error
 	n := 0
@@ -43,7 +43,7 @@ func checkCarried(root string) (int, error) {
 }
 
 func checkAsset(path string) error {
-	licence := path
+	license := path
 	if !strings.HasSuffix(path, ".LICENSE") {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -53,11 +53,11 @@ func checkAsset(path string) error {
 		if !strings.Contains(filepath.Base(path), ".min.") && !ofOthers.Match(rest) {
 			return nil
 		}
-		licence += ".LICENSE"
-		if _, err := os.Stat(licence); err != nil {
+		license += ".LICENSE"
+		if _, err := os.Stat(license); err != nil {
 			return fmt.Errorf("%s %w", path, errNoNotice)
 		}
 	}
-	_, err := licencesIn(licence)
+	_, err := licensesIn(license)
 	return err
 }
