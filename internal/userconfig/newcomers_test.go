@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each key that is misspelt gets the right one as a hint, and hides no other mistake.
+// Each key that is misspelled gets the right one as a hint, and hides no other mistake.
 func TestMisspeltKeys(t *testing.T) {
 	for name := range factories {
 		for _, o := range optionsOf(name) {
@@ -133,7 +133,7 @@ var oddities = []any{
 	map[string]any{}, map[string]any{"a": nil}, map[string]any{"a": map[string]any{}}, map[string]any{"key": "a"}, map[string]any{"a": map[string]any{"conditions": "true"}},
 }
 
-// newcomer returns a configuration as somebody writes it who has not read the docs: options with odd values, misspelt, at other places.
+// newcomer returns a configuration as somebody writes it who has not read the docs: options with odd values, misspelled, at other places.
 func newcomer(random *rand.Rand, options []option) map[string]any {
 	values := map[string]any{}
 	for range 1 + random.IntN(4) {

@@ -43,7 +43,7 @@ func (r *reader) explain(path string, err error) error {
 		}
 		return errors.Join(errs...)
 	}
-	if failed, ok := err.(*mapstructure.DecodeError); ok {
+	if failed, ok := err.(*mapstructure.DecodeError); ok { //nolint:errorlint // what it wraps is looked at below
 		path = strings.TrimPrefix(path+confmap.KeyDelimiter+pathOf(failed.Name()), confmap.KeyDelimiter)
 		path = strings.TrimSuffix(path, confmap.KeyDelimiter)
 	}

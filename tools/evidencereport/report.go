@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -184,7 +185,7 @@ func line(f figure) figureLine {
 		Measured:   fmt.Sprintf("`%s` %s", cmp.Or(f.Commit, "unknown"), f.Began.Format(time.DateOnly)),
 	}
 	if f.Seed != 0 {
-		l.Seed = fmt.Sprint(f.Seed)
+		l.Seed = strconv.FormatUint(f.Seed, 10)
 	}
 	if l.Result == held && f.Rounds >= leastForBound {
 		l.Bound = fmt.Sprintf("%.2g %%", 300/float64(f.Rounds))
@@ -253,7 +254,7 @@ func command(f figure) string {
 
 // thousands returns a number in groups of three digits.
 func thousands(n int64) string {
-	digits := fmt.Sprint(n)
+	digits := strconv.FormatInt(n, 10)
 	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}
