@@ -101,13 +101,13 @@ compat: setup ## Test with the newest Collector set, and build a distribution of
 
 .PHONY: lint
 lint: .tools/golangci-lint ## Check license headers, the width of comments, and what golangci-lint finds in all modules
-	@scripts/license.sh --check
+	@scripts/headers.sh --check
 	@cd tools && go run ./columns
 	@for module in . e2e bench tools; do echo "--- lint $$module"; (cd $$module && $(LINT) run ./...); done
 
 .PHONY: format
 format: .tools/golangci-lint ## Add missing license headers, break comments that are too wide, format the code
-	scripts/license.sh
+	scripts/headers.sh
 	cd tools && go run ./columns -fix
 	for module in . e2e bench tools; do (cd $$module && $(LINT) fmt); done
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# license.sh [--check]: puts the license header before each Go file that has none. With --check it lists those files and fails.
+# headers.sh [--check]: puts the license header before each Go file that has none. With --check it lists those files and fails.
 # Generated files are left as their generators write them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
