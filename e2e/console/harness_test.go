@@ -59,7 +59,7 @@ func start(t *testing.T, store store.MetricStore, change ...func(*tallyconsole.C
 	cfg := factory.CreateDefaultConfig().(*tallyconsole.Config)
 	cfg.Store = storeID
 	cfg.Server.NetAddr.Endpoint = freeAddress(t)
-	cfg.SampleInterval, cfg.RefreshInterval, cfg.MaxSampleLoad = 20*time.Millisecond, 20*time.Millisecond, 1
+	cfg.SampleInterval, cfg.RefreshInterval = 20*time.Millisecond, 20*time.Millisecond
 	for _, f := range change {
 		f(cfg)
 	}

@@ -51,8 +51,8 @@ func fileStorage(t testing.TB, directory string, change ...func(*filestorage.Con
 	return ext
 }
 
-// store is what a store in memory can do.
-type store interface {
+// totals is what a store in memory can do.
+type totals interface {
 	store.MetricStore
 	store.Lister
 	Add(key string, n int)
@@ -62,7 +62,7 @@ type store interface {
 // instance is one life of an extension.
 type instance struct {
 	extension.Extension
-	store     store
+	store     totals
 	host      host
 	telemetry *componenttest.Telemetry
 }
@@ -102,7 +102,7 @@ func (i *instance) start() error {
 	if err := i.Start(context.Background(), i.host); err != nil {
 		return err
 	}
-	i.store = i.Extension.(store.StoreExtension).MetricStore().(store)
+	i.store = i.Extension.(store.StoreExtension).MetricStore().(totals)
 	return nil
 }
 
