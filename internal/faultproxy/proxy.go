@@ -7,6 +7,7 @@ package faultproxy
 import (
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,8 @@ type Proxy struct {
 	running  sync.WaitGroup
 	stopped  chan struct{}
 	dropped  atomic.Int64
+	sent     atomic.Int64 // bytes to the target
+	answered atomic.Int64 // bytes of it
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -35,7 +38,13 @@ type Proxy struct {
 // Start starts a proxy to target, whose chances are those of seed.
 func Start(t testing.TB, target string, seed uint64) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return StartAt(t, "127.0.0.1:0", target, seed)
+}
+
+// StartAt is Start for a proxy that listens on addr.
+func StartAt(t testing.TB, addr, target string, seed uint64) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +99,17 @@ func (p *Proxy) DropReplies(probability float64) {
 // Dropped returns how many replies were dropped.
 func (p *Proxy) Dropped() int64 { return p.dropped.Load() }
 
+// Bytes returns how many bytes have come for the target, and how many from it.
+func (p *Proxy) Bytes() (requests, replies int64) { return p.sent.Load(), p.answered.Load() }
+
+func (p *Proxy) count(n int, reply bool) {
+	if reply {
+		p.answered.Add(int64(n))
+	} else {
+		p.sent.Add(int64(n))
+	}
+}
+
 // CutIntoPieces makes replies arrive in pieces of so many bytes; 0 = as they come.
 func (p *Proxy) CutIntoPieces(bytes int) {
 	p.mu.Lock()
@@ -97,8 +117,8 @@ func (p *Proxy) CutIntoPieces(bytes int) {
 	p.pieces = bytes
 }
 
-// Delay makes each piece wait before it is forwarded, in either direction, for d and up to jitter more, by chance: as a server does
-// that is far away.
+// Delay makes each piece arrive later, in either direction, by d and up to jitter more, by chance, as if the target were far away: what comes
+// meanwhile is on its way as well.
 func (p *Proxy) Delay(d, jitter time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,8 +166,23 @@ func (p *Proxy) add(c net.Conn) {
 	}
 }
 
+// piece is what was read at once, and when it is to arrive.
+type piece struct {
+	data []byte
+	due  time.Time
+}
+
+// onTheWay is how many pieces may be on their way in one direction of a connection: what is read while others wait arrives as late as
+// they do, not later.
+const onTheWay = 1024
+
 func (p *Proxy) forward(from, to net.Conn, reply bool) {
+	way := make(chan piece, onTheWay)
+	var arriving sync.WaitGroup
+	arriving.Go(func() { p.arrive(way, from, to, reply) })
 	defer func() {
+		close(way)
+		arriving.Wait()
 		_ = from.Close()
 		_ = to.Close()
 		p.mu.Lock()
@@ -157,38 +192,65 @@ func (p *Proxy) forward(from, to net.Conn, reply bool) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
-		if err != nil || !p.wait() {
+		if err != nil {
 			return
 		}
-		pieces := n
-		if reply {
-			var drop bool
-			if drop, pieces = p.fate(n); drop {
-				p.dropped.Add(1)
-				return
-			}
-		}
-		for rest := buffer[:n]; len(rest) > 0; rest = rest[min(pieces, len(rest)):] {
-			if _, err := to.Write(rest[:min(pieces, len(rest))]); err != nil {
-				return
-			}
-			if pieces < n {
-				time.Sleep(time.Microsecond)
-			}
-		}
+		p.count(n, reply)
+		way <- piece{slices.Clone(buffer[:n]), time.Now().Add(p.distance())}
 	}
 }
 
-// wait waits for the delay, and while the proxy is held, and says whether to go on.
-func (p *Proxy) wait() bool {
-	p.mu.Lock()
-	held, delay := p.held, p.delay
-	if p.jitter > 0 {
-		delay += time.Duration(p.random.Int64N(int64(p.jitter)))
+// arrive writes what is on the way, each piece when it is due, in the order in which they were read. When it ends, so do the connections.
+func (p *Proxy) arrive(way <-chan piece, from, to net.Conn, reply bool) {
+	for next := range way {
+		if !p.wait(next.due) || !p.write(next.data, to, reply) {
+			break
+		}
 	}
+	_ = from.Close()
+	_ = to.Close()
+	for range way { // so that forward does not wait for room
+	}
+}
+
+// write says whether to go on.
+func (p *Proxy) write(data []byte, to net.Conn, reply bool) bool {
+	pieces := len(data)
+	if reply {
+		var drop bool
+		if drop, pieces = p.fate(len(data)); drop {
+			p.dropped.Add(1)
+			return false
+		}
+	}
+	for rest := data; len(rest) > 0; rest = rest[min(pieces, len(rest)):] {
+		if _, err := to.Write(rest[:min(pieces, len(rest))]); err != nil {
+			return false
+		}
+		if pieces < len(data) {
+			time.Sleep(time.Microsecond)
+		}
+	}
+	return true
+}
+
+// distance returns how long the next piece is on its way.
+func (p *Proxy) distance() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.jitter == 0 {
+		return p.delay
+	}
+	return p.delay + time.Duration(p.random.Int64N(int64(p.jitter)))
+}
+
+// wait waits until a piece is due, and while the proxy is held, and says whether to go on.
+func (p *Proxy) wait(due time.Time) bool {
+	p.mu.Lock()
+	held := p.held
 	p.mu.Unlock()
-	if delay > 0 {
-		time.Sleep(delay)
+	if d := time.Until(due); d > 0 {
+		time.Sleep(d)
 	}
 	select {
 	case <-held:

@@ -87,3 +87,28 @@ func TestFaults(t *testing.T) {
 	_, err = ask(t, p, time.Second)
 	require.Error(t, err, "nobody is there")
 }
+
+// What is sent while other pieces are on their way does not wait for them: so distance is not bandwidth. It arrives in order, and all of it
+// is counted.
+func TestDistance(t *testing.T) {
+	const size, delay = 4 << 20, 50 * time.Millisecond
+	p := Start(t, echo(t), 1)
+	p.Delay(delay, delay/4)
+	c, err := net.Dial("tcp", p.Addr())
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	want := make([]byte, size)
+	for i := range want {
+		want[i] = byte(i / 1000)
+	}
+	began := time.Now()
+	go func() { _, _ = c.Write(want) }()
+	got := make([]byte, size)
+	_, err = io.ReadFull(c, got)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, time.Since(began), 2*delay)
+	assert.Less(t, time.Since(began), size/(64<<10)*delay, "a piece after the other takes that long in one direction")
+	assert.Equal(t, want, got)
+	requests, replies := p.Bytes()
+	assert.Equal(t, []int64{size, size}, []int64{requests, replies})
+}
