@@ -27,7 +27,7 @@ func StartSentinels(t testing.TB, master *Server) []string {
 		config := filepath.Join(s.dir, "sentinel.conf")
 		text := strings.Join([]string{
 			"port " + strconv.Itoa(s.port), "bind 127.0.0.1", "dir " + s.dir, "logfile " + filepath.Join(s.dir, "log"), "protected-mode no",
-			"sentinel monitor " + MasterName + " 127.0.0.1 " + strconv.Itoa(master.port) + " 2",
+			"sentinel monitor " + MasterName + " 127.0.0.1 " + strconv.Itoa(master.Port()) + " 2",
 			"sentinel down-after-milliseconds " + MasterName + " 500",
 			"sentinel failover-timeout " + MasterName + " 3000",
 		}, "\n")
@@ -73,7 +73,7 @@ func startCluster(t testing.TB, start func(testing.TB, ...string) *Server, args 
 	for range 6 {
 		s := start(t, args...)
 		c.Nodes = append(c.Nodes, s)
-		create = append(create, s.Addr())
+		create = append(create, s.Near())
 	}
 	c.manage(append(create, "--cluster-replicas", "1", "--cluster-yes")...)
 	for _, s := range c.Nodes {
@@ -120,7 +120,7 @@ func (c *Cluster) ReplicasOf(master *Server) []*Server {
 	c.t.Helper()
 	var replicas []*Server
 	for _, s := range c.Nodes {
-		if role, err := s.TryCLI("ROLE"); err == nil && strings.HasPrefix(role, "slave") && strings.Fields(role)[2] == strconv.Itoa(master.port) {
+		if role, err := s.TryCLI("ROLE"); err == nil && strings.HasPrefix(role, "slave") && strings.Fields(role)[2] == strconv.Itoa(master.Port()) {
 			replicas = append(replicas, s)
 		}
 	}
@@ -131,7 +131,7 @@ func (c *Cluster) ReplicasOf(master *Server) []*Server {
 func (c *Cluster) Reshard(slots int, from, to *Server) {
 	c.t.Helper()
 	c.WaitForAgreement()
-	c.manage("--cluster", "reshard", from.Addr(), "--cluster-from", from.CLI("CLUSTER", "MYID"), "--cluster-to", to.CLI("CLUSTER", "MYID"),
+	c.manage("--cluster", "reshard", from.Near(), "--cluster-from", from.CLI("CLUSTER", "MYID"), "--cluster-to", to.CLI("CLUSTER", "MYID"),
 		"--cluster-slots", strconv.Itoa(slots), "--cluster-yes")
 }
 
@@ -141,7 +141,7 @@ func (c *Cluster) WaitForAgreement() {
 	var out []byte
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		var err error
-		if out, err = exec.Command("redis-cli", "--cluster", "check", c.Masters()[0].Addr()).CombinedOutput(); err == nil {
+		if out, err = exec.Command("redis-cli", "--cluster", "check", c.Masters()[0].Near()).CombinedOutput(); err == nil {
 			return
 		}
 	}

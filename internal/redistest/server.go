@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
@@ -34,6 +35,7 @@ type Server struct {
 	args   []string
 	port   int
 	cmd    *exec.Cmd
+	front  *faultproxy.Proxy // what clients connect to instead; nil = the server itself
 }
 
 // Start starts redis-server, which keeps nothing on disk unless args say so. They follow the defaults, and are of the form
@@ -53,6 +55,7 @@ func start(t testing.TB, binary string, port int, args ...string) *Server {
 	t.Helper()
 	needs.Program(t, "redis-cli")
 	s := &Server{t: t, binary: needs.Program(t, binary), dir: t.TempDir(), args: args, port: port}
+	s.moveAway()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", s.Addr(), s.log())
@@ -71,10 +74,10 @@ func (s *Server) run() {
 
 func (s *Server) exec() {
 	s.t.Helper()
-	args := append([]string{
+	args := slices.Concat([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"),
 		"--save", "", "--appendonly", "no", "--protected-mode", "no", "--repl-diskless-sync-delay", "0",
-	}, s.args...)
+	}, s.announced(), s.args)
 	s.cmd = exec.Command(s.binary, args...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start %s: %v", s.binary, err)
@@ -86,11 +89,19 @@ func (s *Server) log() []byte {
 	return text[max(0, len(text)-600):]
 }
 
-// Addr returns host:port.
-func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+// Addr returns the host:port for clients, which may be far away: see DistanceVariable.
+func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.Port()) }
 
-// Port returns the port.
-func (s *Server) Port() int { return s.port }
+// Port returns the port of Addr.
+func (s *Server) Port() int {
+	if s.front != nil {
+		return s.front.Port()
+	}
+	return s.port
+}
+
+// Near returns the host:port of the server itself.
+func (s *Server) Near() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 
 // Kill ends the process by SIGKILL, if it runs.
 func (s *Server) Kill() {
