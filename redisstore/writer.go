@@ -285,10 +285,8 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 		c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
 	}
 	err := w.attempt(ctx, pipe)
-	for i := range calls { // each has its own error, unless there was not even a connection
-		if c := &calls[i]; err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil {
-			c.cmd.SetErr(err)
-		}
+	for i := range calls {
+		calls[i].failed(err)
 	}
 	w.load(ctx, calls)
 	if described == nil {
@@ -300,17 +298,38 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 	return described.Err()
 }
 
-// load sends those calls again, with the script, which a server did not know.
+// load sends those calls again whose server did not know the script. The first has it, and the others are behind that, so one round trip is
+// enough for a server; in a Cluster there is one for each node.
 func (w *writer) load(ctx context.Context, calls []call) {
-	for i := range calls {
-		c := &calls[i]
-		if err := c.cmd.Err(); err == nil || !redis.HasErrorPrefix(err, "NOSCRIPT") {
-			continue
+	for {
+		pipe := w.client.Pipeline()
+		var again []*call
+		for i := range calls {
+			c := &calls[i]
+			switch err := c.cmd.Err(); {
+			case err == nil || !redis.HasErrorPrefix(err, "NOSCRIPT"):
+				continue
+			case len(again) == 0:
+				c.cmd = pipe.Eval(ctx, flushSource, c.keys, c.args...)
+			default:
+				c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
+			}
+			again = append(again, c)
 		}
-		c.cmd = w.client.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...) // a shard of the same node may have brought it
-		if err := c.cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			c.cmd = w.client.Eval(ctx, flushSource, c.keys, c.args...)
+		if len(again) == 0 {
+			return
 		}
+		err := w.attempt(ctx, pipe)
+		for _, c := range again {
+			c.failed(err)
+		}
+	}
+}
+
+// failed gives a call the error of its pipeline, unless it has one of its own, or an answer.
+func (c *call) failed(err error) {
+	if err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil { // there was not even a connection
+		c.cmd.SetErr(err)
 	}
 }
 
