@@ -28,8 +28,8 @@ test faults evidence: export TALLY_TEST_ALL := 1
 test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tests
 	go vet ./...
 	go test -race -timeout 10m ./...
-	@echo "--- the built Collector, browsers, files"
-	cd e2e && go vet ./... && go test -race -timeout 10m ./...
+	@echo "--- the built Collector, browsers, files, and beside them the fleet store again, with its servers 5 ms away"
+	$(FAR) & far=$$!; near=0; (cd e2e && go vet ./... && go test -race -timeout 10m ./...) || near=$$?; wait $$far && exit $$near
 	@echo "--- again, with pooled protobuf messages"
 	TALLY_TEST_GATES=pdata.useProtoPooling go test -race -count=1 -timeout 10m .
 	@echo "--- again, allocation budgets without the race detector"
@@ -38,6 +38,13 @@ test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tes
 	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./... && go test ./...
 	@$(MAKE) --no-print-directory licenses
+
+# Left out is what moves the servers away itself, what chooses the order of requests itself, and one test of many round trips, one after the other.
+FAR := TALLY_TEST_DISTANCE=5ms go test -timeout 10m -run '^Test' -skip 'Far|_far_|_any_order|_any_clock|_leaving|TestContract/.*/concurrent' ./redisstore
+
+.PHONY: far
+far: setup ## Run the tests of the fleet store with its servers 5 ms away
+	$(FAR)
 
 .PHONY: setup
 setup:

@@ -80,7 +80,7 @@ func TestErase(t *testing.T) {
 func TestEraseScriptIsByValue(t *testing.T) {
 	script, err := os.ReadFile("erase.lua")
 	require.NoError(t, err)
-	client := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()})
+	client := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Near()})
 	defer func() { require.NoError(t, client.Close()) }()
 	names := rapid.OneOf(rapid.SampledFrom([]string{"id", "a", "", `i\d`, `"id":7`, "}", "\u2028"}), valuetest.Text())
 	rapid.Check(t, func(t *rapid.T) {
