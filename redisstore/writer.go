@@ -274,12 +274,6 @@ func (w *writer) unsent() (amount int64) {
 // exchange sends all calls and waits for their answers. An error is that of something which is no call.
 func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error {
 	pipe := w.client.Pipeline()
-	var before *redis.MapStringStringCmd
-	var described *redis.IntCmd
-	if fields != nil {
-		before = pipe.HGetAll(ctx, w.names.descriptions())
-		described = pipe.HSet(ctx, w.names.descriptions(), fields...)
-	}
 	for i := range calls {
 		c := &calls[i]
 		c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
@@ -289,13 +283,28 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 		calls[i].failed(err)
 	}
 	w.load(ctx, calls)
-	if described == nil {
+	switch {
+	case fields == nil:
 		return nil
+	case err == nil || !classify(err).absent:
+		err = w.sendDescriptions(ctx, fields)
 	}
-	if before.Err() == nil {
-		w.health.noteMeanings(w.describe.others(before.Val()))
+	if err != nil {
+		return fmt.Errorf("send descriptions: %w", err)
 	}
-	return described.Err()
+	return nil
+}
+
+// sendDescriptions is not part of the pipeline: the client leaves a server that has become a replica when the first command of a pipeline is
+// refused for that, and reading is not.
+func (w *writer) sendDescriptions(ctx context.Context, fields []any) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout)
+	defer cancel()
+	name := w.names.descriptions()
+	if before, err := w.client.HGetAll(ctx, name).Result(); err == nil {
+		w.health.noteMeanings(w.describe.others(before))
+	}
+	return w.client.HSet(ctx, name, fields...).Err()
 }
 
 // load sends those calls again whose server did not know the script. The first has it, and the others are behind that, so one round trip is
