@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -145,3 +146,5 @@ func testRoundTrips(t *testing.T, server *redistest.Server, cfg *Config, keys []
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
+
+func settings() extension.Settings { return extensiontest.NewNopSettings(typ) }
