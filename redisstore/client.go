@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -28,7 +29,7 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) {
 
 // newClient returns a client, which connects when it is used. It repeats no command: the writer does, and knows when.
 func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) {
-	tls, err := cfg.TLS.LoadTLSConfig(ctx)
+	tlsConfig, err := cfg.TLS.LoadTLSConfig(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("`tls`: %w", err)
 	}
@@ -38,7 +39,7 @@ func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) 
 		DB:         cfg.DB,
 		Username:   cfg.Username,
 		Password:   string(cfg.Password),
-		TLSConfig:  tls,
+		TLSConfig:  tlsConfig,
 
 		MasterName:       cfg.Sentinel.MasterName,
 		SentinelUsername: cfg.Sentinel.Username,
@@ -102,10 +103,19 @@ var classes = []struct {
 	{"NOREPLICAS", class{name: "server", passes: true}},
 }
 
+// isTLS says whether one side does not trust the other. Classes of their own for this and for names make it told when a server that was merely
+// not there for a moment is back with another certificate.
+func isTLS(err error) bool {
+	var own *tls.CertificateVerificationError
+	var remote *net.OpError
+	return errors.As(err, &own) || errors.As(err, &remote) && remote.Op == "remote error" // an alert
+}
+
 // classify returns the class of an error that is not nil.
 func classify(err error) class {
 	var reply redis.Error
 	var timeout net.Error
+	var lookup *net.DNSError
 	switch {
 	case errors.Is(err, errShards):
 		return class{name: "shards"}
@@ -113,6 +123,10 @@ func classify(err error) class {
 		return class{name: "wrong_answer"}
 	case errors.Is(err, errUpset):
 		return class{name: "server", passes: true}
+	case isTLS(err):
+		return class{name: "tls", passes: true, absent: true}
+	case errors.As(err, &lookup):
+		return class{name: "dns", passes: true, absent: true}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return class{name: "timeout", passes: true, absent: true}
 	case !errors.As(err, &reply):

@@ -39,6 +39,12 @@ func (z *zone) set(name, addr string) {
 	z.addrs[name] = netip.MustParseAddr(addr)
 }
 
+func (z *zone) unset(name string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.addrs, name)
+}
+
 // dial returns a connection to the server: a stream, in which each message has its length before it.
 func (z *zone) dial(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
@@ -134,5 +140,32 @@ func testNameMoves(t *testing.T, how string, leave func(old, next *redistest.Ser
 	evidence.Report(t, evidence.Figure{
 		Rows: []int{52}, Claim: "the server's name moves to its replica, " + how + ": exact", Rounds: 1, Counts: want, Note: l.bounds.Summary().String(),
 		Fired: int(min(1, moved)),
+	})
+}
+
+// A name that means nothing for a while is told as such, also to a writer whose connection has ended before, and is looked up again.
+func TestFault_redis_far_name_unknown(t *testing.T) {
+	t.Cleanup(awaitLibrary)
+	server := redistest.Start(t)
+	proxy := away(t, server.Near(), distance)
+	dns.set("gone.test.", "127.0.0.1")
+	e, lines, host := openWatched(t, testConfig(fmt.Sprintf("gone.test:%d", proxy.Port())))
+	l := startLoad(t, open(t, testConfig(server.Near())).store, false)
+	l.count(e.store)
+	rounds := evidence.Rounds(2, 20)
+	for range rounds {
+		time.Sleep(100 * time.Millisecond)
+		dns.unset("gone.test.")
+		proxy.Cut()
+		awaitError(t, host, "no such host")
+		dns.set("gone.test.", "127.0.0.1")
+		awaitOK(t, host)
+	}
+	assertTold(t, lines, "does not take the counts", "class:dns", "no such host")
+	l.settle(e.store)
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{49}, Claim: "the server's name has no address for a while: told, exact", Rounds: rounds,
+		Fired:  int(e.store.writer.numbers.copy(e.store.writer.numbers.failures)["dns"]),
+		Counts: l.bounds.Summary().Attempted, Note: l.bounds.Summary().String(),
 	})
 }

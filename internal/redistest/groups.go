@@ -166,3 +166,36 @@ func (c *Cluster) WaitForMasters(n int) {
 		}
 	}
 }
+
+// Holder returns the master that has keys in the slot of key.
+func (c *Cluster) Holder(key string) *Server {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for _, s := range c.Masters() {
+			if s.CLI("CLUSTER", "COUNTKEYSINSLOT", s.CLI("CLUSTER", "KEYSLOT", key)) != "0" {
+				return s
+			}
+		}
+	}
+	c.t.Fatalf("no master has %s", key)
+	return nil
+}
+
+// MoveSlotOf moves the slot of key by hand, one of its keys after the other, and calls between before each.
+func (c *Cluster) MoveSlotOf(key string, from, to *Server, between func()) {
+	c.t.Helper()
+	slot, source, target := from.CLI("CLUSTER", "KEYSLOT", key), from.CLI("CLUSTER", "MYID"), to.CLI("CLUSTER", "MYID")
+	to.CLI("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+	from.CLI("CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+	for {
+		between()
+		next := from.CLI("CLUSTER", "GETKEYSINSLOT", slot, "1")
+		if next == "" {
+			break
+		}
+		from.CLI("MIGRATE", "127.0.0.1", strconv.Itoa(to.port), next, "0", "5000")
+	}
+	for _, s := range append([]*Server{to, from}, c.Masters()...) {
+		s.CLI("CLUSTER", "SETSLOT", slot, "NODE", target)
+	}
+}

@@ -29,13 +29,14 @@ const patience = 30 * time.Second
 
 // Server is one process. Its methods fail the test when the server does not do what it is told.
 type Server struct {
-	t      testing.TB
-	binary string
-	dir    string
-	args   []string
-	port   int
-	cmd    *exec.Cmd
-	front  *faultproxy.Proxy // what clients connect to instead; nil = the server itself
+	t       testing.TB
+	binary  string
+	dir     string
+	args    []string
+	port    int
+	tlsPort int // 0 = it does not speak TLS
+	cmd     *exec.Cmd
+	front   *faultproxy.Proxy // what clients connect to instead; nil = the server itself
 }
 
 // Start starts redis-server, which keeps nothing on disk unless args say so. They follow the defaults, and are of the form
