@@ -30,6 +30,9 @@ const (
 
 	// tolerance is by how much bytes may be over the model, whose numbers are means over keys and writers.
 	tolerance = 1.25
+
+	// overhead is the bytes for what a connection begins with, and what the replica is told besides, of each writer.
+	overhead = 4096
 )
 
 // spent is what writers and their server have used.
@@ -184,7 +187,7 @@ func testFarBudget(t *testing.T, by time.Duration) {
 	f.checkUnused(t, intervals)
 
 	used := f.first(t, loadKeys(keys, 1))
-	budget{f, "first", writers * keys, newKeyBytes, 4 * time.Microsecond}.check(t, used)
+	budget{f, "first", writers * keys, newKeyBytes}.check(t, used)
 	assert.LessOrEqual(t, used.calls, int(used.flushes+2*int64(writers))*f.cfg.Shards, "the first finds no generation")
 
 	for _, load := range []struct {
@@ -197,7 +200,7 @@ func testFarBudget(t *testing.T, by time.Duration) {
 		require.Positive(t, used.keys)
 		f.checkCalls(t, used, took)
 		assert.LessOrEqual(t, used.keys, (used.flushes+int64(writers))*int64((keys+load.every-1)/load.every), "a key once in a flush")
-		budget{f, load.name, int(used.keys), load.bytes, load.cpu}.check(t, used)
+		budget{f, load.name, int(used.keys), load.bytes}.check(t, used)
 		f.row(t, load.name, used, took, load.bytes, load.cpu, callCPU)
 	}
 
@@ -205,7 +208,7 @@ func testFarBudget(t *testing.T, by time.Duration) {
 	beats := writers * f.cfg.Shards * int(took/f.cfg.HeartbeatInterval+1)
 	assert.LessOrEqual(t, used.calls, beats, "heartbeats")
 	assert.Zero(t, used.keys)
-	budget{f, "idle", 0, 0, 0}.check(t, used)
+	budget{f, "idle", 0, 0}.check(t, used)
 	f.row(t, "idle", used, took, 0, 0, beatCPU)
 
 	got, err := sumOf(t.Context(), open(t, f.cfg).store)
@@ -236,17 +239,13 @@ type budget struct {
 	name  string
 	keys  int // that were flushed
 	bytes int // for each of them
-	cpu   time.Duration
 }
 
 func (b budget) check(t *testing.T, used spent) {
 	t.Helper()
 	model := used.calls*callBytes + b.keys*b.bytes
-	assert.LessOrEqual(t, float64(used.bytes), tolerance*float64(model)+float64(len(b.fleet.writers)*b.fleet.overhead()), "bytes, %s", b.name)
+	assert.LessOrEqual(t, float64(used.bytes), tolerance*float64(model)+float64(len(b.fleet.writers)*overhead), "bytes, %s", b.name)
 }
-
-// overhead is for what a connection begins with, the script, and what the replica is told besides.
-func (f *farFleet) overhead() int { return 4096 }
 
 // row logs a row of docs/scaling.md: each figure beside the model's.
 func (f *farFleet) row(t *testing.T, name string, used spent, took time.Duration, keyBytes int, keyCPU, callCPU time.Duration) {

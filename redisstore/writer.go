@@ -273,6 +273,8 @@ func (w *writer) unsent() (amount int64) {
 
 // exchange sends all calls and waits for their answers. An error is that of something which is no call.
 func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout) // for all of it: see attempt
+	defer cancel()
 	pipe := w.client.Pipeline()
 	for i := range calls {
 		c := &calls[i]
@@ -298,8 +300,6 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 // sendDescriptions is not part of the pipeline: the client leaves a server that has become a replica when the first command of a pipeline is
 // refused for that, and reading is not.
 func (w *writer) sendDescriptions(ctx context.Context, fields []any) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout)
-	defer cancel()
 	name := w.names.descriptions()
 	if before, err := w.client.HGetAll(ctx, name).Result(); err == nil {
 		w.health.noteMeanings(w.describe.others(before))
