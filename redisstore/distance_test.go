@@ -20,6 +20,7 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
+	"github.com/logtally/tallyprocessor/store"
 )
 
 // distance is how far away servers are in the tests of real events, each way.
@@ -148,3 +149,26 @@ func testRoundTrips(t *testing.T, server *redistest.Server, cfg *Config, keys []
 }
 
 func settings() extension.Settings { return extensiontest.NewNopSettings(typ) }
+
+// An attempt ends after twice the timeout, also when the server hangs after its first answer and there is more to send: the script again, and
+// descriptions. Readers rely on that.
+func TestFarAttemptEnds(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := quiet(testConfig(away(t, server.Near(), distance).Addr()))
+	cfg.Timeout, cfg.ShutdownTimeout = 2*time.Second, 100*time.Millisecond
+	s := open(t, cfg).store
+	s.Inc("a")
+	require.NoError(t, s.Flush(t.Context()))
+	server.CLI("SCRIPT", "FLUSH")
+	hanging := &eachReply{do: sync.OnceFunc(server.Pause)}
+	hanging.on.Store(true)
+	s.writer.client.AddHook(hanging)
+	defer server.Continue()
+	s.Inc("a")
+	s.Describe(store.Description{Metric: "m"})
+	began := time.Now()
+	ctx, cancel := within(time.Minute)
+	defer cancel()
+	require.Error(t, s.writer.request(ctx, true))
+	assert.Less(t, time.Since(began), attemptTimeouts*cfg.Timeout+cfg.Timeout/2)
+}
