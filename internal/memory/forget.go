@@ -22,9 +22,7 @@ type forgetting struct {
 	forgetAfter time.Duration
 	resumed     atomic.Int64 // the newest Last that was restored, Unix time in nanoseconds; see Store.idle
 
-	// dropping is held while keys are dropped and those are told who wait for it; it guards told.
-	dropping sync.Mutex
-	told     []*func(keys []string)
+	capability.Listeners
 
 	// forgottenMu guards forgotten.
 	forgottenMu sync.Mutex
@@ -35,25 +33,6 @@ type forgetting struct {
 // runs. 0 = never.
 func WithForgetAfter(d time.Duration) Option {
 	return func(s *Store) { s.forgetAfter = max(d, 0) }
-}
-
-// OnForget registers told. unregister waits for a call of told, so told must not call it, nor register another.
-func (s *Store) OnForget(told func(keys []string)) (unregister func()) {
-	s.dropping.Lock()
-	defer s.dropping.Unlock()
-	s.told = append(s.told, &told)
-	return func() {
-		s.dropping.Lock()
-		defer s.dropping.Unlock()
-		s.told = slices.DeleteFunc(s.told, func(other *func([]string)) bool { return other == &told })
-	}
-}
-
-// WithoutForgetting runs look while no key is dropped, so that each total is there as a key or as forgotten, and not as both.
-func (s *Store) WithoutForgetting(look func()) {
-	s.dropping.Lock()
-	defer s.dropping.Unlock()
-	look()
 }
 
 // Has says whether there is a counter of key, whatever its total.
@@ -118,7 +97,7 @@ func (s *Store) forget(ctx context.Context, gone func(string, *total) bool) (key
 			if ctx.Err() != nil {
 				return keys
 			}
-			keys += s.forgetChunk(sh, chunk, gone)
+			keys += len(s.Drop(func() []string { return s.drop(sh, chunk, gone) }))
 		}
 	}
 	return keys
@@ -135,19 +114,6 @@ func (sh *shard) candidates(gone func(string, *total) bool) []string {
 		}
 	}
 	return list
-}
-
-// forgetChunk drops the keys of chunk that are still to go, tells who has registered, and returns how many that were.
-func (s *Store) forgetChunk(sh *shard, chunk []string, gone func(string, *total) bool) int {
-	s.dropping.Lock()
-	defer s.dropping.Unlock()
-	keys := s.drop(sh, chunk, gone)
-	if len(keys) > 0 {
-		for _, told := range s.told {
-			(*told)(keys)
-		}
-	}
-	return len(keys)
 }
 
 // drop is where keys go.
