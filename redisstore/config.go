@@ -61,6 +61,10 @@ type Config struct {
 	// It must be positive.
 	MaxKeys int `mapstructure:"max_keys"`
 
+	// ForgetAfter is how long nobody in the fleet counts a key before it is dropped, from the totals and from what is counted against
+	// MaxKeys. It is the same for all Collectors. 0 = no key is dropped by this process.
+	ForgetAfter time.Duration `mapstructure:"forget_after"`
+
 	// WriterExpiry is how long the server keeps what a process has contributed once it is not heard of any more; the totals stay
 	// as they are. It must be longer than HeartbeatInterval.
 	WriterExpiry time.Duration `mapstructure:"writer_expiry"`
@@ -179,6 +183,7 @@ func (c *Config) validatePeriods() error {
 		userconfig.Positive("flush_interval", c.FlushInterval),
 		userconfig.Positive("heartbeat_interval", c.HeartbeatInterval),
 		userconfig.Positive("max_backoff", c.MaxBackoff),
+		userconfig.NotNegative("forget_after", c.ForgetAfter),
 		userconfig.Positive("writer_expiry", c.WriterExpiry),
 		userconfig.Positive("shutdown_timeout", c.ShutdownTimeout),
 		userconfig.Durations(c),

@@ -3,11 +3,9 @@ package redisstore
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"os"
 	"strings"
@@ -23,6 +21,7 @@ import (
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
@@ -314,18 +313,9 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// TestStateFormat: what a version has written, later ones read. The file is as the first wrote it; a new format gets another.
+// TestStateFormat: what a version has written, later ones read. Each file is as the first of its version wrote it; a new format gets another.
 func TestStateFormat(t *testing.T) {
-	golden, err := os.ReadFile("testdata/state-v1.json")
-	require.NoError(t, err)
-	text := bytes.TrimSpace(golden)
-	value := append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(text, checksums)), text...)
-	v := &saver{prefix: "tally", slots: make([]*slot, 1)}
-	state, err := v.decode(value)
-	require.NoError(t, err)
-	l := newLocal(1, 10)
-	s := newSlot(&l.shards[0])
-	s.restore(l, state)
+	l, s := restoreGolden(t, "testdata/state-v1.json")
 	assert.Equal(t, "WRITER", s.name)
 	assert.Equal(t, "GENERATION.1.2", s.generation)
 	assert.Equal(t, []any{int64(3), int64(7), "LIFE.6", int64(1795563788774)}, []any{s.epoch, s.sequence, s.acked, s.seen})
@@ -333,14 +323,37 @@ func TestStateFormat(t *testing.T) {
 	assert.Equal(t, "LIFE.7", s.pending.token)
 	require.Len(t, s.pending.entries, 1)
 	assert.EqualValues(t, 40, s.pending.entries[0].sent)
-	list := s.shard.list()
-	require.Len(t, list, 2)
-	assert.Equal(t, []any{"a", int64(50), int64(30), int64(5), int64(2)},
-		[]any{list[0].key(), list[0].value.Load(), list[0].acked, list[0].base, list[0].foreign})
-	assert.Equal(t, []any{"b", int64(0)}, []any{list[1].key(), list[1].value.Load()})
+	require.Len(t, s.places, 2)
+	e := s.places[0]
+	assert.Equal(t, []any{"a", int64(50), int64(30), int64(5), int64(2)}, []any{e.key(), e.value.Load(), e.acked, e.base, e.foreign})
+	assert.Equal(t, []any{"b", int64(0)}, []any{s.places[1].key(), s.places[1].value.Load()})
+	assert.Equal(t, []uint32{1, 2, 2}, []uint32{e.tenant, s.places[1].tenant, s.tenants})
+
+	l, s = restoreGolden(t, "testdata/state-v2.json")
+	require.Len(t, s.places, 4)
+	e = s.places[3]
+	assert.Equal(t, []any{"a", uint32(9), int64(50), int64(30), int64(5), int64(2), int64(7)},
+		[]any{e.key(), e.tenant, e.value.Load(), e.acked, e.base, e.foreign, e.gone})
+	assert.Equal(t, []int{2, 0}, s.free)
+	assert.EqualValues(t, 11, s.tenants)
+	assert.Equal(t, map[string]capability.Forgotten{"m": {Total: 12}, "": {Total: 3}}, l.forgottenTotals())
 	again, err := json.Marshal(s.state("tally", 1))
 	require.NoError(t, err)
+	golden, err := os.ReadFile("testdata/state-v2.json")
+	require.NoError(t, err)
 	assert.JSONEq(t, string(golden), string(again), "and writes")
+}
+
+func restoreGolden(t *testing.T, file string) (*local, *slot) {
+	golden, err := os.ReadFile(file)
+	require.NoError(t, err)
+	v := &saver{prefix: "tally", slots: make([]*slot, 1)}
+	state, err := v.decode(sealed(bytes.TrimSpace(golden)))
+	require.NoError(t, err)
+	l := newLocal(1, 10)
+	s := newSlot(&l.shards[0])
+	s.restore(l, state)
+	return l, s
 }
 
 // A reader whose clock differs from the server's, by any step, waits no longer for a disturbed shard than others do.

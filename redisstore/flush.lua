@@ -1,11 +1,13 @@
 -- Takes what one writer has counted in one shard. All of it happens at once, and is replicated as one: see protocol.go.
 --
 -- KEYS  1 the totals: `g` generation, `s` number of shards, `i` last id, `e` epoch of the writers, `d` time of the last
---         disturbance, `f` when the last of the forgotten writers was seen; for each counted key, behind a colon, its id (4 bytes);
---         and for each id, behind a number sign, a record: total / 1e9 (5 bytes), total % 1e9 (4), start (6), last (6)
+--         disturbance, `f` when the last of the forgotten writers was seen, and what forget.lua notes; for each counted key, behind
+--         a colon, its id (4 bytes); and for each id, behind a number sign, a record: total / 1e9 (5 bytes), total % 1e9 (4),
+--         start (6), last (6). A key and its record come and go together
 --       2 the writers: `g` generation and epoch, and for each writer, behind a colon, "sequence token seen"
---       3 the slot of this writer in this generation, a string: what it has contributed to each key, by the writer's index of
---         it, as two numbers: contribution / 1e9 (5 bytes), contribution % 1e9 (4)
+--       3 the slot of this writer in this generation, a string of places. The writer gives a key a place, and gives it to another
+--         when that key is gone: contribution / 1e9 (5 bytes), contribution % 1e9 (4), tenant (4), a number that no other key has
+--         had in this place
 -- ARGV  1 name of the writer
 --       2 number of shards
 --       3 generation that the flush is for, empty for none
@@ -21,22 +23,24 @@
 --         since the token of 5
 --      13 epoch of the writers that the writer knows
 --      14 number of keys
---      15 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), its index (4), its id (4),
---         0 for one that the writer does not know
---      16 the keys without an id, and behind them what to write into the slot: place, bytes, place, bytes ...
+--      15 for each key: amount / 1e9 (5 bytes), amount % 1e9 (4), when the writer first counted it (6), 0 where the server has been
+--         told so, the number of its place (4), its id (4), 0 for one that the writer does not know
+--      16 for each key, if the amounts are contributions: what its place would have that has nothing new. Of the contribution
+--         that is what has been forgotten
+--      17 the keys without an id, and behind them what to write into the slot: offset, bytes, offset, bytes ...
 -- Times are Unix milliseconds by the server's clock, periods milliseconds. All numbers of bytes are big-endian.
 --
 -- Returns status, generation, the server's time, how many totals were full, the token that the server has, epoch of the writers,
--- ids of the keys that had none.
+-- ids of the keys that had none; after "forgotten", the numbers of the keys that are gone, of which the first is 1, as ids are.
 local totals, writers, slot = KEYS[1], KEYS[2], KEYS[3]
 local writer, known, acked, current = ':' .. ARGV[1], ARGV[3], ARGV[5], ARGV[7]
-local whole, n, amounts, firstKey = ARGV[12] == '1', tonumber(ARGV[14]), ARGV[15], 16
+local whole, n, amounts, nothingNew, firstKey = ARGV[12] == '1', tonumber(ARGV[14]), ARGV[15], ARGV[16], 17
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local nowText = string.format('%.0f', now)
 
 -- The shard.
-local meta = redis.call('HMGET', totals, 'g', 's', 'i', 'e', 'f')
+local meta = redis.call('HMGET', totals, 'g', 's', 'i', 'e', 'f', 'h')
 local generation, lastId, epoch, forgotten = meta[1], tonumber(meta[3] or 0), tonumber(meta[4] or 0), tonumber(meta[5] or 0)
 local function answer(status, token, full, ids)
   return {status, generation, nowText, full or 0, token or '', epoch, ids or ''}
@@ -125,51 +129,63 @@ else
 end
 
 -- Numbers of scripts are doubles, so each is in two parts, high * 1e9 + low, which stay exact.
-local pack, parse = struct.pack, struct.unpack
+local pack, parse, none = struct.pack, struct.unpack, '\0\0\0\0'
 
--- What of a contribution is new.
-local function difference(high, low, index)
-  local before = redis.call('GETRANGE', slot, 9 * index, 9 * index + 8)
-  if before == '' then
-    return high, low
-  end
-  local beforeHigh, beforeLow = parse('>I5I4', before)
+-- What of the contribution to key i is new, and whether the slot has an earlier one to it. A place that has another tenant, or none,
+-- says nothing of this key: so the totals have none of it.
+local function difference(i, high, low, place)
+  local before, nothing = redis.call('GETRANGE', slot, 13 * place, 13 * place + 12), string.sub(nothingNew, 13 * i - 12, 13 * i)
+  local isThere = string.sub(before, 10) == string.sub(nothing, 10)
+  local beforeHigh, beforeLow = parse('>I5I4', isThere and before or nothing)
   high, low = high - beforeHigh, low - beforeLow
   if low < 0 then
     high, low = high - 1, low + 1e9
   end
   if high < 0 then -- the slot has more
-    return 0, 0
+    high, low = 0, 0
   end
-  return high, low
+  return high, low, isThere
+end
+
+-- The next id that no key has. They begin once more when all of their bytes were used.
+local function nextId()
+  local id
+  repeat
+    lastId = lastId + 1
+    id = pack('>I4', lastId % 2^32)
+  until lastId < 2^32 or id ~= none and redis.call('HEXISTS', totals, '#' .. id) == 0
+  return id
 end
 
 -- What is to be added to which id.
-local highs, lows, starts, ids, fields, unknown = {}, {}, {}, {}, {}, {}
+local highs, lows, starts, told, ids, named, fields, unknown = {}, {}, {}, {}, {}, {}, {}, {}
 for i = 1, n do
-  local index
-  highs[i], lows[i], starts[i], index, ids[i] = parse('>I5I4I6I4c4', amounts, 23 * i - 22)
+  local place
+  highs[i], lows[i], starts[i], place, ids[i] = parse('>I5I4I6I4c4', amounts, 23 * i - 22)
+  told[i] = starts[i] == 0
   if whole then
-    highs[i], lows[i] = difference(highs[i], lows[i], index)
+    highs[i], lows[i], told[i] = difference(i, highs[i], lows[i], place)
   end
-  fields[i] = '#' .. ids[i]
-  if ids[i] == '\0\0\0\0' then
+  fields[i], named[i] = '#' .. ids[i], ids[i] ~= none
+  if not named[i] then
     unknown[#unknown + 1] = i
   end
 end
-local changed, k = {}, 0
+local changed, k, gone = {}, 0, {}
 local firstId, toWrite = lastId, firstKey + #unknown
 if #unknown > 0 then
   local known = redis.call('HMGET', totals, unpack(ARGV, firstKey, toWrite - 1))
   for j = 1, #unknown do
     local i = unknown[j]
     local id = known[j]
-    if not id then
-      lastId = lastId + 1
-      id = pack('>I4', lastId)
+    if not id and told[i] and not whole then
+      gone[#gone + 1] = pack('>I4', i)
+    elseif not id and (highs[i] > 0 or lows[i] > 0) then -- else it is gone, and nothing was counted since
+      id = nextId()
       changed[k + 1], changed[k + 2] = ARGV[firstKey - 1 + j], id
       k = k + 2
     end
+    id = id or none
     ids[i], fields[i], known[j] = id, '#' .. id, id
   end
   unknown = table.concat(known)
@@ -177,20 +193,20 @@ else
   unknown = ''
 end
 
-local full = 0
+local full, last = 0, math.max(now, tonumber(meta[6] or 0)) -- never before the last sweep, should the clock be back for a while
 local records = redis.call('HMGET', totals, unpack(fields))
 for i = 1, n do
   local newHigh, newLow, start = highs[i], lows[i], starts[i]
   local high, low, first = 0, 0, now
   if records[i] then
     high, low, first = parse('>I5I4I6', records[i])
-  elseif parse('>I4', ids[i]) <= firstId then -- somebody has deleted it
-    return disturbed('behind')
+  elseif named[i] then
+    gone[#gone + 1] = pack('>I4', i)
   end
-  if start < first then
+  if start < first and not told[i] then
     first = start
   end
-  if newHigh > 0 or newLow > 0 or not records[i] then
+  if newHigh > 0 or newLow > 0 then
     high, low = high + newHigh, low + newLow
     if low >= 1e9 then
       high, low = high + 1, low - 1e9
@@ -198,9 +214,12 @@ for i = 1, n do
     if high >= 9223372036 and (high > 9223372036 or low > 854775807) then
       full, high, low = full + 1, 9223372036, 854775807
     end
-    changed[k + 1], changed[k + 2] = fields[i], pack('>I5I4I6I6', high, low, first, now)
+    changed[k + 1], changed[k + 2] = fields[i], pack('>I5I4I6I6', high, low, first, last)
     k = k + 2
   end
+end
+if #gone > 0 then -- forgotten, or erased. What the slot has was in their totals; the writer begins them anew
+  return answer('forgotten', acked, 0, table.concat(gone))
 end
 -- The slot first: of all that is written, it alone has not been read, and may be of a wrong type.
 for i = toWrite, #ARGV, 2 do

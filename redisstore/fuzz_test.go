@@ -26,10 +26,10 @@ func FuzzState(f *testing.F) {
 	s.next()
 	text, err := json.Marshal(s.state("tally", 1))
 	require.NoError(f, err)
-	for _, status := range []string{statusOK, statusWiped, statusBehind, statusGone, statusGoneAfter, statusFenced, statusShards, ""} {
+	for _, status := range []string{statusOK, statusWiped, statusBehind, statusGone, statusGoneAfter, statusFenced, statusForgotten, statusShards, ""} {
 		f.Add(text, status, "generation", "token", "\x00\x00\x00\x01\x00\x00\x00\x02", int64(1), int64(1))
 	}
-	f.Add([]byte(`{"version":2,"key_prefix":"tally","shards":1,"entries":[{"key":"a","value":-1,"sent":-5},{"key":"a"}],"token":"x"}`), statusOK, "", "", "", int64(-1), int64(-1))
+	f.Add([]byte(`{"version":1,"key_prefix":"tally","shards":1,"entries":[{"key":"a","value":-1,"sent":-5},{"key":"a"}],"token":"x"}`), statusOK, "", "", "", int64(-1), int64(-1))
 	f.Fuzz(func(t *testing.T, text []byte, status, generation, token, ids string, epoch, now int64) {
 		l := newLocal(1, 10)
 		s := newSlot(&l.shards[0])
@@ -77,7 +77,7 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		require.GreaterOrEqual(t, r.total, int64(0))
-		again := appendNumber(appendNumber(appendContribution(nil, r.total), uint64(r.start), 6), uint64(r.last), 6)
+		again := appendNumber(appendNumber(appendAmount(nil, r.total), uint64(r.start), 6), uint64(r.last), 6)
 		require.Equal(t, text, string(again))
 	})
 }

@@ -82,6 +82,11 @@ func (h *health) noteStorage(err error) {
 	h.logger.Info("The storage takes what is about to be sent again.")
 }
 
+// noteForgetting takes the error of a sweep by a server that takes flushes.
+func (h *health) noteForgetting(err error) {
+	h.sampled.Warn("The server does not let keys be forgotten. It is tried again.", zap.String("class", classify(err).name), zap.Error(err))
+}
+
 // messages are for operators; what they tell is dealt with.
 var messages = map[event]string{
 	eventWiped:   "A shard has lost all totals. This process sends all that it has contributed again; what was contributed by processes that are gone is lost.",

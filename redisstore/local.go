@@ -9,6 +9,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/store"
@@ -29,9 +30,9 @@ type local struct {
 // localShard holds the keys of one shard of the server.
 type localShard struct {
 	// mu guards the fields below.
-	mu      sync.RWMutex
-	entries map[string]*entry
-	ordered []*entry // by index
+	mu        sync.RWMutex
+	entries   map[string]*entry
+	forgotten map[string]capability.Forgotten // by metric
 
 	// changedMu guards changed.
 	changedMu sync.Mutex
@@ -43,40 +44,52 @@ type entry struct {
 	local *local
 	shard *localShard
 	field string // in the totals of the shard: the key behind a colon
-	index int    // its place in the slot, and in shard.ordered
-	start int64  // when this process first counted it, Unix time in milliseconds
+	start int64  // when this process first counted it, Unix time in milliseconds; shard.mu guards it, and only the slot changes it
 
-	value   atomic.Int64 // what this process has counted, and the one before it if its state was kept
+	value   atomic.Int64 // what this process has counted, and the one before it if its state was kept; dropped = it is not there any more
 	changed atomic.Bool  // is in shard.changed
 
 	// What the slot knows of it; only its slot touches these. See slot.
-	id      uint32 // on the server; 0 = not known
-	queued  bool   // is in slot.backlog
-	sent    int64  // value, as far as it is on its way
-	acked   int64  // value, as far as it is acknowledged
-	base    int64  // value, as far as it is in the total but not part of the slot's contribution
-	foreign int64  // base, as far as another writer owns it
-	kept    int64  // value, as the state had it at the start
+	place   int           // in the slot; noPlace = it has none yet
+	tenant  uint32        // number that no other entry has had in that place
+	counted time.Duration // when that was last noticed, by local.age
+	id      uint32        // on the server; 0 = not known
+	queued  bool          // is in slot.backlog
+	sent    int64         // value, as far as it is on its way
+	acked   int64         // value, as far as it is acknowledged
+	base    int64         // value, as far as it is in the total but not part of the slot's contribution
+	foreign int64         // base, as far as another writer owns it
+	kept    int64         // value, as the state had it at the start
+	gone    int64         // was value and is forgotten, and is part of the slot's contribution
 }
+
+// noPlace is the place of an entry that the slot has not met yet, and dropped the value of one that is no longer there.
+const noPlace, dropped = -1, -1
 
 func newLocal(shards int, maxKeys int) *local {
 	l := &local{maxKeys: int64(maxKeys), opened: time.Now(), shards: make([]localShard, shards)}
 	for i := range l.shards {
-		l.shards[i].entries = map[string]*entry{}
+		l.shards[i].entries, l.shards[i].forgotten = map[string]*entry{}, map[string]capability.Forgotten{}
 	}
 	return l
 }
 
 // Now returns the time by a clock that a step of the wall clock does not move.
-func (l *local) Now() time.Time { return l.opened.Add(time.Since(l.opened)) }
+func (l *local) Now() time.Time { return l.opened.Add(l.age()) }
+
+// age returns for how long l has been there.
+func (l *local) age() time.Duration { return time.Since(l.opened) }
 
 // shardOf returns the number of the shard that holds key. It is the same on every machine for ever, as keys are.
 func shardOf(key string, shards int) int { return int(xxhash.Sum64String(key) % uint64(shards)) }
 
 // add adds n to a key.
 func (l *local) add(key string, n int) {
-	if n > 0 {
-		l.bind(key).Add(n, time.Time{})
+	if n <= 0 {
+		return
+	}
+	for added := false; !added; { // until it was not dropped in between
+		added = l.bind(key).Add(n, time.Time{})
 	}
 }
 
@@ -114,9 +127,8 @@ func (l *local) make(key string, room int64) (e *entry, ok bool) {
 		l.keys.Add(-1)
 		return nil, false
 	}
-	e = &entry{local: l, shard: s, field: ":" + key, index: len(s.ordered), start: l.Now().UnixMilli()}
+	e = &entry{local: l, shard: s, field: ":" + key, start: l.Now().UnixMilli(), place: noPlace, counted: l.age()}
 	s.entries[e.key()] = e
-	s.ordered = append(s.ordered, e)
 	return e, true
 }
 
@@ -127,20 +139,6 @@ func overflowKey(key string) string {
 		Metric:     metric,
 		Attributes: []identity.Attribute{{Name: extract.OverflowAttribute, Value: identity.BoolValue(true)}},
 	}.String()
-}
-
-// list returns the entries by index. The caller does not change it.
-func (s *localShard) list() []*entry {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.ordered // of which nothing changes but the end
-}
-
-// all calls f for each entry of a shard, by index.
-func (s *localShard) all(f func(*entry)) {
-	for _, e := range s.list() {
-		f(e)
-	}
 }
 
 // take appends the entries that have changed since the last call.
@@ -161,10 +159,13 @@ func (s *localShard) put(e *entry) {
 
 func (e *entry) key() string { return e.field[1:] }
 
-// Add adds n to what this process has counted, which stays at the largest int64. It is always taken.
+// Add adds n to what this process has counted, unless the key was dropped. What it has counted stays at the largest int64.
 func (e *entry) Add(n int, _ time.Time) bool {
 	for {
 		old := e.value.Load()
+		if old == dropped {
+			return false
+		}
 		sum := old + int64(n)
 		if sum < old {
 			sum = math.MaxInt64
@@ -189,14 +190,9 @@ var _ store.Counter = (*entry)(nil)
 // totals yields what this process has counted.
 func (l *local) totals() iter.Seq[store.Total] {
 	return func(yield func(store.Total) bool) {
+		var list []store.Total
 		for i := range l.shards {
-			var list []store.Total
-			l.shards[i].all(func(e *entry) {
-				if n := e.value.Load(); n > 0 {
-					start := time.UnixMilli(e.start)
-					list = append(list, store.Total{Key: e.key(), Value: int(min(n, math.MaxInt)), Start: start, Last: start})
-				}
-			})
+			list = l.shards[i].appendTotals(list[:0])
 			for _, t := range list {
 				if !yield(t) {
 					return
@@ -204,4 +200,16 @@ func (l *local) totals() iter.Seq[store.Total] {
 			}
 		}
 	}
+}
+
+func (s *localShard) appendTotals(list []store.Total) []store.Total {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for key, e := range s.entries {
+		if n := e.value.Load(); n > 0 {
+			start := time.UnixMilli(e.start)
+			list = append(list, store.Total{Key: key, Value: int(min(n, math.MaxInt)), Start: start, Last: start})
+		}
+	}
+	return list
 }

@@ -13,7 +13,7 @@ import (
 // drawPeriod draws a time in which a writer is heard of, is not, is forgotten, or is long forgotten.
 func drawPeriod(t *rapid.T) time.Duration {
 	return rapid.OneOf(
-		rapid.Just(time.Second), rapid.Just(modelPeriods.slot*2/3), rapid.Just(modelPeriods.slot+time.Minute), rapid.Just(modelPeriods.writer+time.Minute),
+		rapid.Just(time.Second), rapid.Just(modelInterval), rapid.Just(modelForget+time.Minute), rapid.Just(modelPeriods.slot*2/3), rapid.Just(modelPeriods.slot+time.Minute), rapid.Just(modelPeriods.writer+time.Minute),
 		rapid.Custom(func(t *rapid.T) time.Duration {
 			return time.Duration(rapid.Int64Range(1, int64(5*modelPeriods.writer)).Draw(t, "nanoseconds"))
 		}),
@@ -74,8 +74,8 @@ func (f *fleet) leave(*rapid.T) {
 	require.Zero(f.t, f.client.Exists(f.t.Context(), keys[1]).Val())
 	gone := *w
 	f.left = append(f.left, &gone)
-	for key, e := range w.local.shards[0].entries {
-		f.copied[key] -= e.value.Load()
+	for key, n := range w.counted {
+		f.copied[key] -= n
 	}
 	*w = *f.newWriter()
 	f.fired["left"]++

@@ -15,7 +15,7 @@ import (
 //
 //	{prefix:0}:totals        hash: what is counted in shard 0, and since when
 //	{prefix:0}:writers       hash: each process that has written to it, and how far it is acknowledged
-//	{prefix:0}:writer:NAME   string: what that process has contributed to each total of a generation, by index; it expires
+//	{prefix:0}:writer:NAME   string: what that process has contributed to each total of a generation, by place; it expires
 //	                         without changing them
 //	{prefix:0}:descriptions  hash: the description of each metric, in shard 0 alone
 //
@@ -26,6 +26,14 @@ var flushScript = redis.NewScript(flushSource)
 
 //go:embed leave.lua
 var leaveSource string
+
+//go:embed forget.lua
+var forgetSource string
+
+//go:embed ask.lua
+var askSource string
+
+var forgetScript, askScript = redis.NewScript(forgetSource), redis.NewScript(askSource)
 
 // names are those of the keys on the server.
 type names struct{ prefix string }
@@ -41,9 +49,9 @@ func (n names) descriptions() string { return n.shard(0, "descriptions") }
 func (n names) writers(shard int) string { return n.shard(shard, "writers") }
 
 // slot returns the name of a slot. It has a part of that of the generation, which is a random text, so that totals which are back
-// find the slots that are theirs.
+// find the slots that are theirs. And it has the format, so that no version finds a slot of another: to it that is gone, which is exact.
 func (n names) slot(shard int, writer, generation string) string {
-	return n.shard(shard, "writer:"+writer+"."+generation[:min(8, len(generation))])
+	return n.shard(shard, "writer:"+writer+".2."+generation[:min(8, len(generation))])
 }
 
 // flushKeys returns the KEYS of the script.
@@ -62,9 +70,9 @@ const lateness = time.Hour
 
 // flushArgs returns the ARGV of the script.
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
-	args := make([]any, 0, 15+len(f.entries)+2)
+	args := make([]any, 0, 16+len(f.entries)+2)
 	args = append(args, s.name, shards, s.generation, newToken(), s.acked, s.sequence, f.token, s.seen,
-		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, s.epoch, len(f.entries), f.amounts())
+		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, s.epoch, len(f.entries), f.amounts(), f.nothingNew())
 	for _, e := range f.entries {
 		if e.id == 0 {
 			args = append(args, e.field)
@@ -78,52 +86,80 @@ func (s *slot) leaveArgs(p periods) []any {
 	return []any{s.name, s.acked, min(p.slot, lateness).Milliseconds(), p.writer.Milliseconds()}
 }
 
-// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, its index, and its
+// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, its place, and its
 // id, as the script has it.
 func (f *flush) amounts() []byte {
 	text := make([]byte, 0, amountLength*len(f.entries))
 	for _, e := range f.entries {
-		amount := e.sent - e.acked
+		amount, start := e.sent-e.acked, e.start
 		if f.whole {
-			amount = e.sent - e.base
+			amount = e.contribution(e.sent)
+		} else if e.acked > e.foreign {
+			start = 0 // the server has been told, and if it does not have the key any more, that begins anew
 		}
-		text = appendContribution(text, amount)
-		text = appendNumber(text, uint64(e.start), 6)
-		text = appendNumber(text, uint64(e.index), 4)
+		text = appendAmount(text, amount)
+		text = appendNumber(text, uint64(start), 6)
+		text = appendNumber(text, uint64(e.place), 4)
 		text = appendNumber(text, uint64(e.id), 4)
 	}
 	return text
 }
 
-// amountLength is how many bytes an entry has in the amounts, and contributionLength in the slot.
-const amountLength, contributionLength = 23, 9
+// nothingNew returns, for each entry of a flush that brings contributions, what its place would have without anything new.
+func (f *flush) nothingNew() []byte {
+	if !f.whole {
+		return nil
+	}
+	text := make([]byte, 0, placeLength*len(f.entries))
+	for _, e := range f.entries {
+		text = appendPlace(text, e.gone, e.tenant)
+	}
+	return text
+}
+
+// contribution returns what the slot has of e when the server has its value up to sent.
+func (e *entry) contribution(sent int64) int64 { return sent - e.base + e.gone }
+
+// amountLength is how many bytes an entry has in the amounts, and placeLength in the slot.
+const amountLength, placeLength = 23, 13
 
 // maxGap is how many contributions that have not changed may be between two that have, in one run: to write them once more costs
 // less than to begin another run.
 const maxGap = 7
 
-// appendRuns appends the contributions that the slot shall have, as runs of entries next to each other: the place of the first in
-// the slot, and the contributions.
+// appendRuns appends the contributions that the slot shall have, as runs of entries next to each other: the offset of the first in
+// the slot, and the places.
 func (s *slot) appendRuns(args []any, f *flush) []any {
-	list := s.shard.list()
 	for i := 0; i < len(f.entries); {
-		next := f.entries[i].index
-		place := next * contributionLength
+		next := f.entries[i].place
+		offset := next * placeLength
 		var run []byte
-		for ; i < len(f.entries) && f.entries[i].index <= next+maxGap; i++ {
+		for ; i < len(f.entries) && f.entries[i].place <= next+maxGap; i++ {
 			e := f.entries[i]
-			for ; next < e.index; next++ {
-				run = appendContribution(run, list[next].acked-list[next].base)
+			for ; next < e.place; next++ {
+				run = s.appendUnchanged(run, next)
 			}
-			run = appendContribution(run, e.sent-e.base)
+			run = appendPlace(run, e.contribution(e.sent), e.tenant)
 			next++
 		}
-		args = append(args, place, run)
+		args = append(args, offset, run)
 	}
 	return args
 }
 
-func appendContribution(text []byte, n int64) []byte {
+// appendUnchanged appends what the slot has in a place already. What a free one has does not matter.
+func (s *slot) appendUnchanged(run []byte, place int) []byte {
+	if e := s.places[place]; e != nil {
+		return appendPlace(run, e.contribution(e.acked), e.tenant)
+	}
+	return appendPlace(run, 0, 0)
+}
+
+func appendPlace(text []byte, contribution int64, tenant uint32) []byte {
+	return appendNumber(appendAmount(text, contribution), uint64(tenant), 4)
+}
+
+func appendAmount(text []byte, n int64) []byte {
 	return appendNumber(appendNumber(text, uint64(n)/billion, 5), uint64(n)%billion, 4)
 }
 

@@ -75,7 +75,7 @@ func TestIDs(t *testing.T) {
 		s.collect()
 		f := s.next()
 		assert.EqualValues(t, 2, s.unsent())
-		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 15+2+2, "two names, and a run")
+		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 16+2+2, "two names, and a run")
 		_, err := s.settle(f, answer{status: statusOK, ids: "\x00\x00\x00\x05\x00\x00\x00\x06"})
 		require.NoError(t, err)
 		a, _ := l.find("a")
@@ -85,7 +85,7 @@ func TestIDs(t *testing.T) {
 		l.add("c", 1)
 		s.collect()
 		f = s.next()
-		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 15+1+2, "only the new one has its name in it")
+		assert.Len(t, s.flushArgs(f, 1, modelPeriods), 16+1+2, "only the new one has its name in it")
 		_, err = s.settle(f, answer{status: status})
 		require.NoError(t, err)
 		if kept {
@@ -129,7 +129,7 @@ func TestChunks(t *testing.T) {
 	for _, n := range []int{chunk, chunk, 1} {
 		f := s.next()
 		require.Len(t, f.entries, n)
-		assert.True(t, slices.IsSortedFunc(f.entries, byIndex))
+		assert.True(t, slices.IsSortedFunc(f.entries, byPlace))
 		assert.Nil(t, s.beat(), "there is something on its way")
 		before := s.waiting()
 		_, err := s.settle(f, answer{status: statusOK})
@@ -209,18 +209,25 @@ func TestRunsKeepWhatIsBetween(t *testing.T) {
 	for i := range 12 {
 		l.add(string(rune('a'+i)), 1)
 	}
-	list := s.shard.list()
+	s.collect()
+	list := slices.Clone(s.places)
 	for i, e := range list {
-		e.base, e.acked, e.sent = int64(10*i), int64(10*i+3), int64(10*i+5) // contributed 3, of which a flush makes 5
+		e.base, e.acked, e.sent = int64(10*i), int64(10*i+2), int64(10*i+4) // contributed 2, of which a flush makes 4
+		e.gone, e.tenant = 1, uint32(100+i)                                 // and 1 that is forgotten
 	}
-	run := func(amounts ...int64) (text []byte) {
-		for _, n := range amounts {
-			text = appendContribution(text, n)
+	s.places[5] = nil
+	run := func(from int, amounts ...int64) (text []byte) {
+		for i, n := range amounts {
+			tenant := uint32(100 + from + i)
+			if from+i == 5 {
+				tenant = 0
+			}
+			text = appendPlace(text, n, tenant)
 		}
 		return text
 	}
 	f := &flush{entries: []*entry{list[1], list[3], list[11]}}
-	assert.Equal(t, []any{1 * contributionLength, run(5, 3, 5, 3, 3, 3, 3, 3, 3, 3, 5)}, s.appendRuns(nil, f), "a gap of seven")
+	assert.Equal(t, []any{1 * placeLength, run(1, 5, 3, 5, 3, 0, 3, 3, 3, 3, 3, 5)}, s.appendRuns(nil, f), "a gap of seven")
 	f = &flush{entries: []*entry{list[2], list[11]}}
-	assert.Equal(t, []any{2 * contributionLength, run(5), 11 * contributionLength, run(5)}, s.appendRuns(nil, f), "a gap of eight")
+	assert.Equal(t, []any{2 * placeLength, run(2, 5), 11 * placeLength, run(11, 5)}, s.appendRuns(nil, f), "a gap of eight")
 }

@@ -74,20 +74,21 @@ func (r *reader) totals(ctx context.Context) iter.Seq2[store.Total, error] {
 
 // shard yields what one shard holds. goOn is false when the caller wants no more.
 func (r *reader) shard(ctx context.Context, i int, yield func(store.Total, error) bool) (goOn bool, err error) {
-	if err := r.look(ctx, i); err != nil {
+	found, err := r.look(ctx, i)
+	if err != nil {
 		return true, err
 	}
-	listed := &idSet{}
+	listed := idSet{}
 	for cursor := uint64(0); ; {
 		fields, next, err := r.client.HScan(ctx, r.names.totals(i), cursor, "", page).Result()
 		if err != nil {
 			return true, err
 		}
-		keys, recordFields, err := newKeys(listed, fields)
+		keys, recordFields, err := newKeys(listed, fields, found.lastID)
 		if err != nil {
 			return true, err
 		}
-		goOn, err := r.records(ctx, i, keys, recordFields, yield)
+		goOn, err := r.records(ctx, i, found.generation, keys, recordFields, yield)
 		if !goOn || err != nil {
 			return goOn, err
 		}
@@ -97,8 +98,9 @@ func (r *reader) shard(ctx context.Context, i int, yield func(store.Total, error
 	}
 }
 
-// newKeys returns the keys among fields of the totals that were not listed yet, and the fields of their records.
-func newKeys(listed *idSet, fields []string) (keys, recordFields []string, err error) {
+// newKeys returns the keys among fields of the totals that were not listed yet, and the fields of their records. A key that got its id
+// after the listing began may be one that was listed and dropped.
+func newKeys(listed idSet, fields []string, lastID uint64) (keys, recordFields []string, err error) {
 	for j := 0; j+1 < len(fields); j += 2 {
 		if fields[j] == "" || fields[j][0] != ':' {
 			continue
@@ -107,7 +109,7 @@ func newKeys(listed *idSet, fields []string) (keys, recordFields []string, err e
 		if err != nil {
 			return nil, nil, err
 		}
-		if listed.add(id) {
+		if listed.add(id) && (uint64(id) <= lastID || lastID > math.MaxUint32) {
 			keys, recordFields = append(keys, fields[j][1:]), append(recordFields, recordField(fields[j+1]))
 		}
 	}
@@ -115,18 +117,23 @@ func newKeys(listed *idSet, fields []string) (keys, recordFields []string, err e
 }
 
 // records yields the totals of keys. goOn is false when the caller wants no more.
-func (r *reader) records(ctx context.Context, i int, keys, fields []string, yield func(store.Total, error) bool) (goOn bool, err error) {
+func (r *reader) records(
+	ctx context.Context, i int, generation string, keys, fields []string, yield func(store.Total, error) bool,
+) (goOn bool, err error) {
 	if len(keys) == 0 {
 		return true, nil
 	}
-	values, err := r.client.HMGet(ctx, r.names.totals(i), fields...).Result()
+	values, err := r.client.HMGet(ctx, r.names.totals(i), append(fields, "g")...).Result()
 	if err != nil {
 		return true, err
 	}
-	for j, value := range values {
+	if now, _ := values[len(keys)].(string); now != generation {
+		return true, errUnsettled // it was wiped just now
+	}
+	for j, value := range values[:len(keys)] {
 		text, ok := value.(string)
 		if !ok {
-			return true, errUnsettled // it was wiped just now
+			continue // it was dropped just now
 		}
 		rec, err := parseRecord(text)
 		if err != nil {
@@ -142,25 +149,32 @@ func (r *reader) records(ctx context.Context, i int, keys, fields []string, yiel
 // recordField returns the field of the record with an id.
 func recordField(id string) string { return "#" + id }
 
+// sighted is what a shard has when a listing begins.
+type sighted struct {
+	generation string
+	lastID     uint64 // that a key has got
+}
+
 // look finds out whether a shard is complete.
-func (r *reader) look(ctx context.Context, i int) error {
-	meta, err := r.client.HMGet(ctx, r.names.totals(i), "g", "d", "s").Result()
+func (r *reader) look(ctx context.Context, i int) (sighted, error) {
+	meta, err := r.client.HMGet(ctx, r.names.totals(i), "g", "d", "s", "i").Result()
 	if err != nil {
-		return err
+		return sighted{}, err
 	}
 	text := func(n int) string {
 		s, _ := meta[n].(string)
 		return s
 	}
 	if shards := text(2); shards != "" && shards != strconv.Itoa(len(r.shards)) {
-		return fmt.Errorf("%w: %s", errShards, shards)
+		return sighted{}, fmt.Errorf("%w: %s", errShards, shards)
 	}
+	lastID, _ := strconv.ParseUint(text(3), 10, 64) // 0 = there is no key
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if until := r.shards[i].update(text(0), text(1), time.Now(), r.settle); time.Now().Before(until) {
-		return fmt.Errorf("%w, for %s more", errUnsettled, time.Until(until).Round(time.Second))
+		return sighted{}, fmt.Errorf("%w, for %s more", errUnsettled, time.Until(until).Round(time.Second))
 	}
-	return nil
+	return sighted{text(0), lastID}, nil
 }
 
 // update takes what a shard says of itself, and returns until when it may be incomplete.
@@ -199,19 +213,24 @@ func (r *reader) total(key string, rec record) store.Total {
 // get returns one total.
 func (r *reader) get(ctx context.Context, key string) (int64, error) {
 	totals := r.names.totals(shardOf(key, len(r.shards)))
-	id, err := r.client.HGet(ctx, totals, ":"+key).Result()
-	if errors.Is(err, redis.Nil) {
+	before, err := r.client.HMGet(ctx, totals, "g", ":"+key).Result()
+	if err != nil {
+		return 0, err
+	}
+	id, ok := before[1].(string)
+	if !ok {
 		return 0, nil
 	}
+	after, err := r.client.HMGet(ctx, totals, "g", recordField(id)).Result()
 	if err != nil {
 		return 0, err
 	}
-	text, err := r.client.HGet(ctx, totals, recordField(id)).Result()
-	if errors.Is(err, redis.Nil) {
+	text, ok := after[1].(string)
+	switch {
+	case after[0] != before[0]:
 		return 0, errUnsettled // it was wiped just now
-	}
-	if err != nil {
-		return 0, err
+	case !ok:
+		return 0, nil // it was dropped just now
 	}
 	rec, err := parseRecord(text)
 	return rec.total, err
@@ -236,15 +255,12 @@ func (r *reader) descriptions(ctx context.Context) (map[string]store.Description
 	return all, nil
 }
 
-// idSet is a set of small numbers. HSCAN may return a field twice.
-type idSet []uint64
+// idSet is a set of numbers, 64 at a time: most are next to each other, but where keys come and go. HSCAN may return a field twice.
+type idSet map[uint32]uint64
 
-func (s *idSet) add(id uint32) (isNew bool) {
-	word, bit := int(id/64), uint64(1)<<(id%64)
-	for len(*s) <= word {
-		*s = append(*s, make([]uint64, max(len(*s), 64))...)
-	}
-	isNew = (*s)[word]&bit == 0
-	(*s)[word] |= bit
+func (s idSet) add(id uint32) (isNew bool) {
+	word, bit := id/64, uint64(1)<<(id%64)
+	isNew = s[word]&bit == 0
+	s[word] |= bit
 	return isNew
 }

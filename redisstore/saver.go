@@ -16,7 +16,7 @@ import (
 )
 
 // stateVersion is that of the format. What a later version wrote is not read.
-const stateVersion = 1
+const stateVersion = 2
 
 var (
 	errDamaged = errors.New("state is damaged")
@@ -37,17 +37,24 @@ type slotState struct {
 	Acked      string       `json:"acked,omitempty"`
 	Seen       int64        `json:"seen,omitempty"`
 	Token      string       `json:"token,omitempty"` // of what is on its way; empty = nothing is
-	Entries    []entryState `json:"entries"`         // by index
+	Tenants    uint32       `json:"tenants"`
+	Entries    []entryState `json:"entries"`        // in version 1, each is in the place that has its number
+	Free       []int        `json:"free,omitempty"` // all other places
+
+	Forgotten map[string]int `json:"forgotten,omitempty"` // by metric
 }
 
 // entryState is what is kept of an entry.
 type entryState struct {
 	Key     string `json:"key"`
+	Place   int    `json:"place"`
+	Tenant  uint32 `json:"tenant"`
 	Start   int64  `json:"start"`
 	Value   int64  `json:"value"`
 	Acked   int64  `json:"acked,omitempty"`
 	Base    int64  `json:"base,omitempty"`
 	Foreign int64  `json:"foreign,omitempty"`
+	Gone    int64  `json:"gone,omitempty"`
 	Sent    *int64 `json:"sent,omitempty"` // nil = it is not on its way
 }
 
@@ -110,7 +117,39 @@ func (v *saver) decode(value []byte) (*slotState, error) {
 	case s.Shards != len(v.slots):
 		return nil, fmt.Errorf("it is of %d `shards`, not %d", s.Shards, len(v.slots))
 	}
-	return &s, nil
+	if s.Version < 2 {
+		s.upgrade()
+	}
+	return &s, s.check()
+}
+
+// upgrade makes a state of version 1 one of this version.
+func (s *slotState) upgrade() {
+	s.Tenants = uint32(len(s.Entries))
+	for i := range s.Entries {
+		s.Entries[i].Place, s.Entries[i].Tenant = i, uint32(i+1)
+	}
+}
+
+// check returns an error unless each key is there once, and each place.
+func (s *slotState) check() error {
+	keys, places := map[string]bool{}, map[int]bool{}
+	for _, place := range s.Free {
+		places[place] = true
+	}
+	for _, e := range s.Entries {
+		keys[e.Key], places[e.Place] = true, true
+	}
+	all := len(s.Entries) + len(s.Free)
+	for place := range places {
+		if place < 0 || place >= all {
+			return fmt.Errorf("%w: place %d of %d", errDamaged, place, all)
+		}
+	}
+	if len(keys) < len(s.Entries) || len(places) < all {
+		return fmt.Errorf("%w: a key or a place is there twice", errDamaged)
+	}
+	return nil
 }
 
 // mark makes the next save write a slot.
@@ -149,6 +188,7 @@ func (s *slot) state(prefix string, shards int) *slotState {
 	state := &slotState{
 		Version: stateVersion, Prefix: prefix, Shards: shards,
 		Name: s.name, Generation: s.generation, Epoch: s.epoch, Sequence: s.sequence, Acked: s.acked, Seen: s.seen,
+		Tenants: s.tenants, Free: s.free, Forgotten: s.shard.forgottenTotals(),
 	}
 	sent := map[*entry]*int64{}
 	if s.pending != nil {
@@ -157,9 +197,10 @@ func (s *slot) state(prefix string, shards int) *slotState {
 			sent[e] = &e.sent
 		}
 	}
-	s.shard.all(func(e *entry) {
+	s.all(func(e *entry) {
 		state.Entries = append(state.Entries, entryState{
-			Key: e.key(), Start: e.start, Value: e.value.Load(), Acked: e.acked, Base: e.base, Foreign: e.foreign, Sent: sent[e],
+			Key: e.key(), Place: e.place, Tenant: e.tenant, Start: e.start,
+			Value: e.value.Load(), Acked: e.acked, Base: e.base, Foreign: e.foreign, Gone: e.gone, Sent: sent[e],
 		})
 	})
 	return state
@@ -177,10 +218,14 @@ func (s *slot) restore(l *local, state *slotState) {
 	if state.Token != "" {
 		s.pending = &flush{token: state.Token, whole: true}
 	}
+	s.shard.restoreForgotten(state.Forgotten)
+	s.tenants, s.free, s.places = state.Tenants, state.Free, make([]*entry, len(state.Entries)+len(state.Free))
 	for _, k := range state.Entries {
 		e, _ := l.make(k.Key, math.MaxInt64)
-		e.start, e.acked, e.base, e.foreign, e.kept = k.Start, k.Acked, k.Base, k.Foreign, k.Value
-		e.value.Store(k.Value)
+		e.place, e.tenant, e.start = k.Place, k.Tenant, k.Start
+		e.acked, e.base, e.foreign, e.gone, e.kept = k.Acked, k.Base, k.Foreign, k.Gone, k.Value
+		e.value.Store(max(0, k.Value))
+		s.places[e.place] = e
 		if !registered { // a copy, if there is one, brings it back as well
 			e.foreign = e.base
 		}

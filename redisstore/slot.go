@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -22,13 +23,18 @@ var (
 // slot is what this process has contributed to one shard, as the server has it, and what is on its way there. It is serial,
 // and does no I/O: next says what to send, and settle takes the answer.
 //
-// The contribution to a key is the value of its entry less its base, and never falls under one name. A flush has a token, and it
+// The contribution to a key is the value of its entry less its base, and what is forgotten of it. It never falls under one name,
+// in one place, for one tenant. A flush has a token, and it
 // is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and with the
 // token it is known what it has, and what is new. Another one says that somebody else writes under this name, or that the server
 // has gone back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again, of
 // which it adds what is more than it knows.
 type slot struct {
 	shard *localShard
+
+	places  []*entry // by place; nil = it is free
+	free    []int    // places
+	tenants uint32   // that places have had
 
 	life       string    // of this process: begins its tokens
 	tokens     int       // that it has made
@@ -43,6 +49,7 @@ type slot struct {
 
 	backlog []*entry // may have more to send than is pending; each is there once
 	taken   []*entry // scratch
+	asking  []*entry // may be forgotten by the server, which is asked of them next
 
 	// resending says that the contributions on the server may not be those which are acknowledged: all are sent again, and
 	// resent is how many entries have been.
@@ -56,7 +63,7 @@ type slot struct {
 // flush is what is sent.
 type flush struct {
 	token   string
-	entries []*entry // each sent as far as entry.sent, in the order of their indexes
+	entries []*entry // each sent as far as entry.sent, in the order of their places
 	whole   bool     // it brings contributions, which the server compares with those that it has; else what is new
 }
 
@@ -68,7 +75,7 @@ type answer struct {
 	full       int64  // totals that could not take all of it
 	token      string // that the server has
 	epoch      int64  // of what it knows of writers
-	ids        string // of the keys of the flush that had none, in their order; empty if the flush had been taken before
+	ids        string // of the keys of the flush that had none, in their order; empty if the flush had been taken before; see statusForgotten
 }
 
 // What the script finds.
@@ -79,6 +86,7 @@ const (
 	statusGone      = "gone"       // not taken: the slot is not there any more, its contributions are in the totals
 	statusGoneAfter = "gone after" // the same, and this flush has been taken before
 	statusFenced    = "fenced"     // not taken: another process writes under this name
+	statusForgotten = "forgotten"  // not taken: keys are gone whose ids the writer has, or that it has counted before; ids has their numbers
 	statusShards    = "shards"     // not taken: wrong number of shards
 )
 
@@ -110,14 +118,44 @@ func (s *slot) collect() {
 	s.taken = s.shard.take(s.taken[:0])
 	for _, e := range s.taken {
 		e.changed.Store(false) // before its value is looked at; see entry.Add
+		if e.value.Load() == dropped {
+			continue
+		}
+		if e.place == noPlace {
+			s.place(e)
+		}
+		e.counted = e.local.age()
 		s.queue(e)
 	}
 	if len(s.backlog) > chunk { // so that what is next to each other in the slot is so in a flush
-		slices.SortFunc(s.backlog, byIndex)
+		slices.SortFunc(s.backlog, byPlace)
 	}
 }
 
-func byIndex(a, b *entry) int { return a.index - b.index }
+func byPlace(a, b *entry) int { return a.place - b.place }
+
+// place gives e a place, one that is free if there is one. If there are no more numbers for tenants, it is a new one.
+func (s *slot) place(e *entry) {
+	if last := len(s.free) - 1; last >= 0 && s.tenants < math.MaxUint32 {
+		e.place = s.free[last]
+		s.free = s.free[:last]
+		s.places[e.place] = e
+	} else {
+		e.place = len(s.places)
+		s.places = append(s.places, e)
+	}
+	s.tenants += uint32(min(1, math.MaxUint32-s.tenants))
+	e.tenant = s.tenants
+}
+
+// all calls f for each entry that has a place.
+func (s *slot) all(f func(*entry)) {
+	for _, e := range s.places {
+		if e != nil {
+			f(e)
+		}
+	}
+}
 
 func (s *slot) queue(e *entry) {
 	if !e.queued {
@@ -146,14 +184,16 @@ func (s *slot) next() *flush {
 // nextAgain takes entries whose contributions are sent again. When there are none left, the server has those that are
 // acknowledged.
 func (s *slot) nextAgain() (entries []*entry) {
-	list := s.shard.list()
 	for s.resending && len(entries) < chunk {
-		if s.resent == len(list) {
+		if s.resent == len(s.places) {
 			s.resending = false
 			break
 		}
-		e := list[s.resent]
+		e := s.places[s.resent]
 		s.resent++
+		if e == nil {
+			continue
+		}
 		if e.sent = e.value.Load(); e.sent > e.base {
 			entries = append(entries, e)
 		}
@@ -174,7 +214,7 @@ func (s *slot) nextChanged() (entries []*entry) {
 			entries = append(entries, e)
 		}
 	}
-	slices.SortFunc(entries, byIndex)
+	slices.SortFunc(entries, byPlace)
 	return entries
 }
 
@@ -192,8 +232,8 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 	if a.status != statusShards { // which is not of the shard that the slot is of
 		s.epoch, s.seen = a.epoch, a.now // also of one that is forgotten: else its new name would be, again and again
 	}
-	if a.status != statusOK { // an id is sure as long as the server has the token with whose answer it came, or a later one
-		s.shard.all(func(e *entry) { e.id = 0 })
+	if a.status != statusOK && a.status != statusForgotten { // an id is sure as long as the server has the token with whose answer it came, or a later one
+		s.all(func(e *entry) { e.id = 0 })
 	}
 	switch a.status {
 	case statusOK:
@@ -202,7 +242,7 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		known := s.generation
 		s.generation, s.sequence, s.acked, s.pending = a.generation, 0, "", nil
 		// What other slots of this process have contributed is gone as well.
-		s.shard.all(func(e *entry) { e.base, e.acked = e.foreign, e.foreign })
+		s.all(func(e *entry) { e.base, e.acked = e.foreign, e.foreign })
 		s.resend()
 		if known == "" {
 			return eventNone, nil
@@ -221,6 +261,8 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 	case statusFenced:
 		s.begin(true)
 		return eventFenced, nil
+	case statusForgotten:
+		return eventNone, s.beginAnew(f, a.ids)
 	case statusShards:
 		return eventNone, fmt.Errorf("%w: %s", errShards, a.generation)
 	default:
@@ -273,11 +315,11 @@ func (s *slot) begin(fenced bool) {
 	s.name, s.sequence, s.acked, s.pending, s.resending = newToken(), 0, "", nil, false
 	restored := s.restored
 	s.restored = false
-	s.shard.all(func(e *entry) {
+	s.all(func(e *entry) {
 		if fenced && restored {
 			e.acked = e.kept // the original has all of what was copied
 		}
-		e.base = e.acked
+		e.base, e.gone = e.acked, 0
 		if fenced {
 			e.foreign = e.base
 		}
@@ -297,13 +339,13 @@ func (s *slot) waiting() int {
 		n += len(s.pending.entries)
 	}
 	if s.resending {
-		n += len(s.shard.list()) - s.resent
+		n += len(s.places) - s.resent
 	}
 	return n
 }
 
 // unsent returns how much has not been acknowledged.
 func (s *slot) unsent() (amount int64) {
-	s.shard.all(func(e *entry) { amount += e.value.Load() - e.acked })
+	s.all(func(e *entry) { amount += e.value.Load() - e.acked })
 	return amount
 }

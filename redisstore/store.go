@@ -21,6 +21,7 @@ type redisStore struct {
 	described descriptions
 	overflows *memory.Store // has the sketch of what overflows and the claims of components, and no totals
 	timeout   time.Duration
+	forgets   time.Duration // after which it forgets; 0 = never
 	logger    *zap.Logger
 }
 
@@ -35,6 +36,7 @@ var (
 	_ capability.Claimer        = (*redisStore)(nil)
 	_ store.Informer            = (*redisStore)(nil)
 	_ capability.Saturater      = (*redisStore)(nil)
+	_ capability.Forgetter      = (*redisStore)(nil)
 	_ capability.OverflowKeeper = (*redisStore)(nil)
 )
 
@@ -119,13 +121,30 @@ func (s *redisStore) Descriptions() []store.Description {
 
 // Info says that the server outlives this process, that others count there too, and how long it may take until what it has lost is back.
 func (s *redisStore) Info() store.Info {
-	return store.Info{Opened: s.local.opened, Durable: true, Shared: true, SettleTime: s.reader.settle}
+	return store.Info{
+		Opened: s.local.opened, Durable: true, Shared: true, SettleTime: s.reader.settle, ForgetAfter: s.forgets,
+	}
 }
 
 // Saturated returns how many additions a total could not take in full, here or on the server.
 func (s *redisStore) Saturated() int64 {
 	return s.local.saturated.Load() + s.writer.numbers.full.Load()
 }
+
+// OnForget registers told, which is called whenever keys of this process were dropped. unregister waits for a call of told, so told must
+// not call it.
+func (s *redisStore) OnForget(told func(keys []string)) (unregister func()) {
+	return s.writer.listeners.OnForget(told)
+}
+
+// Has says whether this process counts under key.
+func (s *redisStore) Has(key string) bool {
+	_, ok := s.local.find(key)
+	return ok
+}
+
+// Forgotten returns what this process had contributed to keys that were dropped, by metric.
+func (s *redisStore) Forgotten() map[string]capability.Forgotten { return s.local.forgottenTotals() }
 
 // Overflowed notes that n was added under an overflow key.
 func (s *redisStore) Overflowed(metric, key string, n int) { s.overflows.Overflowed(metric, key, n) }

@@ -136,8 +136,8 @@ func TestRuns(t *testing.T) {
 	assert.Equal(t, want, read(t, s))
 	slot, err := s.reader.client.Get(t.Context(), s.writer.names.flushKeys(0, s.writer.slots[0])[2]).Result()
 	require.NoError(t, err)
-	for i, e := range s.local.shards[0].list() {
-		require.Equal(t, string(appendContribution(nil, int64(want[e.key()]))), slot[i*contributionLength:(i+1)*contributionLength], e.key())
+	for i, e := range s.writer.slots[0].places {
+		require.Equal(t, string(appendPlace(nil, int64(want[e.key()]), e.tenant)), slot[i*placeLength:(i+1)*placeLength], e.key())
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/shown"
 	"github.com/logtally/tallyprocessor/redisstore/internal/metadata"
 )
 
@@ -22,6 +24,7 @@ type numbers struct {
 	flushes       atomic.Int64
 	keysFlushed   atomic.Int64
 	storageErrors atomic.Int64
+	keysDropped   atomic.Int64
 	full          atomic.Int64              // additions that a total on the server could not take in full
 	failingSince  atomic.Pointer[time.Time] // with a monotonic reading; nil = the server works
 
@@ -43,6 +46,14 @@ func (n *numbers) show(set extension.Settings, s *redisStore) error {
 		return err
 	}
 	id := attribute.String("extension", set.ID.String())
+	forgotten := func(number func(capability.Forgotten) int) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			for name, f := range s.Forgotten() {
+				o.Observe(min(int64(number(f)), shown.Largest), metric.WithAttributes(id, attribute.String("metric", name)))
+			}
+			return nil
+		}
+	}
 	one := func(load func() int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(load(), metric.WithAttributes(id))
@@ -58,8 +69,11 @@ func (n *numbers) show(set extension.Settings, s *redisStore) error {
 		}
 	}
 	err = errors.Join(
+		b.RegisterExtensionTallyRedisAmountForgottenCallback(forgotten(func(f capability.Forgotten) int { return f.Total })),
 		b.RegisterExtensionTallyRedisFlushesCallback(one(n.flushes.Load)),
 		b.RegisterExtensionTallyRedisKeysCallback(one(s.local.keys.Load)),
+		b.RegisterExtensionTallyRedisKeysDroppedCallback(one(n.keysDropped.Load)),
+		b.RegisterExtensionTallyRedisKeysForgottenCallback(forgotten(func(f capability.Forgotten) int { return f.Keys })),
 		b.RegisterExtensionTallyRedisKeysFlushedCallback(one(n.keysFlushed.Load)),
 		b.RegisterExtensionTallyRedisKeysOverflowedCallback(one(s.local.overflowed.Load)),
 		b.RegisterExtensionTallyRedisKeysWaitingCallback(one(s.writer.waiting.Load)),

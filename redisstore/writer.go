@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/logtally/tallyprocessor/internal/capability"
 )
 
 const (
@@ -24,14 +26,16 @@ var errUpset = errors.New("the server is in another state at each flush")
 
 // writer is the one goroutine that sends what was counted: every interval, on demand, and for the last time.
 type writer struct {
-	cfg      *Config
-	client   redis.UniversalClient
-	names    names
-	slots    []*slot
-	state    *saver // nil = nothing is kept over restarts
-	describe *descriptions
-	health   *health
-	numbers  *numbers
+	cfg       *Config
+	client    redis.UniversalClient
+	names     names
+	slots     []*slot
+	sweeps    []sweep              // by shard
+	listeners capability.Listeners // of those who count
+	state     *saver               // nil = nothing is kept over restarts
+	describe  *descriptions
+	health    *health
+	numbers   *numbers
 
 	requests chan request
 	cancel   context.CancelFunc
@@ -69,6 +73,7 @@ func (w *writer) run(ctx context.Context) {
 			} else {
 				_ = w.flush(ctx, false) // health has reported it
 			}
+			w.forget(ctx)
 			timer.Reset(max(0, min(scatter(w.cfg.FlushInterval), time.Until(w.next))))
 		case r := <-w.requests:
 			r.reply <- w.answer(ctx, r)
@@ -126,9 +131,7 @@ func (w *writer) count() {
 type call struct {
 	shard int
 	flush *flush
-	keys  []string
-	args  []any
-	cmd   *redis.Cmd
+	scriptCall
 }
 
 // round sends one flush for each shard that has something to send, or was not heard of for long. upset says whether the server was in
@@ -200,7 +203,7 @@ func (w *writer) calls(first bool) []call {
 		}
 		calls = append(calls, call{
 			shard: i, flush: f,
-			keys: w.names.flushKeys(i, s), args: s.flushArgs(f, w.cfg.Shards, w.cfg.periods()),
+			scriptCall: scriptCall{script: flushScript, keys: w.names.flushKeys(i, s), args: s.flushArgs(f, w.cfg.Shards, w.cfg.periods())},
 		})
 	}
 	return calls
@@ -257,7 +260,8 @@ func (w *writer) keepLast(ctx context.Context) error {
 	if w.state == nil {
 		return nil
 	}
-	for i := range w.slots {
+	for i, s := range w.slots {
+		s.collect()
 		w.state.mark(i)
 	}
 	return w.state.save(ctx)
@@ -266,6 +270,7 @@ func (w *writer) keepLast(ctx context.Context) error {
 // unsent returns how much the server has not taken, when the goroutine has ended.
 func (w *writer) unsent() (amount int64) {
 	for _, s := range w.slots {
+		s.collect()
 		amount += s.unsent()
 	}
 	return amount
@@ -277,14 +282,17 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 	defer cancel()
 	pipe := w.client.Pipeline()
 	for i := range calls {
-		c := &calls[i]
-		c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
+		calls[i].queue(ctx, pipe)
 	}
 	err := w.attempt(ctx, pipe)
 	for i := range calls {
 		calls[i].failed(err)
 	}
-	w.load(ctx, calls)
+	scripts := make([]*scriptCall, len(calls))
+	for i := range calls {
+		scripts[i] = &calls[i].scriptCall
+	}
+	w.load(ctx, scripts)
 	switch {
 	case fields == nil:
 		return nil
@@ -305,41 +313,6 @@ func (w *writer) sendDescriptions(ctx context.Context, fields []any) error {
 		w.health.noteMeanings(w.describe.others(before))
 	}
 	return w.client.HSet(ctx, name, fields...).Err()
-}
-
-// load sends those calls again whose server did not know the script. The first has it, and the others are behind that, so one round trip is
-// enough for a server; in a Cluster there is one for each node.
-func (w *writer) load(ctx context.Context, calls []call) {
-	for {
-		pipe := w.client.Pipeline()
-		var again []*call
-		for i := range calls {
-			c := &calls[i]
-			switch err := c.cmd.Err(); {
-			case err == nil || !redis.HasErrorPrefix(err, "NOSCRIPT"):
-				continue
-			case len(again) == 0:
-				c.cmd = pipe.Eval(ctx, flushSource, c.keys, c.args...)
-			default:
-				c.cmd = pipe.EvalSha(ctx, flushScript.Hash(), c.keys, c.args...)
-			}
-			again = append(again, c)
-		}
-		if len(again) == 0 {
-			return
-		}
-		err := w.attempt(ctx, pipe)
-		for _, c := range again {
-			c.failed(err)
-		}
-	}
-}
-
-// failed gives a call the error of its pipeline, unless it has one of its own, or an answer.
-func (c *call) failed(err error) {
-	if err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil { // there was not even a connection
-		c.cmd.SetErr(err)
-	}
 }
 
 // settle gives the answer to the slot.

@@ -25,18 +25,21 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                             metric.Meter
-	mu                                sync.Mutex
-	registrations                     []metric.Registration
-	ExtensionTallyRedisEvents         metric.Int64ObservableCounter
-	ExtensionTallyRedisFlushErrors    metric.Int64ObservableCounter
-	ExtensionTallyRedisFlushes        metric.Int64ObservableCounter
-	ExtensionTallyRedisKeys           metric.Int64ObservableGauge
-	ExtensionTallyRedisKeysFlushed    metric.Int64ObservableCounter
-	ExtensionTallyRedisKeysOverflowed metric.Int64ObservableCounter
-	ExtensionTallyRedisKeysWaiting    metric.Int64ObservableGauge
-	ExtensionTallyRedisStorageErrors  metric.Int64ObservableCounter
-	ExtensionTallyRedisUnsentSeconds  metric.Float64ObservableGauge
+	meter                              metric.Meter
+	mu                                 sync.Mutex
+	registrations                      []metric.Registration
+	ExtensionTallyRedisAmountForgotten metric.Int64ObservableCounter
+	ExtensionTallyRedisEvents          metric.Int64ObservableCounter
+	ExtensionTallyRedisFlushErrors     metric.Int64ObservableCounter
+	ExtensionTallyRedisFlushes         metric.Int64ObservableCounter
+	ExtensionTallyRedisKeys            metric.Int64ObservableGauge
+	ExtensionTallyRedisKeysDropped     metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysFlushed     metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysForgotten   metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysOverflowed  metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysWaiting     metric.Int64ObservableGauge
+	ExtensionTallyRedisStorageErrors   metric.Int64ObservableCounter
+	ExtensionTallyRedisUnsentSeconds   metric.Float64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -48,6 +51,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterExtensionTallyRedisAmountForgottenCallback sets callback for observable ExtensionTallyRedisAmountForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisAmountForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisAmountForgotten, obs: o})
+		return nil
+	}, builder.ExtensionTallyRedisAmountForgotten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterExtensionTallyRedisEventsCallback sets callback for observable ExtensionTallyRedisEvents metric.
@@ -110,12 +128,42 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysCallback(cb metr
 	return nil
 }
 
+// RegisterExtensionTallyRedisKeysDroppedCallback sets callback for observable ExtensionTallyRedisKeysDropped metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysDroppedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeysDropped, obs: o})
+		return nil
+	}, builder.ExtensionTallyRedisKeysDropped)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterExtensionTallyRedisKeysFlushedCallback sets callback for observable ExtensionTallyRedisKeysFlushed metric.
 func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysFlushedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeysFlushed, obs: o})
 		return nil
 	}, builder.ExtensionTallyRedisKeysFlushed)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionTallyRedisKeysForgottenCallback sets callback for observable ExtensionTallyRedisKeysForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeysForgotten, obs: o})
+		return nil
+	}, builder.ExtensionTallyRedisKeysForgotten)
 	if err != nil {
 		return err
 	}
@@ -223,6 +271,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ExtensionTallyRedisAmountForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_redis_amount_forgotten",
+		metric.WithDescription("Sum of what this process had counted of keys that were dropped because nobody in the fleet had counted them for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
+		metric.WithUnit("{amount}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExtensionTallyRedisEvents, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_redis_events",
 		metric.WithDescription("Number of times that a shard was found in another state than this process had left it in, by kind. Each is dealt with; see the log. [Alpha]"),
@@ -247,9 +301,21 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ExtensionTallyRedisKeysDropped, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_redis_keys_dropped",
+		metric.WithDescription("Number of keys that this process has dropped from the totals of the fleet because nobody had counted them for `forget_after`. What one process drops no other does. [Alpha]"),
+		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExtensionTallyRedisKeysFlushed, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_redis_keys_flushed",
 		metric.WithDescription("Number of contributions that the server took, one for each key of a flush. [Alpha]"),
+		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionTallyRedisKeysForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_redis_keys_forgotten",
+		metric.WithDescription("Number of keys that this process had counted and that were dropped because nobody in the fleet had counted them for `forget_after`, by metric, since the start. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)

@@ -1,0 +1,216 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sweeps is in how many parts `forget_after` is divided: a key that is idle for that long is dropped in the next part, or in the one after.
+const sweeps = 8
+
+// sweep is what this process does in one shard to forget keys: it drops what the fleet does not count, if no other has just done so, and
+// asks what has been dropped of what it has counted itself.
+type sweep struct {
+	began  time.Time
+	cursor string // of what is left to drop; empty = nothing
+	drops  scriptCall
+	asks   scriptCall
+	asked  []*entry
+}
+
+// sweepInterval is how often a shard is swept. A sweep goes on with the flushes, so there is no more than one between two of them.
+func (c *Config) sweepInterval() time.Duration { return max(c.ForgetAfter/sweeps, c.FlushInterval) }
+
+// forget takes the next step of each sweep: one call for each of so many keys as the server looks at in a millisecond or so. That is of no
+// concern to a flush. But if the server is not there, the next flush waits as if it had found out itself.
+func (w *writer) forget(ctx context.Context) {
+	if w.cfg.ForgetAfter <= 0 || w.failure != nil {
+		return
+	}
+	began := time.Now()
+	err := w.step(ctx)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case classify(err).absent:
+		w.plan(err)
+		w.health.note(err, began)
+	default:
+		w.health.noteForgetting(err)
+	}
+}
+
+func (w *writer) step(ctx context.Context) error {
+	pipe := w.client.Pipeline()
+	var calls []*scriptCall
+	for i, s := range w.slots {
+		sw := &w.sweeps[i]
+		if sw.began.IsZero() || time.Since(sw.began) >= w.cfg.sweepInterval() {
+			sw.began, sw.cursor = time.Now(), "0"
+			s.lookForIdle(w.cfg.ForgetAfter)
+		}
+		calls = append(calls, w.sweepCalls(i, s, sw)...)
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	for _, c := range calls {
+		c.queue(ctx, pipe)
+	}
+	err := w.attempt(ctx, pipe)
+	errs := make([]error, 0, len(calls))
+	for _, c := range calls {
+		c.failed(err)
+	}
+	w.load(ctx, calls)
+	for _, c := range calls {
+		errs = append(errs, c.cmd.Err())
+	}
+	for i := range w.slots {
+		errs = append(errs, w.settleSweep(i))
+	}
+	if w.state != nil {
+		w.health.noteStorage(w.state.save(ctx))
+	}
+	return combine(errs)
+}
+
+// sweepCalls returns what is to be asked next of a shard.
+func (w *writer) sweepCalls(shard int, s *slot, sw *sweep) (calls []*scriptCall) {
+	totals := w.names.totals(shard)
+	sw.drops, sw.asks = scriptCall{}, scriptCall{}
+	if sw.cursor != "" {
+		sw.drops = scriptCall{script: forgetScript, keys: []string{totals}, args: []any{
+			w.cfg.ForgetAfter.Milliseconds(), max(1, w.cfg.sweepInterval().Milliseconds()), sw.cursor, page,
+		}}
+		calls = append(calls, &sw.drops)
+	}
+	if sw.asked = s.nextIdle(w.cfg.ForgetAfter); len(sw.asked) > 0 {
+		sw.asks = scriptCall{script: askScript, keys: []string{totals, w.names.writers(shard)}, args: s.askArgs(sw.asked)}
+		calls = append(calls, &sw.asks)
+	}
+	return calls
+}
+
+// settleSweep takes the answers of a shard.
+func (w *writer) settleSweep(shard int) error {
+	sw := &w.sweeps[shard]
+	if sw.drops.cmd != nil && sw.drops.cmd.Err() == nil {
+		dropped, err := sw.swept(sw.drops.cmd.Val())
+		if err != nil {
+			return err
+		}
+		w.numbers.keysDropped.Add(dropped)
+	}
+	if sw.asks.cmd == nil || sw.asks.cmd.Err() != nil {
+		return nil
+	}
+	gone, err := parseGone(sw.asked, sw.asks.cmd.Val())
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	if len(w.listeners.Drop(func() []string { return w.slots[shard].drop(gone) })) > 0 && w.state != nil {
+		w.state.mark(shard)
+	}
+	return nil
+}
+
+// swept takes what the script has done.
+func (sw *sweep) swept(reply any) (dropped int64, err error) {
+	list, _ := reply.([]any)
+	if len(list) != 2 {
+		return 0, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
+	}
+	cursor, ok1 := list[0].(string)
+	dropped, ok2 := list[1].(int64)
+	if _, err := strconv.ParseUint(cursor, 10, 64); !ok1 || !ok2 || err != nil {
+		return 0, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
+	}
+	if sw.cursor = cursor; cursor == "0" {
+		sw.cursor = ""
+	}
+	return dropped, nil
+}
+
+// askArgs returns the ARGV of the script that tells whether the server has entries. One whose id is not known may have come back since:
+// then it is there.
+func (s *slot) askArgs(entries []*entry) []any {
+	args := append(make([]any, 0, 3+len(entries)), s.name, s.generation, s.acked)
+	for _, e := range entries {
+		field := e.field
+		if e.id != 0 {
+			field = recordField(string(appendNumber(nil, uint64(e.id), idLength)))
+		}
+		args = append(args, field)
+	}
+	return args
+}
+
+// parseGone returns those of entries that the server says it does not have.
+func parseGone(entries []*entry, reply any) (gone []*entry, err error) {
+	list, ok := reply.([]any)
+	if ok && len(list) == 0 {
+		return nil, nil // it is in another state, which the next heartbeat finds out
+	}
+	if len(list) != len(entries) {
+		return nil, fmt.Errorf("%w: %.100v", errWrongAnswer, reply)
+	}
+	for i, e := range entries {
+		if list[i] == int64(0) {
+			gone = append(gone, e)
+		}
+	}
+	return gone, nil
+}
+
+// scriptCall is a call of a script.
+type scriptCall struct {
+	script *redis.Script
+	keys   []string
+	args   []any
+	cmd    *redis.Cmd
+}
+
+// queue sends the call with others.
+func (c *scriptCall) queue(ctx context.Context, pipe redis.Pipeliner) {
+	c.cmd = pipe.EvalSha(ctx, c.script.Hash(), c.keys, c.args...)
+}
+
+// failed gives a call the error of its pipeline, unless it has one of its own, or an answer.
+func (c *scriptCall) failed(err error) {
+	if err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil { // there was not even a connection
+		c.cmd.SetErr(err)
+	}
+}
+
+// load sends those calls again whose server did not know the script. The first of a script has it, and the others are after that, so one round
+// trip is enough for a server; in a Cluster there is one for each node.
+func (w *writer) load(ctx context.Context, calls []*scriptCall) {
+	for {
+		pipe := w.client.Pipeline()
+		var again []*scriptCall
+		sent := map[*redis.Script]bool{}
+		for _, c := range calls {
+			if err := c.cmd.Err(); err == nil || !redis.HasErrorPrefix(err, "NOSCRIPT") {
+				continue
+			}
+			if sent[c.script] {
+				c.queue(ctx, pipe)
+			} else {
+				c.cmd = c.script.Eval(ctx, pipe, c.keys, c.args...)
+				sent[c.script] = true
+			}
+			again = append(again, c)
+		}
+		if len(again) == 0 {
+			return
+		}
+		err := w.attempt(ctx, pipe)
+		for _, c := range again {
+			c.failed(err)
+		}
+	}
+}
