@@ -333,6 +333,8 @@ func TestConfigMistakes(t *testing.T) {
 		"`max_keys` is 0: must be positive":                                                  func(c *Config) { c.MaxKeys = 0 },
 		"`timeout` is 0s: must be positive":                                                  func(c *Config) { c.Timeout = 0 },
 		"`flush_interval` is -1s: must be positive":                                          func(c *Config) { c.FlushInterval = -time.Second },
+		"`forget_after` is -1s: must not be negative":                                        func(c *Config) { c.ForgetAfter = -time.Second },
+		"`forget_after` is 1ns":                                                              func(c *Config) { c.ForgetAfter = 1 },
 		"`max_backoff` is 0s: must be positive":                                              func(c *Config) { c.MaxBackoff = 0 },
 		"`shutdown_timeout` is 0s: must be positive":                                         func(c *Config) { c.ShutdownTimeout = 0 },
 		"`heartbeat_interval` must not be shorter than `flush_interval`, found 10s and 1m0s": func(c *Config) { c.FlushInterval = time.Minute },

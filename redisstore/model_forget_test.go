@@ -68,7 +68,7 @@ func forgetActions(f *fleet) map[string]func(*rapid.T) {
 	all := anyForgetAction(f)
 	some := map[string]func(*rapid.T){}
 	for _, name := range []string{
-		"count", "flush", "no reply", "late", "replicate", "fail over", "set clock", "restart", "sweep", "sweep for long", "ask", "ask all",
+		"count", "flush", "no reply", "late", "replicate", "fail over", "set clock", "restart", "sweep", "sweep for long", "clock back", "ask", "ask all",
 	} {
 		some[name] = all[name]
 	}
@@ -105,6 +105,7 @@ func anyForgetAction(f *fleet) map[string]func(*rapid.T) {
 		"sweep":          func(t *rapid.T) { f.sweep(t) },
 		"sweep for long": f.sweepForLong,
 		"ask":            func(*rapid.T) { f.ask(f.pick()) },
+		"clock back":     f.clockBack,
 		"ask all":        f.askAll,
 		"crash":          f.crash,
 	})
@@ -213,6 +214,17 @@ func (f *fleet) sweepForLong(t *rapid.T) {
 			f.exchange(w, false, rapid.IntRange(0, 9).Draw(t, "no reply") == 0)
 		}
 	}
+}
+
+// clockBack is a server whose clock is back for so short that no sweep sees it, while somebody counts.
+func (f *fleet) clockBack(t *rapid.T) {
+	by := drawPeriod(t)
+	f.step(t, -by)
+	w := f.pick()
+	w.add(rapid.SampledFrom(modelKeys).Draw(t, "key"), 1)
+	f.exchange(w, false, false)
+	f.step(t, by)
+	f.sweep(t)
 }
 
 // ask is what a writer does of keys that it does not count.

@@ -1,0 +1,453 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processortest"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"pgregory.net/rapid"
+
+	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/redistest"
+	"github.com/logtally/tallyprocessor/redisstore/internal/metadatatest"
+	"github.com/logtally/tallyprocessor/store"
+)
+
+// forgetConfig returns a configuration with a `forget_after` that a test can wait for.
+func forgetConfig(endpoint string) *Config {
+	cfg := testConfig(endpoint)
+	cfg.Shards, cfg.ForgetAfter = 2, time.Second
+	return cfg
+}
+
+func podKey(n int) string { return fmt.Sprintf(`["m",{},{"pod":%d}]`, n) }
+
+// localSum returns what a process lists and what it says is forgotten.
+func localSum(s *redisStore) (sum int) {
+	for total := range s.LocalTotals() {
+		sum += total.Value
+	}
+	for _, f := range s.Forgotten() {
+		sum += f.Total
+	}
+	return sum
+}
+
+func eventually(t *testing.T, condition func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, condition, 30*time.Second, 20*time.Millisecond, what)
+}
+
+// What nobody counts is dropped, in the totals and in each process that has counted it. What one of them counts stays.
+func TestForgetting(t *testing.T) {
+	cfg := forgetConfig(redistest.Start(t).Addr())
+	a, b := open(t, cfg), open(t, cfg)
+	for i := range 50 {
+		a.store.Add(podKey(i), 3)
+		b.store.Add(podKey(i+25), 4)
+	}
+	require.NoError(t, a.store.Flush(t.Context()))
+	require.NoError(t, b.store.Flush(t.Context()))
+	counted := 4 * 50
+	eventually(t, func() bool {
+		b.store.Add(podKey(30), 1)
+		counted++
+		require.NoError(t, b.store.Flush(t.Context()))
+		return len(a.store.local.totalsByKey()) == 1 && len(b.store.local.totalsByKey()) == 1
+	}, "idle keys are dropped, and that of which another counts more stays")
+	assert.Equal(t, map[string]int{podKey(30): 7 + counted - 200}, read(t, b.store))
+	assert.Equal(t, map[string]capability.Forgotten{"m": {Keys: 49, Total: 147}}, a.store.Forgotten())
+	assert.Equal(t, map[string]capability.Forgotten{"m": {Keys: 49, Total: 196}}, b.store.Forgotten())
+	assert.Equal(t, 150, localSum(a.store))
+	assert.Equal(t, counted, localSum(b.store))
+	assert.EqualValues(t, 74, a.store.writer.numbers.keysDropped.Load()+b.store.writer.numbers.keysDropped.Load(), "each is dropped once")
+	assert.EqualValues(t, 1, a.store.local.keys.Load())
+}
+
+func (l *local) totalsByKey() map[string]int {
+	totals := map[string]int{}
+	for total := range l.totals() {
+		totals[total.Key] = total.Value
+	}
+	return totals
+}
+
+// A key that another process has dropped begins anew when it is counted, whether this process forgets or not, and no reader waits.
+func TestForgottenKeyComesBack(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := quiet(testConfig(server.Addr()))
+	cfg.Shards = 1
+	s := open(t, cfg).store
+	counter := s.Bind(podKey(1))
+	counter.Add(5, time.Time{})
+	s.Add(podKey(2), 6)
+	require.NoError(t, s.Flush(t.Context()))
+	first := totalOf(t, s, podKey(1))
+	server.CLI("EVAL", "redis.call('HDEL', KEYS[1], ARGV[1], '#' .. redis.call('HGET', KEYS[1], ARGV[1]))", "1", "{tally:0}:totals", ":"+podKey(1))
+	assert.Equal(t, map[string]int{podKey(2): 6}, read(t, s))
+	time.Sleep(2 * time.Millisecond) // by the server's clock
+	require.True(t, counter.Add(7, time.Time{}))
+	s.Add(podKey(2), 1)
+	require.NoError(t, s.Flush(t.Context()))
+	assert.Equal(t, map[string]int{podKey(1): 7, podKey(2): 7}, read(t, s))
+	again := totalOf(t, s, podKey(1))
+	assert.True(t, again.Start.After(first.Start))
+	assert.Equal(t, map[string]capability.Forgotten{"m": {Keys: 1, Total: 5}}, s.Forgotten())
+	assert.Equal(t, 19, localSum(s))
+	assert.Empty(t, s.writer.numbers.copy(s.writer.numbers.events), "that is no loss")
+
+	server.CLI("FLUSHALL")
+	s.Add(podKey(2), 1)
+	require.NoError(t, s.Flush(t.Context()))
+	assert.Equal(t, 7, s.Get(podKey(1)), "what is forgotten is not brought back")
+	assert.Equal(t, 8, s.Get(podKey(2)))
+}
+
+func totalOf(t *testing.T, s *redisStore, key string) store.Total {
+	for total, err := range s.Totals(t.Context()) {
+		require.NoError(t, err)
+		if total.Key == key {
+			return total
+		}
+	}
+	require.Fail(t, "no total", key)
+	return store.Total{}
+}
+
+// The sums of what is forgotten are kept with the state, beside what is not, and so is which places are free.
+func TestForgottenIsKept(t *testing.T) {
+	server := redistest.Start(t)
+	d := newDisk()
+	cfg := forgetConfig(server.Addr())
+	cfg.Storage = &diskID
+	telemetry := componenttest.NewTelemetry()
+	e := newExtension(metadatatest.NewSettings(telemetry), cfg)
+	require.NoError(t, e.Start(t.Context(), d))
+	for i := range 20 {
+		e.store.Add(podKey(i), 2)
+	}
+	eventually(t, func() bool {
+		e.store.Add(podKey(0), 1)
+		return e.store.Forgotten()["m"].Keys == 19
+	}, "all but one are dropped")
+	sum := localSum(e.store)
+	id := attribute.NewSet(attribute.String("extension", e.settings.ID.String()), attribute.String("metric", "m"))
+	metadatatest.AssertEqualExtensionTallyRedisKeysForgotten(t, telemetry,
+		[]metricdata.DataPoint[int64]{{Attributes: id, Value: 19}}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExtensionTallyRedisAmountForgotten(t, telemetry,
+		[]metricdata.DataPoint[int64]{{Attributes: id, Value: 38}}, metricdatatest.IgnoreTimestamp())
+	require.NoError(t, e.Shutdown(t.Context()))
+
+	cfg.ForgetAfter = 0
+	next := openOn(t, cfg, d)
+	assert.Equal(t, map[string]capability.Forgotten{"m": {Total: 38}}, next.store.Forgotten())
+	assert.Equal(t, sum, localSum(next.store))
+	require.NoError(t, next.store.Flush(t.Context()))
+	assert.Equal(t, map[string]int{podKey(0): sum - 38}, read(t, next.store), "what was dropped does not come back, not even as 0")
+	next.store.Add(podKey(5), 9)
+	require.NoError(t, next.store.Flush(t.Context()))
+	assert.Equal(t, map[string]int{podKey(0): sum - 38, podKey(5): 9}, read(t, next.store))
+	places := 0
+	for _, s := range next.store.writer.slots {
+		places += len(s.places)
+	}
+	assert.Equal(t, 20, places, "a place is used again")
+}
+
+func pods(numbers ...int) plog.Logs {
+	logs := plog.NewLogs()
+	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	for _, n := range numbers {
+		records.AppendEmpty().Attributes().PutInt("pod", int64(n))
+	}
+	return logs
+}
+
+type storeHost struct {
+	component.Host
+	store component.Component
+}
+
+func (h storeHost) GetExtensions() map[component.ID]component.Component {
+	return map[component.ID]component.Component{component.NewID(typ): h.store}
+}
+
+// countingIn returns a running processor that counts by pod in a store.
+func countingIn(t *testing.T, e *redisExtension, limit int) processor.Logs {
+	factory := tallyprocessor.NewFactory()
+	cfg := factory.CreateDefaultConfig().(*tallyprocessor.Config)
+	id := component.NewID(typ)
+	cfg.Store = &id
+	cfg.Logs = map[string]tallyprocessor.MetricConfig{"m": {
+		CardinalityLimit: &limit, Attributes: []tallyprocessor.AttributeConfig{{Key: "pod"}},
+	}}
+	p, err := factory.CreateLogs(t.Context(), processortest.NewNopSettings(factory.Type()), cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, p.Start(t.Context(), storeHost{componenttest.NewNopHost(), e}))
+	return p
+}
+
+// A processor's limit is free again for other keys, and so is the store's; a key that comes back while it is dropped is counted once.
+func TestForgettingFreesTheLimits(t *testing.T) {
+	const limit = 5
+	for name, limits := range map[string]struct{ cardinality, maxKeys int }{
+		"cardinality_limit": {limit, 1000}, "max_keys": {1000, limit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := forgetConfig(redistest.Start(t).Addr())
+			cfg.MaxKeys = limits.maxKeys
+			e := open(t, cfg)
+			p := countingIn(t, e, limits.cardinality)
+			counted := 0
+			consume := func(numbers ...int) {
+				require.NoError(t, p.ConsumeLogs(t.Context(), pods(numbers...)))
+				counted += len(numbers)
+			}
+			random := rand.New(rand.NewPCG(evidence.Seed(t), 0))
+			for wave := range 3 {
+				first := wave * 100
+				consume(first, first+1, first+2, first+3, first+4)
+				eventually(t, func() bool { return e.store.local.totalsByKey()[podKey(first+4)] == 1 }, "all have their own keys")
+				consume(first+5, first+6)
+				eventually(t, func() bool { return localSum(e.store) == counted }, "all is counted")
+				require.Len(t, e.store.local.totalsByKey(), limit+1, "with that of overflow")
+				eventually(t, func() bool {
+					if random.IntN(20) == 0 {
+						consume(first)
+					}
+					return len(e.store.local.totalsByKey()) <= 1
+				}, "they are dropped, while one comes back again and again")
+				eventually(t, func() bool { return len(e.store.local.totalsByKey()) == 0 }, "also that one")
+			}
+			require.NoError(t, p.Shutdown(t.Context()))
+			require.NoError(t, e.store.Flush(t.Context()))
+			assert.Equal(t, counted, e.store.Forgotten()["m"].Total)
+			assert.Empty(t, read(t, e.store))
+		})
+	}
+}
+
+// A reader ends the series of a key that is dropped, and begins it anew when it comes back.
+func TestForgottenSeriesEnds(t *testing.T) {
+	cfg := forgetConfig(redistest.Start(t).Addr())
+	e := open(t, cfg)
+	reader, err := emission.NewReader(e.store, emission.Settings{ID: "tally"})
+	require.NoError(t, err)
+	collect := func() (ends int, values, starts []int64) {
+		c, err := reader.Collect(t.Context())
+		require.NoError(t, err)
+		sink := new(consumertest.MetricsSink)
+		require.NoError(t, c.Send(t.Context(), sink))
+		for _, metrics := range sink.AllMetrics() {
+			for _, rm := range metrics.ResourceMetrics().All() {
+				for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
+					for _, p := range m.Sum().DataPoints().All() {
+						if p.Flags().NoRecordedValue() {
+							ends++
+							continue
+						}
+						values, starts = append(values, p.IntValue()), append(starts, p.StartTimestamp().AsTime().UnixMilli())
+					}
+				}
+			}
+		}
+		return ends, values, starts
+	}
+	e.store.Add(podKey(1), 5)
+	_, values, before := collect()
+	require.EqualValues(t, 5, values[len(values)-1])
+	ended := 0
+	eventually(t, func() bool {
+		ends, _, _ := collect()
+		ended += ends
+		return ended == 1
+	}, "the series ends")
+	ends, values, _ := collect()
+	require.Zero(t, ends)
+	require.Empty(t, values)
+	e.store.Add(podKey(1), 3)
+	_, values, starts := collect()
+	assert.Equal(t, []int64{0, 3}, values)
+	assert.Greater(t, starts[0], before[0])
+
+	_, err = emission.NewReader(e.store, emission.Settings{StaleAfter: time.Hour})
+	assert.ErrorIs(t, err, emission.ErrForgetsFirst)
+}
+
+// However many keys come and go, the totals, the slot and the process have as much as lives at a time, and a process that counts on
+// keeps its total.
+func TestFloodOfKeys(t *testing.T) {
+	server := redistest.Start(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Protocol: 2})
+	defer func() { require.NoError(t, client.Close()) }()
+	left := evidence.Rounds(3, 50)
+	rapid.Check(t, func(t *rapid.T) {
+		if left--; left < 0 {
+			return // it takes a second or two each time
+		}
+		f := &fleet{t: t, client: client, names: names{newToken()}, copied: map[string]int64{}, clock: time.Now(), fired: map[string]int{}, chronicle: newChronicle()}
+		f.writers = []*modelWriter{f.newWriter(), f.newWriter()}
+		perStep := rapid.IntRange(1, 60).Draw(t, "keys at a time")
+		const steps = 20 * sweeps
+		made := 0
+		for range steps {
+			for i, w := range f.writers {
+				for range perStep {
+					w.local.add(podKey(made), 1)
+					made++
+				}
+				w.local.add(podKey(-1), 1)
+				w.local.add(podKey(-2-i), 1)
+				f.exchange(w, false, rapid.IntRange(0, 9).Draw(t, "no reply") == 0)
+				f.ask(w)
+			}
+			f.silence(t, modelInterval)
+			f.sweep(t)
+			live := len(f.writers) * (perStep*(sweeps+2) + 2)
+			require.LessOrEqual(t, len(f.totals()), live)
+		}
+		for _, w := range f.writers {
+			f.flush(w)
+			most := (perStep+2)*(sweeps+3) + 1 // an answer may be lost
+			require.LessOrEqual(t, len(w.slot.places), 2*most)
+			require.LessOrEqual(t, len(w.local.totalsByKey()), 2*most)
+			bytes, err := client.StrLen(t.Context(), f.names.slot(0, w.slot.name, w.slot.generation)).Result()
+			require.NoError(t, err)
+			require.LessOrEqual(t, int(bytes), placeLength*len(w.slot.places))
+			require.Zero(t, w.local.overflowed.Load(), "there was room for %d keys", made)
+		}
+		totals := f.totals()
+		require.EqualValues(t, 2*steps, totals[podKey(-1)])
+		require.EqualValues(t, steps, totals[podKey(-2)])
+	})
+}
+
+// Ids are used again when four billion have been, but none that a key has.
+func TestIDsBeginOnceMore(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := quiet(testConfig(server.Addr()))
+	cfg.Shards = 1
+	s := open(t, cfg).store
+	want := map[string]int{}
+	count := func(from, to int) {
+		for i := from; i < to; i++ {
+			s.Add(podKey(i), i+1)
+			want[podKey(i)] += i + 1
+		}
+		require.NoError(t, s.Flush(t.Context()))
+		require.Equal(t, want, read(t, s))
+	}
+	count(0, 10)
+	server.CLI("HSET", "{tally:0}:totals", "i", "4294967290")
+	count(5, 40)
+	count(0, 60)
+}
+
+// Keys are dropped and come back while they are listed: no listing fails, or has a key twice, or a total that never was.
+func TestListingWhileKeysAreDropped(t *testing.T) {
+	server := redistest.Start(t)
+	cfg := testConfig(server.Addr())
+	cfg.Shards = 1
+	s, reader := open(t, cfg).store, open(t, quiet(testConfig(server.Addr()))).store
+	reader.reader.shards = make([]sight, 1)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { require.NoError(t, client.Close()) }()
+	const keys = 3000
+	for i := range keys {
+		s.Add(podKey(i), 1)
+	}
+	require.NoError(t, s.Flush(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	var dropping sync.WaitGroup
+	dropping.Go(func() {
+		for ctx.Err() == nil {
+			key := ":" + podKey(rand.IntN(keys))
+			if id, err := client.HGet(ctx, "{tally:0}:totals", key).Result(); err == nil {
+				client.HDel(ctx, "{tally:0}:totals", key, recordField(id))
+			}
+			s.Add(key[1:], 1)
+		}
+	})
+	defer func() { cancel(); dropping.Wait() }()
+	for range evidence.Rounds(20, 500) {
+		seen := map[string]bool{}
+		for total, err := range reader.reader.totals(t.Context()) {
+			require.NoError(t, err)
+			require.False(t, seen[total.Key], total.Key)
+			seen[total.Key] = true
+		}
+		_, err := reader.reader.get(t.Context(), podKey(rand.IntN(keys)))
+		require.NoError(t, err)
+	}
+}
+
+// What no script says is an error, and changes nothing.
+func TestWrongAnswersOfForgetting(t *testing.T) {
+	l := newLocal(1, 10)
+	s := newSlot(&l.shards[0])
+	l.add("a", 3)
+	s.collect()
+	f := s.next()
+	for _, numbers := range []string{"", "\x00\x00\x00\x00", "\x00\x00\x00\x02", "\x00\x00\x00\x01"} {
+		_, err := s.settle(f, answer{status: statusForgotten, ids: numbers})
+		require.ErrorIs(t, err, errWrongAnswer, "%q", numbers)
+		assert.Same(t, f, s.next())
+		assert.EqualValues(t, 3, s.unsent())
+	}
+	for _, reply := range []any{nil, "0", []any{"0"}, []any{"0", "0"}, []any{int64(0), int64(0)}, []any{"x", int64(0)}, []any{"0", int64(1), int64(2)}} {
+		sw := sweep{cursor: "7"}
+		_, err := sw.swept(reply)
+		require.ErrorIs(t, err, errWrongAnswer, "%v", reply)
+		assert.Equal(t, "7", sw.cursor)
+	}
+	for _, reply := range []any{nil, int64(1), []any{int64(0), int64(0)}} {
+		_, err := parseGone([]*entry{{}}, reply)
+		require.ErrorIs(t, err, errWrongAnswer, "%v", reply)
+	}
+	gone, err := parseGone([]*entry{{}}, []any{})
+	require.NoError(t, err)
+	assert.Empty(t, gone, "the server is in another state")
+}
+
+// A server that refuses to sweep takes counts all the same, and the log says so once.
+func TestForgettingIsRefused(t *testing.T) {
+	server := redistest.Start(t)
+	server.CLI("ACL", "SETUSER", "default", "-hscan")
+	core, lines := observer.New(zap.WarnLevel)
+	set := extensiontest.NewNopSettings(typ)
+	set.Logger = zap.New(core)
+	e := newExtension(set, forgetConfig(server.Addr()))
+	require.NoError(t, e.Start(t.Context(), newWatcher()))
+	refused := func() int { return lines.FilterMessageSnippet("does not let keys be forgotten").Len() }
+	for n := 1; refused() == 0 || n < 100; n++ {
+		e.store.Add(podKey(1), 1)
+		require.NoError(t, e.store.Flush(t.Context()))
+		time.Sleep(10 * time.Millisecond)
+		require.Less(t, n, 1000)
+	}
+	require.Equal(t, 1, refused())
+	require.Empty(t, e.store.writer.numbers.copy(e.store.writer.numbers.failures))
+	require.NoError(t, e.Shutdown(t.Context()))
+}
