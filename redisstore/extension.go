@@ -34,7 +34,7 @@ var _ store.StoreExtension = (*redisExtension)(nil)
 func newExtension(set extension.Settings, cfg *Config) *redisExtension {
 	l := newLocal(cfg.Shards, cfg.MaxKeys)
 	s := &redisStore{local: l, overflows: memory.New(), timeout: cfg.Timeout, forgets: cfg.ForgetAfter, logger: set.Logger}
-	s.writer = &writer{cfg: cfg, names: names{cfg.KeyPrefix}, describe: &s.described, numbers: newNumbers()}
+	s.writer = &writer{cfg: cfg, local: l, names: names{cfg.KeyPrefix}, describe: &s.described, numbers: newNumbers()}
 	s.writer.sweeps = make([]sweep, cfg.Shards)
 	for i := range l.shards {
 		s.writer.slots = append(s.writer.slots, newSlot(&l.shards[i]))

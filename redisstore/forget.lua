@@ -20,6 +20,7 @@ if redis.call('EXISTS', totals) == 0 then
   return {'0', 0}
 end
 
+redis.call('HDEL', totals, '') -- takes nothing; but a server whose memory is full lets a script write that has deleted before
 local meta = redis.call('HMGET', totals, 'b', 'h', 'c')
 local began, heard, since = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3])
 redis.call('HSET', totals, 'h', nowText)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -212,7 +213,7 @@ func countingIn(t *testing.T, e *redisExtension, limit int) processor.Logs {
 func TestForgettingFreesTheLimits(t *testing.T) {
 	const limit = 5
 	for name, limits := range map[string]struct{ cardinality, maxKeys int }{
-		"cardinality_limit": {limit, 1000}, "max_keys": {1000, limit},
+		"cardinality_limit": {limit, 1000}, "max_keys": {1000, limit}, "both": {limit + 2, limit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -245,6 +246,25 @@ func TestForgettingFreesTheLimits(t *testing.T) {
 			require.NoError(t, e.store.Flush(t.Context()))
 			assert.Equal(t, counted, e.store.Forgotten()["m"].Total)
 			assert.Empty(t, read(t, e.store))
+		})
+	}
+}
+
+// A server whose memory is full of keys that nobody counts has room again when they are dropped.
+func TestForgettingFreesMemory(t *testing.T) {
+	for name, server := range map[string]*redistest.Server{"redis": redistest.Start(t), "valkey": redistest.StartValkey(t)} {
+		t.Run(name, func(t *testing.T) {
+			e := open(t, forgetConfig(server.Addr()))
+			for i := range 20_000 {
+				e.store.Add(podKey(i), 1)
+			}
+			require.NoError(t, e.store.Flush(t.Context()))
+			used, err := strconv.Atoi(infoField(server.CLI("INFO", "memory"), "used_memory"))
+			require.NoError(t, err)
+			server.CLI("CONFIG", "SET", "maxmemory", strconv.Itoa(used-100_000))
+			e.store.Add(podKey(-1), 1)
+			require.ErrorContains(t, e.store.writer.flushNow(t.Context()), "OOM")
+			eventually(t, func() bool { return e.store.writer.flushNow(t.Context()) == nil && e.store.Get(podKey(-1)) == 1 }, "it is taken")
 		})
 	}
 }

@@ -21,6 +21,7 @@ type local struct {
 	maxKeys int64
 	opened  time.Time
 	shards  []localShard
+	aliases aliases
 
 	keys       atomic.Int64
 	overflowed atomic.Int64 // keys that were counted under another for lack of room
@@ -89,22 +90,23 @@ func (l *local) add(key string, n int) {
 		return
 	}
 	for added := false; !added; { // until it was not dropped in between
-		added = l.bind(key).Add(n, time.Time{})
+		e, _ := l.bind(key)
+		added = e.Add(n, time.Time{})
 	}
 }
 
 // bind returns the entry that key is counted in: its own, or, where there is no room for it, that of the overflow of its
 // metric.
-func (l *local) bind(key string) *entry {
+func (l *local) bind(key string) (e *entry, own bool) {
 	if e, ok := l.find(key); ok {
-		return e
+		return e, true
 	}
 	if e, ok := l.make(key, l.maxKeys); ok {
-		return e
+		return e, true
 	}
 	l.overflowed.Add(1)
-	e, _ := l.make(overflowKey(key), math.MaxInt64)
-	return e
+	e, _ = l.make(overflowKey(key), math.MaxInt64)
+	return e, false
 }
 
 func (l *local) find(key string) (*entry, bool) {

@@ -47,7 +47,18 @@ func (s *redisStore) Inc(key string) { s.local.add(key, 1) }
 func (s *redisStore) Add(key string, n int) { s.local.add(key, n) }
 
 // Bind returns the Counter of key.
-func (s *redisStore) Bind(key string) store.Counter { return s.local.bind(key) }
+func (s *redisStore) Bind(key string) store.Counter {
+	e, own := s.local.bind(key)
+	switch {
+	case s.forgets <= 0:
+		return e
+	case own:
+		s.local.aliases.remove(key)
+		return e
+	default:
+		return s.local.aliases.of(key, e)
+	}
+}
 
 // Now returns the time by the clock of this process.
 func (s *redisStore) Now() time.Time { return s.local.Now() }

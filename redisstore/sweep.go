@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,9 +27,9 @@ type sweep struct {
 func (c *Config) sweepInterval() time.Duration { return max(c.ForgetAfter/sweeps, c.FlushInterval) }
 
 // forget takes the next step of each sweep: one call for each of so many keys as the server looks at in a millisecond or so. That is of no
-// concern to a flush. But if the server is not there, the next flush waits as if it had found out itself.
+// concern to a flush, and a server whose memory is full needs it. But if the server is not there, the next flush waits as if it had found out itself.
 func (w *writer) forget(ctx context.Context) {
-	if w.cfg.ForgetAfter <= 0 || w.failure != nil {
+	if w.cfg.ForgetAfter <= 0 || w.failure != nil && classify(w.failure).name != "out_of_memory" {
 		return
 	}
 	began := time.Now()
@@ -72,6 +73,7 @@ func (w *writer) step(ctx context.Context) error {
 	for i := range w.slots {
 		errs = append(errs, w.settleSweep(i))
 	}
+	w.dropAliases()
 	if w.state != nil {
 		w.health.noteStorage(w.state.save(ctx))
 	}
@@ -116,6 +118,18 @@ func (w *writer) settleSweep(shard int) error {
 		w.state.mark(shard)
 	}
 	return nil
+}
+
+// dropAliases drops the keys that nobody counts any more under overflow keys.
+func (w *writer) dropAliases() {
+	l := w.local
+	if l.age()-w.aliasesSwept < w.cfg.sweepInterval() {
+		return
+	}
+	w.aliasesSwept = l.age()
+	for part := range slices.Chunk(l.aliases.idle(w.aliasesSwept, w.cfg.ForgetAfter), chunk) {
+		w.listeners.Drop(func() []string { return l.aliases.drop(part) })
+	}
 }
 
 // swept takes what the script has done.

@@ -29,6 +29,7 @@ type writer struct {
 	cfg       *Config
 	client    redis.UniversalClient
 	names     names
+	local     *local
 	slots     []*slot
 	sweeps    []sweep              // by shard
 	listeners capability.Listeners // of those who count
@@ -50,6 +51,8 @@ type writer struct {
 	failure  error     // of the last
 	next     time.Time // when to flush
 	heard    time.Time // when the server last answered; zero = not yet
+
+	aliasesSwept time.Duration // when, by local.age
 }
 
 // start starts the goroutine, which goes on until stop, not until ctx ends.
