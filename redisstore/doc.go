@@ -9,6 +9,6 @@
 // failover does with a flush, it is added once.
 //
 // The parts, from the counting to the server: local counts, a slot for each shard says what to send and takes the answers
-// (serial, without I/O), a writer sends, and a reader lists. The server's part is a script, flush.lua, and leave.lua for the end; protocol.go says what it
-// keeps.
+// (serial, without I/O), a writer sends, and a reader lists. The server's part are scripts: flush.lua, forget.lua and ask.lua for idle
+// keys, and leave.lua for the end; protocol.go says what it keeps.
 package redisstore
