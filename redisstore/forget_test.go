@@ -472,6 +472,36 @@ end`)
 	}
 }
 
+// A server that moves fields lists some twice; one that was dropped and came back in between has another id then, of after the listing began.
+func TestListingHasAKeyOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := func(n int) string { return string(appendNumber(nil, uint64(n), idLength)) }
+		live := rapid.IntRange(1, 200).Draw(t, "keys")
+		var fields []string
+		for n := range live {
+			fields = append(fields, ":"+podKey(n), id(n+1))
+		}
+		last := live
+		listed, seen := idSet{}, map[string]bool{}
+		for range rapid.IntRange(1, 5).Draw(t, "pages") {
+			keys, recordFields, err := newKeys(listed, fields, uint64(live))
+			require.NoError(t, err)
+			require.Len(t, recordFields, len(keys))
+			for _, key := range keys {
+				require.False(t, seen[key], key)
+				seen[key] = true
+			}
+			for n := range live {
+				if rapid.IntRange(0, 3).Draw(t, "comes back") == 0 {
+					last++
+					fields[2*n+1] = id(last)
+				}
+			}
+		}
+		require.Len(t, seen, live)
+	})
+}
+
 // What no script says is an error, and changes nothing.
 func TestWrongAnswersOfForgetting(t *testing.T) {
 	l := newLocal(1, 10)
