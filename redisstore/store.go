@@ -77,7 +77,7 @@ func (s *redisStore) Get(key string) int {
 	}
 	s.logger.Debug("The total of a key could not be read", zap.Error(err))
 	if e, ok := s.local.find(key); ok {
-		return int(min(e.value.Load(), math.MaxInt))
+		return int(min(max(0, e.value.Load()), math.MaxInt)) // it may be dropped at this moment
 	}
 	return 0
 }

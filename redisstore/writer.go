@@ -346,7 +346,9 @@ func (w *writer) take(c *call) (event, error) {
 		return eventNone, err
 	}
 	s.heard = time.Now()
-	w.numbers.flushed(len(c.flush.entries), a.full)
+	if a.status == statusOK {
+		w.numbers.flushed(len(c.flush.entries), a.full)
+	}
 	return what, nil
 }
 
