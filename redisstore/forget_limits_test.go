@@ -1,8 +1,12 @@
 package redisstore
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +23,7 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/faultproxy"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 )
 
@@ -156,7 +161,10 @@ func TestFloodOfKeys(t *testing.T) {
 		if left--; left < 0 {
 			return // it takes a second or two each time
 		}
-		f := &fleet{t: t, client: client, names: names{newToken()}, copied: map[string]int64{}, clock: time.Now(), fired: map[string]int{}, chronicle: newChronicle()}
+		f := &fleet{
+			t: t, client: client, names: names{newToken()}, copied: map[string]int64{}, clock: time.Now(), fired: map[string]int{},
+			chronicle: newChronicle(),
+		}
 		f.writers = []*modelWriter{f.newWriter(), f.newWriter()}
 		perStep := rapid.IntRange(1, 60).Draw(t, "keys at a time")
 		const steps = 20 * sweeps
@@ -191,4 +199,72 @@ func TestFloodOfKeys(t *testing.T) {
 		require.EqualValues(t, 2*steps, totals[podKey(-1)])
 		require.EqualValues(t, steps, totals[podKey(-2)])
 	})
+}
+
+// TestFault_redis_forgetting_under_load: writers count keys that come, go and come back, while replies get lost. Each has all that it has
+// counted, in what it lists or in what is forgotten, and what they list together is what the server has.
+func TestFault_redis_forgetting_under_load(t *testing.T) {
+	server := redistest.Start(t)
+	random := evidence.Random(evidence.Seed(t))
+	proxy := faultproxy.Start(t, server.Addr(), random.Uint64())
+	proxy.DropReplies(0.05)
+	cfg := forgetConfig(proxy.Addr())
+	cfg.Timeout = 100 * time.Millisecond
+	var writers []*redisStore
+	var counts []func() int
+	for range 3 {
+		s := open(t, cfg).store
+		writers = append(writers, s)
+		for range 2 {
+			counts = append(counts, countInWaves(s, random.Uint64()))
+		}
+	}
+	time.Sleep(time.Duration(evidence.Rounds(6, 120)) * time.Second)
+	sum := 0
+	for _, stop := range counts {
+		sum += stop()
+	}
+	proxy.DropReplies(0)
+	got, forgotten := 0, 0
+	for _, s := range writers {
+		require.NoError(t, s.Flush(timeout(t, 10*time.Second)))
+		got += localSum(s)
+		forgotten += s.Forgotten()["m"].Keys
+	}
+	require.Equal(t, sum, got)
+	require.Positive(t, forgotten)
+	eventually(t, func() bool { // idle keys are still known here for a while after they are dropped there
+		listed := map[string]int{}
+		for _, s := range writers {
+			for key, n := range s.local.totalsByKey() {
+				listed[key] += n
+			}
+		}
+		return len(listed) > 0 && maps.Equal(listed, read(t, writers[0]))
+	}, "the server has what they list")
+	evidence.Report(t, evidence.Figure{
+		Rows: []int{49, 52}, Claim: "keys are forgotten and come back under load, while replies get lost: exact", Unit: "rounds", Rounds: 1,
+		Fired: int(proxy.Dropped()), Counts: int64(sum), Note: fmt.Sprintf("%d times a key was forgotten", forgotten),
+	})
+}
+
+// countInWaves counts keys some of which come back after they were forgotten, until stop is called.
+func countInWaves(s *redisStore, seed uint64) (stop func() (sum int)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	sum := 0
+	running.Go(func() {
+		random := rand.New(rand.NewPCG(seed, 0))
+		for began := time.Now(); ctx.Err() == nil; time.Sleep(time.Millisecond) {
+			wave := int(time.Since(began) / (300 * time.Millisecond))
+			n := 1 + random.IntN(3)
+			s.Add(podKey(wave%7*20+random.IntN(20)), n)
+			sum += n
+		}
+	})
+	return func() int {
+		cancel()
+		running.Wait()
+		return sum
+	}
 }

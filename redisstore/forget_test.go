@@ -22,7 +22,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/emission"
+	"github.com/logtally/tallyprocessor/internal/emit"
 	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/redistest"
 	"github.com/logtally/tallyprocessor/redisstore/internal/metadatatest"
@@ -88,8 +88,8 @@ func (l *local) totalsByKey() map[string]int {
 	return totals
 }
 
-// A key that another process has dropped begins anew when it is counted, whether this process forgets or not, and no reader waits; also
-// when the server has forgotten the process besides.
+// A key that another process has dropped begins anew when it is counted, whether this process forgets or not, and no reader waits;
+// also when the server has forgotten the process besides.
 func TestForgottenKeyComesBack(t *testing.T) {
 	for name, alsoWriter := range map[string]bool{"key": false, "key and writer": true} {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestForgottenIsKept(t *testing.T) {
 func TestForgottenSeriesEnds(t *testing.T) {
 	cfg := forgetConfig(redistest.Start(t).Addr())
 	e := open(t, cfg)
-	reader, err := emission.NewReader(e.store, emission.Settings{ID: "tally"})
+	reader, err := emit.NewReader(e.store, emit.Settings{ID: "tally"})
 	require.NoError(t, err)
 	collect := func() (ends int, values, starts []int64) {
 		c, err := reader.Collect(t.Context())
@@ -224,8 +224,8 @@ func TestForgottenSeriesEnds(t *testing.T) {
 	assert.Equal(t, []int64{0, 3}, values)
 	assert.Greater(t, starts[0], before[0])
 
-	_, err = emission.NewReader(e.store, emission.Settings{StaleAfter: time.Hour})
-	assert.ErrorIs(t, err, emission.ErrForgetsFirst)
+	_, err = emit.NewReader(e.store, emit.Settings{StaleAfter: time.Hour})
+	assert.ErrorIs(t, err, emit.ErrForgetsFirst)
 }
 
 // Ids are used again when four billion have been, but none that a key has.

@@ -232,7 +232,8 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 	if a.status != statusShards { // which is not of the shard that the slot is of
 		s.epoch, s.seen = a.epoch, a.now // also of one that is forgotten: else its new name would be, again and again
 	}
-	if a.status != statusOK && a.status != statusForgotten { // an id is sure as long as the server has the token with whose answer it came, or a later one
+	// An id is sure as long as the server has the token with whose answer it came, or a later one.
+	if a.status != statusOK && a.status != statusForgotten {
 		s.all(func(e *entry) { e.id = 0 })
 	}
 	switch a.status {

@@ -26,8 +26,9 @@ type sweep struct {
 // sweepInterval is how often a shard is swept. A sweep goes on with the flushes, so there is no more than one between two of them.
 func (c *Config) sweepInterval() time.Duration { return max(c.ForgetAfter/sweeps, c.FlushInterval) }
 
-// forget takes the next step of each sweep: one call for each of so many keys as the server looks at in a millisecond or so. That is of no
-// concern to a flush, and a server whose memory is full needs it. But if the server is not there, the next flush waits as if it had found out itself.
+// forget takes the next step of each sweep: a call for as many keys as the server looks at in a millisecond or so. If that fails, no
+// flush has failed; but if the server is not there, the next flush waits as if it had found that out itself. A server whose memory is
+// full takes no flush, and needs to forget all the more.
 func (w *writer) forget(ctx context.Context) {
 	if w.cfg.ForgetAfter <= 0 || w.failure != nil && classify(w.failure).name != "out_of_memory" {
 		return
@@ -45,31 +46,14 @@ func (w *writer) forget(ctx context.Context) {
 }
 
 func (w *writer) step(ctx context.Context) error {
-	pipe := w.client.Pipeline()
 	var calls []*scriptCall
-	for i, s := range w.slots {
-		sw := &w.sweeps[i]
-		if sw.began.IsZero() || time.Since(sw.began) >= w.cfg.sweepInterval() {
-			sw.began, sw.cursor = time.Now(), "0"
-			s.lookForIdle(w.cfg.ForgetAfter)
-		}
-		calls = append(calls, w.sweepCalls(i, s, sw)...)
+	for i := range w.slots {
+		calls = append(calls, w.sweepCalls(i)...)
 	}
 	if len(calls) == 0 {
 		return nil
 	}
-	for _, c := range calls {
-		c.queue(ctx, pipe)
-	}
-	err := w.attempt(ctx, pipe)
-	errs := make([]error, 0, len(calls))
-	for _, c := range calls {
-		c.failed(err)
-	}
-	w.load(ctx, calls)
-	for _, c := range calls {
-		errs = append(errs, c.cmd.Err())
-	}
+	errs := w.send(ctx, calls)
 	for i := range w.slots {
 		errs = append(errs, w.settleSweep(i))
 	}
@@ -80,9 +64,30 @@ func (w *writer) step(ctx context.Context) error {
 	return combine(errs)
 }
 
-// sweepCalls returns what is to be asked next of a shard.
-func (w *writer) sweepCalls(shard int, s *slot, sw *sweep) (calls []*scriptCall) {
-	totals := w.names.totals(shard)
+// send makes calls and waits for their answers.
+func (w *writer) send(ctx context.Context, calls []*scriptCall) (errs []error) {
+	pipe := w.client.Pipeline()
+	for _, c := range calls {
+		c.queue(ctx, pipe)
+	}
+	err := w.attempt(ctx, pipe)
+	for _, c := range calls {
+		c.failed(err)
+	}
+	w.load(ctx, calls)
+	for _, c := range calls {
+		errs = append(errs, c.cmd.Err())
+	}
+	return errs
+}
+
+// sweepCalls returns what is to be asked next of a shard. If it is time for that, another sweep begins.
+func (w *writer) sweepCalls(shard int) (calls []*scriptCall) {
+	s, sw, totals := w.slots[shard], &w.sweeps[shard], w.names.totals(shard)
+	if sw.began.IsZero() || time.Since(sw.began) >= w.cfg.sweepInterval() {
+		sw.began, sw.cursor = time.Now(), "0"
+		s.lookForIdle(w.cfg.ForgetAfter)
+	}
 	sw.drops, sw.asks = scriptCall{}, scriptCall{}
 	if sw.cursor != "" {
 		sw.drops = scriptCall{script: forgetScript, keys: []string{totals}, args: []any{
