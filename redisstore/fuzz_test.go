@@ -56,6 +56,12 @@ func FuzzState(f *testing.F) {
 			_, _ = s.settle(flush, a) // the answer may be an odd one
 			s.waiting()
 			s.unsent()
+			s.lookForIdle(0)
+			idle := s.nextIdle(0)
+			s.askArgs(idle)
+			s.drop(idle)
+			l.add("a", 1)
+			s.collect()
 		}
 		kept := s.state("tally", 1)
 		text, err := json.Marshal(kept)

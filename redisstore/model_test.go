@@ -366,6 +366,7 @@ func (f *fleet) copyWriter(t *rapid.T) {
 	}
 	w := f.pick()
 	f.flush(w)
+	f.ask(w) // so that the next count of a key that is gone is taken at once, and the server tells them apart
 	next := f.revive(w)
 	for key, n := range next.counted {
 		f.copied[key] += n
