@@ -40,7 +40,7 @@ func counted(t *testing.T, yaml string, n int, edit func(i int, r plog.LogRecord
 
 // A record that adds nothing is counted, and makes no key.
 func TestAmountOfNothingMakesNoKey(t *testing.T) {
-	totals, _ := counted(t, `logs: {m: {value: 'attributes["n"]', attributes: [{key: a}]}}`, 2, func(i int, r plog.LogRecord) {
+	totals, _ := counted(t, `logs: {m: {sum: 'attributes["n"]', attributes: [{key: a}]}}`, 2, func(i int, r plog.LogRecord) {
 		r.Attributes().PutInt("n", int64(i))
 		r.Attributes().PutInt("a", int64(i))
 	})
@@ -60,7 +60,7 @@ func TestOverflowKeyKeepsItsResource(t *testing.T) {
 
 // The sketch of what overflows has the keys that had no place, by what they add. A key that is too long is none of them.
 func TestSketchOfWhatHadNoPlace(t *testing.T) {
-	_, store := counted(t, `{key_length_limit: 60, attribute_value_length_limit: 0, logs: {m: {value: 'attributes["n"]', attributes: [{key: a}], cardinality_limit: 1}}}`, 4,
+	_, store := counted(t, `{key_length_limit: 60, attribute_value_length_limit: 0, logs: {m: {sum: 'attributes["n"]', attributes: [{key: a}], cardinality_limit: 1}}}`, 4,
 		func(i int, r plog.LogRecord) {
 			r.Attributes().PutStr("a", []string{"first", "none", "some", strings.Repeat("long", 20)}[i])
 			r.Attributes().PutInt("n", []int64{1, 0, 5, 7}[i])

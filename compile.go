@@ -79,30 +79,30 @@ func withoutRepeats(attributes []AttributeConfig) (list []AttributeConfig) {
 	return list
 }
 
-// valueBytes is the Value of a metric that adds up the sizes of records.
-const valueBytes = "bytes"
+// sumBytes is the Sum of a metric that adds up the sizes of records.
+const sumBytes = "bytes"
 
 // defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds. What an expression yields has a unit
 // that only the user knows.
 func (m MetricConfig) defaultUnit() string {
-	switch m.Value {
+	switch m.Sum {
 	case "":
 		return defaultUnit
-	case valueBytes:
+	case sumBytes:
 		return "By"
 	}
 	return ""
 }
 
-// amount compiles Value.
+// amount compiles Sum.
 func (m MetricConfig) amount(parser *extract.Parser) (extract.Amount, error) {
-	switch m.Value {
+	switch m.Sum {
 	case "":
 		return extract.Amount{}, nil
-	case valueBytes:
+	case sumBytes:
 		return extract.Amount{Bytes: true}, nil
 	}
-	expression, err := parser.Expression(m.Value)
+	expression, err := parser.Expression(m.Sum)
 	return extract.Amount{Expression: expression}, err
 }
 
@@ -143,7 +143,7 @@ func (c *Config) MetricNames() []string {
 func (c *Config) descriptions() (list []store.Description) {
 	for _, m := range c.metrics() {
 		list = append(list, store.Description{
-			Metric: m.name, Description: m.Description, Unit: m.Unit, Sum: m.sum(), CardinalityLimit: m.cardinalityLimit(),
+			Metric: m.name, Description: m.Description, Unit: m.Unit, Sum: m.sumOrRecords(), CardinalityLimit: m.cardinalityLimit(),
 		})
 	}
 	return list
@@ -237,5 +237,5 @@ func newParser() (*extract.Parser, error) {
 	return extract.NewParser(component.TelemetrySettings{Logger: zap.NewNop()})
 }
 
-// sum returns what a record adds, for those who compare metrics.
-func (m MetricConfig) sum() string { return cmp.Or(m.Value, "records") }
+// sumOrRecords returns what a record adds, for those who compare metrics.
+func (m MetricConfig) sumOrRecords() string { return cmp.Or(m.Sum, "records") }

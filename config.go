@@ -70,7 +70,7 @@ type Config struct {
 	Store *component.ID `mapstructure:"store"`
 
 	// Durable makes ConsumeLogs return nil only when the counts of the batch are in the Store for good, which must be able
-	// to promise that (see the interface Durable). false = it returns when the next consumer has accepted the logs, and a
+	// to promise that (see store.Info). false = it returns when the next consumer has accepted the logs, and a
 	// crash loses what the store has not kept by then.
 	Durable bool `mapstructure:"durable"`
 
@@ -91,7 +91,7 @@ type Config struct {
 type MetricConfig struct {
 	Description string `mapstructure:"description"`
 
-	// Unit of the metric; empty = `{record}`, or `By` for a Value of `bytes`, or none for any other Value.
+	// Unit of the metric; empty = `{record}`, or `By` for a Sum of `bytes`, or none for any other Sum.
 	Unit string `mapstructure:"unit"`
 
 	// Conditions are OTTL conditions on a log record. A record that meets any of them is counted. Empty = all.
@@ -100,9 +100,9 @@ type MetricConfig struct {
 	// Attributes are what to count by: one total for each distinct set of their values. Empty = one total.
 	Attributes []AttributeConfig `mapstructure:"attributes"`
 
-	// Value is what a record adds: empty = 1, `bytes` = its size in OTLP's protobuf encoding, else an OTTL expression
+	// Sum is what the metric sums: empty = 1 for each record, `bytes` = its size in OTLP's protobuf encoding, else an OTTL expression
 	// that yields a number which is neither negative nor fractional.
-	Value string `mapstructure:"value"`
+	Sum string `mapstructure:"sum"`
 
 	// CardinalityLimit is how many distinct keys the metric has before further ones are counted under overflow
 	// keys. nil = 10000, 0 = no limit.
@@ -148,32 +148,32 @@ type QueueConfig struct {
 	// QueueSize is how many batches may wait to be applied, from 1 to 10,000,000.
 	QueueSize int `mapstructure:"queue_size"`
 
-	// OnOverflow says what ConsumeLogs does when the queue is full.
-	OnOverflow OverflowPolicy `mapstructure:"on_overflow"`
+	// OnFull says what ConsumeLogs does when the queue is full.
+	OnFull FullPolicy `mapstructure:"on_full"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// OverflowPolicy says what ConsumeLogs does when the queue is full.
-type OverflowPolicy string
+// FullPolicy is what ConsumeLogs does when the queue is full.
+type FullPolicy string
 
 const (
-	// OverflowBlock waits for a place until the caller's context ends, then refuses the batch with a retryable
+	// FullBlock waits for a place until the caller's context ends, then refuses the batch with a retryable
 	// error. Nothing was forwarded then.
-	OverflowBlock OverflowPolicy = "block"
-	// OverflowReject refuses the batch at once with a retryable error. Nothing was forwarded then.
-	OverflowReject OverflowPolicy = "reject"
-	// OverflowSkip forwards the batch without counting it, and says so in the metric of records not counted.
-	OverflowSkip OverflowPolicy = "skip"
+	FullBlock FullPolicy = "block"
+	// FullReject refuses the batch at once with a retryable error. Nothing was forwarded then.
+	FullReject FullPolicy = "reject"
+	// FullSkip forwards the batch without counting it, and says so in the metric of records not counted.
+	FullSkip FullPolicy = "skip"
 )
 
-var _ encoding.TextUnmarshaler = (*OverflowPolicy)(nil)
+var _ encoding.TextUnmarshaler = (*FullPolicy)(nil)
 
 // UnmarshalText accepts the three policies in any case.
-func (p *OverflowPolicy) UnmarshalText(text []byte) error {
-	switch policy := OverflowPolicy(strings.ToLower(string(text))); policy {
-	case OverflowBlock, OverflowReject, OverflowSkip:
+func (p *FullPolicy) UnmarshalText(text []byte) error {
+	switch policy := FullPolicy(strings.ToLower(string(text))); policy {
+	case FullBlock, FullReject, FullSkip:
 		*p = policy
 		return nil
 	}
@@ -210,7 +210,7 @@ func createDefaultConfig() component.Config {
 		Queue: QueueConfig{
 			NumConsumers: defaultNumConsumers,
 			QueueSize:    defaultQueueSize,
-			OnOverflow:   OverflowBlock,
+			OnFull:       FullBlock,
 		},
 		ShutdownTimeout: defaultShutdownTimeout,
 	}

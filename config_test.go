@@ -47,13 +47,13 @@ resource_attributes: [service.name]
 error_mode: SILENT
 attribute_value_length_limit: 0
 key_length_limit: 0
-queue: {num_consumers: 1, queue_size: 1, on_overflow: Skip}
+queue: {num_consumers: 1, queue_size: 1, on_full: Skip}
 shutdown_timeout: 1ms`)
 	m := cfg.metrics()[0]
 	assert.Equal(t, "{error}", m.Unit)
 	assert.Zero(t, m.cardinalityLimit())
 	assert.Equal(t, ottl.SilentError, cfg.ErrorMode)
-	assert.Equal(t, OverflowSkip, cfg.Queue.OnOverflow)
+	assert.Equal(t, FullSkip, cfg.Queue.OnFull)
 	texts := []string{"text", "200", "1.5", "false", "", `[1,"a"]`, "NaN", "18446744073709551615"}
 	for i, want := range texts {
 		v, err := m.Attributes[i].defaultValue()
@@ -86,7 +86,7 @@ func TestMistakes(t *testing.T) {
 		{"value limit -1", `attribute_value_length_limit: -1`, []string{"`attribute_value_length_limit` is -1: must not be negative"}},
 		{"key limit -1", `key_length_limit: -1`, []string{"`key_length_limit` is -1: must not be negative"}},
 		{"cardinality_limit -1", `logs: {m: {cardinality_limit: -1}}`, []string{"`logs::m::cardinality_limit` is -1: must not be negative"}},
-		{"unknown policy", `queue: {on_overflow: drop}`, []string{"on_overflow", `unknown policy "drop"`}},
+		{"unknown policy", `queue: {on_full: drop}`, []string{"on_full", `unknown policy "drop"`}},
 		{"unknown error mode", `error_mode: loud`, []string{"error_mode", "loud"}},
 		{"unknown key", `log: {}`, []string{"log"}},
 		{"unknown key below", `logs: {m: {atributes: []}}`, []string{"atributes"}},
@@ -101,10 +101,10 @@ func TestMistakes(t *testing.T) {
 		{"condition of another signal", `logs: {m: {conditions: ['span.name == "a"']}}`, []string{"`logs::m::conditions::0`", "span.name"}},
 		{"two names are one in Prometheus", `logs: {a.b: {}, a_b: {}}`, []string{"`logs::a_b`", "`logs::a.b`"}},
 		{"a name of the Collector's own", `logs: {otelcol.process.uptime: {}}`, []string{"`logs::otelcol.process.uptime`", "is reserved"}},
-		{"amount does not parse", `logs: {m: {value: 'attributes["a"'}}`, []string{"`logs::m::value` is"}},
+		{"amount does not parse", `logs: {m: {sum: 'attributes["a"'}}`, []string{"`logs::m::sum` is"}},
 		{"value does not parse", `logs: {m: {attributes: [{key: a, value: 'Concat('}]}}`, []string{"`logs::m::attributes::0::value` is \"Concat(\""}},
-		{"value of another signal", `logs: {m: {value: span.name}}`, []string{"`logs::m::value`", "span.name"}},
-		{"an editor is no value", `logs: {m: {value: 'set(body, "x")'}}`, []string{"`logs::m::value`"}},
+		{"value of another signal", `logs: {m: {sum: span.name}}`, []string{"`logs::m::sum`", "span.name"}},
+		{"an editor is no value", `logs: {m: {sum: 'set(body, "x")'}}`, []string{"`logs::m::sum`"}},
 		{"optional with a default", `logs: {m: {attributes: [{key: a, optional: true, default_value: 1}]}}`, []string{"`logs::m::attributes::0::default_value` is 1", "`optional`"}},
 		{"glob with a default", `logs: {m: {attributes: [{key: "a*", default_value: 1}]}}`, []string{"`logs::m::attributes::0::default_value` is 1", "`*`"}},
 		{"glob twice", `logs: {m: {attributes: [{key: "a*"}, {key: "a*"}]}}`, []string{"`logs::m::attributes::1`: attribute \"a*\" is named twice"}},
@@ -123,7 +123,7 @@ func TestMistakes(t *testing.T) {
 			`
 logs:
   m: {conditions: [nonsense], cardinality_limit: -3, attributes: [{key: a}, {key: a}]}
-queue: {num_consumers: -2, queue_size: lots, on_overflow: drop}
+queue: {num_consumers: -2, queue_size: lots, on_full: drop}
 error_mode: loud
 shutdown_timeout: -1s`,
 			[]string{
@@ -146,12 +146,12 @@ shutdown_timeout: -1s`,
 func TestMistakesFromGo(t *testing.T) {
 	cfg := createDefaultConfig().(*Config)
 	cfg.ErrorMode = "loud"
-	cfg.Queue.OnOverflow = ""
+	cfg.Queue.OnFull = ""
 	cfg.Logs = map[string]MetricConfig{"m": {Attributes: []AttributeConfig{
 		{Key: "a", DefaultValue: make(chan int)}, {Key: "b", DefaultValue: struct{}{}, HashFunction: "rot13"},
 	}}}
 	err := cfg.Validate()
-	for _, want := range []string{"`error_mode`", "`queue::on_overflow`", "attributes::0::default_value` is", "attributes::1::default_value", `unknown function "rot13"`} {
+	for _, want := range []string{"`error_mode`", "`queue::on_full`", "attributes::0::default_value` is", "attributes::1::default_value", `unknown function "rot13"`} {
 		assert.ErrorContains(t, err, want)
 	}
 }

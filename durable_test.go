@@ -157,19 +157,19 @@ func TestFault_storage_durable_disk_full(t *testing.T) {
 
 // The policies of a full queue hold for a disk that fails, too.
 func TestDurablePoliciesWhileTheDiskFails(t *testing.T) {
-	for policy, check := range map[OverflowPolicy]func(*testing.T, *harness, error, time.Duration){
-		OverflowBlock: func(t *testing.T, h *harness, err error, waited time.Duration) {
+	for policy, check := range map[FullPolicy]func(*testing.T, *harness, error, time.Duration){
+		FullBlock: func(t *testing.T, h *harness, err error, waited time.Duration) {
 			require.ErrorIs(t, err, commit.ErrStoreFails)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Equal(t, time.Minute, waited)
 			assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=rejected"))
 		},
-		OverflowReject: func(t *testing.T, h *harness, err error, waited time.Duration) {
+		FullReject: func(t *testing.T, h *harness, err error, waited time.Duration) {
 			require.ErrorIs(t, err, commit.ErrStoreFails)
 			assert.Zero(t, waited)
 			assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=rejected"))
 		},
-		OverflowSkip: func(t *testing.T, h *harness, err error, waited time.Duration) {
+		FullSkip: func(t *testing.T, h *harness, err error, waited time.Duration) {
 			require.NoError(t, err)
 			assert.Zero(t, waited)
 			assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=skipped"))
@@ -180,7 +180,7 @@ func TestDurablePoliciesWhileTheDiskFails(t *testing.T) {
 				sink := new(consumertest.LogsSink)
 				store := newKeepingStore()
 				store.set(0, errDisk)
-				h := start(t, durableConfig(t, "queue: {on_overflow: "+string(policy)+"}"), store, sink)
+				h := start(t, durableConfig(t, "queue: {on_full: "+string(policy)+"}"), store, sink)
 				first := make(chan error, 1)
 				go func() { first <- h.ConsumeLogs(t.Context(), logs(3, nil)) }()
 				synctest.Wait()
@@ -208,7 +208,7 @@ func TestDurableDeadline(t *testing.T) {
 		sink := new(consumertest.LogsSink)
 		store := newKeepingStore()
 		store.set(1500*time.Millisecond, nil)
-		h := start(t, durableConfig(t, "queue: {queue_size: 1, on_overflow: reject}"), store, sink)
+		h := start(t, durableConfig(t, "queue: {queue_size: 1, on_full: reject}"), store, sink)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := h.ConsumeLogs(ctx, logs(3, nil))
@@ -292,7 +292,7 @@ func TestFault_lifecycle_durable_shutdown_dead_disk(t *testing.T) {
 func TestDurableBehindASlowWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &gatedKeepingStore{keepingStore: newKeepingStore(), gate: make(chan struct{})}
-		h := start(t, durableConfig(t, "queue: {queue_size: 2, num_consumers: 1, on_overflow: reject}"), store, consumertest.NewNop())
+		h := start(t, durableConfig(t, "queue: {queue_size: 2, num_consumers: 1, on_full: reject}"), store, consumertest.NewNop())
 		errs := make(chan error, 2)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -23,7 +23,7 @@ import (
 var (
 	errLost             = errors.New("shut down before all records were counted")
 	errForgetsOtherwise = errors.New("the store that was injected does not drop keys after that time: make it with `WithForgetAfter`, or take the option out")
-	errNeedsAdder       = errors.New("store cannot add more than 1 at once, which a metric with a `value` needs: it does not implement Adder")
+	errNeedsAdder       = errors.New("store cannot add more than 1 at once, which a metric with a `sum` needs: it does not implement Adder")
 )
 
 // engine is what counts for one component id, in however many pipelines: a store, what takes counts to it, a queue with its workers, and
@@ -84,8 +84,8 @@ func (e *engine) build(cfg *Config, logger *zap.Logger, in store.MetricStore, x 
 		Observer: selfmetrics.NewObserver(e.log, e.exhibit.Totals, in, cfg.LogOverflowedKeys),
 	})
 	for _, m := range cfg.metrics() {
-		if m.Value != "" && !e.applier.CanAdd() {
-			return fmt.Errorf("`logs::%s::value` is %q: %w", m.name, m.Value, errNeedsAdder)
+		if m.Sum != "" && !e.applier.CanAdd() {
+			return fmt.Errorf("`logs::%s::sum` is %q: %w", m.name, m.Sum, errNeedsAdder)
 		}
 	}
 	e.book = ledger.New(cfg.Queue.NumConsumers, len(e.metrics))

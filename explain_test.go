@@ -65,7 +65,7 @@ func TestLinesAboutRecordsNotCounted(t *testing.T) {
 	for reason, tt := range map[string]struct{ metric, change string }{
 		"missing_attribute": {`{attributes: [{key: absent}]}`, "`default_value`"},
 		"condition_error":   {`{conditions: ['Substring(attributes["text"], 0, 99) == "x"']}`, "`conditions`"},
-		"value_error":       {`{value: 'attributes["text"]'}`, "`value`"},
+		"value_error":       {`{sum: 'attributes["text"]'}`, "`value`"},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,9 +102,9 @@ func TestLinesNameAttributesAndOptions(t *testing.T) {
 		{`{attributes: [{key: part, value: 'attributes["map"]["k"]'}]}`, "missing_attribute", "attributes", []any{"part"}},
 		{`{attributes: [{key: text}, {key: b, value: 'ParseJSON(body)["k"]'}]}`, "value_error", "options", []any{"logs::m::attributes::1::value"}},
 		{`{attributes: [{key: z}, {key: a, value: 'ParseJSON("{}")["k"]'}]}`, "value_error", "options", []any{"logs::m::attributes::1::value"}},
-		{`{value: 'attributes["text"]'}`, "value_error", "options", []any{"logs::m::value"}},
-		{`{value: 'attributes["large"]'}`, "value_error", "options", []any{"logs::m::value"}},
-		{`{value: 'attributes["large"]', attributes: [{key: text, value: '"x"'}]}`, "value_error", "options", []any{"logs::m::value"}},
+		{`{sum: 'attributes["text"]'}`, "value_error", "options", []any{"logs::m::sum"}},
+		{`{sum: 'attributes["large"]'}`, "value_error", "options", []any{"logs::m::sum"}},
+		{`{sum: 'attributes["large"]', attributes: [{key: text, value: '"x"'}]}`, "value_error", "options", []any{"logs::m::sum"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, lines := logged(t, zap.InfoLevel, `logs: {m: `+tt.metric+`}`)
@@ -124,7 +124,7 @@ func TestLinesNameAttributesAndOptions(t *testing.T) {
 
 func TestSilentErrorsLogNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, lines := logged(t, zap.DebugLevel, `{error_mode: silent, logs: {m: {value: 'attributes["text"]'}}}`)
+		p, lines := logged(t, zap.DebugLevel, `{error_mode: silent, logs: {m: {sum: 'attributes["text"]'}}}`)
 		send(t, p, nil)
 		assert.Zero(t, withField(lines, "reason", "value_error"))
 		assert.Empty(t, lines.FilterMessageSnippet("failed").All())

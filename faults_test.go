@@ -24,10 +24,10 @@ import (
 // A place is for a batch, however large: one that is larger than the queue goes through like any other.
 func TestFault_queue_batch_larger_than_the_queue(t *testing.T) {
 	const records, batches = 10_000, 5
-	for _, policy := range []OverflowPolicy{OverflowBlock, OverflowReject, OverflowSkip} {
+	for _, policy := range []FullPolicy{FullBlock, FullReject, FullSkip} {
 		store := NewMemoryStore()
 		cfg := testConfig(t, `queue: {queue_size: 1, num_consumers: 1}`)
-		cfg.Queue.OnOverflow = policy
+		cfg.Queue.OnFull = policy
 		h := start(t, cfg, store, consumertest.NewNop())
 		for range batches {
 			require.NoError(t, h.ConsumeLogs(t.Context(), logs(records, nil)))
@@ -168,7 +168,7 @@ func TestFault_lifecycle_longest_shutdown(t *testing.T) {
 	for range rounds {
 		store := newGatedStore()
 		cfg := createDefaultConfig().(*Config)
-		cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: size, OnOverflow: OverflowReject}
+		cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: size, OnFull: FullReject}
 		cfg.ShutdownTimeout = timeout
 		h := start(t, cfg, store, consumertest.NewNop())
 		require.NoError(t, h.ConsumeLogs(t.Context(), logs(3, nil)))

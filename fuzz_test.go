@@ -32,8 +32,8 @@ logs:
   glob: {attributes: [{key: "*"}]}
   expression: {attributes: [{key: b, value: body, default_value: none}, {key: d, value: 'attributes["a"]["b"]', optional: true}]}
   some: {conditions: ['attributes["user"] == "a"', 'IsMatch(body, "x+")']}
-  bytes: {value: bytes}
-  amount: {value: 'attributes["n"]'}
+  bytes: {sum: bytes}
+  amount: {sum: 'attributes["n"]'}
 attribute_value_length_limit: 20
 key_length_limit: 300
 queue: {num_consumers: 1, queue_size: 2}
@@ -173,7 +173,7 @@ func FuzzConfig(f *testing.F) {
 		return startsAndCounts{p, t, cfg}, err
 	},
 		fuzzedConfig, `logs:`, `logs: []`, `logs: {a: 1}`, `logs: {"": {conditions: [""]}}`, `durable: 7`, `durable: true`, `queue: {queue_size: -1}`,
-		`logs: {a: {attributes: [{key: a, default_value: .nan}]}}`, `logs: {a: {value: "1 +"}}`, `resource_attributes: [a, a]`,
+		`logs: {a: {attributes: [{key: a, default_value: .nan}]}}`, `logs: {a: {sum: "1 +"}}`, `resource_attributes: [a, a]`,
 		`shutdown_timeout: 1e9`, `forget_after: -1s`, `error_mode: {}`, `logs: {a: {attributes: [{key: "*", optional: yes}, null]}}`,
 	)
 }

@@ -38,7 +38,7 @@ func startOn(t *testing.T, id, yaml string, host component.Host) (processor.Logs
 
 // meanings are configurations of a metric; no two add up the same.
 var meanings = []string{
-	`{}`, `{unit: "{request}"}`, `{value: bytes}`, `{value: bytes, unit: kBy}`, `{value: 'attributes["n"]'}`, `{value: 'attributes["m"]'}`,
+	`{}`, `{unit: "{request}"}`, `{sum: bytes}`, `{sum: bytes, unit: kBy}`, `{sum: 'attributes["n"]'}`, `{sum: 'attributes["m"]'}`,
 }
 
 // Of two processors that run at once, count under one name in one store, and mean something else, the second does not start.

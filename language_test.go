@@ -82,7 +82,7 @@ logs:
 // The size of a record is that of its bytes in a request: what OTLP's own encoding says.
 func TestBytesAreThoseOfTheEncoding(t *testing.T) {
 	store := NewMemoryStore()
-	h := start(t, testConfig(t, `{resource_attributes: [], logs: {b: {value: bytes}}}`), store, consumertest.NewNop())
+	h := start(t, testConfig(t, `{resource_attributes: [], logs: {b: {sum: bytes}}}`), store, consumertest.NewNop())
 	ld := logs(1, func(_ int, r plog.LogRecord) {
 		r.SetTimestamp(1)
 		r.SetSeverityText("INFO")
@@ -101,10 +101,10 @@ func TestBytesAreThoseOfTheEncoding(t *testing.T) {
 func TestAmountsNeedAnAdder(t *testing.T) {
 	set := processortest.NewNopSettings(metadata.Type)
 	p, err := NewFactory(WithMetricStore(struct{ MetricStore }{NewMemoryStore()})).CreateLogs(
-		t.Context(), set, testConfig(t, `logs: {b: {value: bytes}}`), consumertest.NewNop())
+		t.Context(), set, testConfig(t, `logs: {b: {sum: bytes}}`), consumertest.NewNop())
 	require.NoError(t, err)
 	err = p.Start(t.Context(), componenttest.NewNopHost())
-	require.ErrorContains(t, err, "`logs::b::value` is \"bytes\"")
+	require.ErrorContains(t, err, "`logs::b::sum` is \"bytes\"")
 	require.ErrorContains(t, err, "Adder")
 	require.NoError(t, p.Shutdown(t.Context()))
 }
@@ -114,9 +114,9 @@ func TestUnitsFollow(t *testing.T) {
 	for _, m := range testConfig(t, `
 logs:
   a: {}
-  b: {value: bytes}
-  c: {value: 'attributes["n"]'}
-  d: {value: bytes, unit: kBy}`).metrics() {
+  b: {sum: bytes}
+  c: {sum: 'attributes["n"]'}
+  d: {sum: bytes, unit: kBy}`).metrics() {
 		units[m.name] = m.Unit
 	}
 	assert.Equal(t, map[string]string{"a": "{record}", "b": "By", "c": "", "d": "kBy"}, units)

@@ -98,7 +98,7 @@ func TestMemoryUnderChurn(t *testing.T) {
 			assert.Equal(t, batches, store.Get(fmt.Sprintf(`["m",{"service.name":"checkout"},{"pod":%d}]`, -i)))
 		}
 		assert.EqualValues(t, keys, h.number(t, "keys"), "the limit knows the keys that the store has, and no others")
-		assert.EqualValues(t, forgotten.Total, h.number(t, "amount_forgotten"))
+		assert.EqualValues(t, forgotten.Total, h.number(t, "sum_forgotten"))
 		require.NoError(t, h.Shutdown(t.Context()))
 	})
 }

@@ -25,8 +25,8 @@ logs:
   expression: {attributes: [{key: v, value: 'attributes["a"]', optional: true}]}
   condition: {conditions: ['attributes["a"] != body']}
   plain: {conditions: ['attributes["b"] == nil']}
-  bytes: {value: bytes}
-  amount: {value: 'attributes["a"]'}`
+  bytes: {sum: bytes}
+  amount: {sum: 'attributes["a"]'}`
 
 // A record with a value thousands of levels deep is passed on and counted, or it is entered why not.
 func TestValuesNestedDeep(t *testing.T) {

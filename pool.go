@@ -27,7 +27,7 @@ const closePatience = 250 * time.Millisecond
 // Where applying a batch never blocks, the goroutine that commits one applies it as an idle worker, if there is one: to wake
 // another takes longer than most batches do.
 type pool[T any] struct {
-	policy OverflowPolicy
+	policy FullPolicy
 	book   *ledger.Book
 	blocks bool // a worker may block
 
@@ -58,7 +58,7 @@ type waiter struct {
 // says whether they may block.
 func newPool[T any](cfg QueueConfig, book *ledger.Book, workers []func(T), blocks bool) *pool[T] {
 	p := &pool[T]{
-		policy:  cfg.OnOverflow,
+		policy:  cfg.OnFull,
 		book:    book,
 		blocks:  blocks,
 		idle:    make(chan func(T), len(workers)),
@@ -136,11 +136,11 @@ func (p *pool[T]) reserve(ctx context.Context) (waited time.Duration, err error)
 	default:
 	}
 	switch p.policy {
-	case OverflowReject:
+	case FullReject:
 		return 0, errQueueFull
-	case OverflowSkip:
+	case FullSkip:
 		return 0, errSkip
-	case OverflowBlock:
+	case FullBlock:
 	}
 	start := time.Now()
 	select {

@@ -30,11 +30,11 @@ import (
 )
 
 // full starts a processor with one worker that is stuck in the store, and a queue of the given size that is full.
-func full(t *testing.T, policy OverflowPolicy, size int, next consumer.Logs) (*harness, *gatedStore) {
+func full(t *testing.T, policy FullPolicy, size int, next consumer.Logs) (*harness, *gatedStore) {
 	t.Helper()
 	store := newGatedStore()
 	cfg := createDefaultConfig().(*Config)
-	cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: size, OnOverflow: policy}
+	cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: size, OnFull: policy}
 	h := start(t, cfg, store, next)
 	require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
 	<-store.waiting // the worker has taken the first batch, so that the queue is empty now
@@ -60,7 +60,7 @@ func forSizes(t *testing.T, test func(t *testing.T, size int)) {
 func TestFault_queue_block(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
-		h, store := full(t, OverflowBlock, size, sink)
+		h, store := full(t, FullBlock, size, sink)
 		done := make(chan error, 1)
 		go func() { done <- h.ConsumeLogs(t.Context(), logs(1, nil)) }()
 		synctest.Wait()
@@ -86,7 +86,7 @@ func TestFault_queue_block(t *testing.T) {
 func TestBlockUntilTheCallersContextEnds(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
-		h, store := full(t, OverflowBlock, size, sink)
+		h, store := full(t, FullBlock, size, sink)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		began := time.Now()
@@ -108,7 +108,7 @@ func TestBlockUntilTheCallersContextEnds(t *testing.T) {
 func TestFault_queue_reject(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
-		h, store := full(t, OverflowReject, size, sink)
+		h, store := full(t, FullReject, size, sink)
 		batch := logs(4, nil)
 		began := time.Now()
 		err := h.ConsumeLogs(t.Context(), batch)
@@ -133,7 +133,7 @@ func TestFault_queue_reject(t *testing.T) {
 func TestFault_queue_skip(t *testing.T) {
 	forSizes(t, func(t *testing.T, size int) {
 		sink := new(consumertest.LogsSink)
-		h, store := full(t, OverflowSkip, size, sink)
+		h, store := full(t, FullSkip, size, sink)
 		for range 3 {
 			require.NoError(t, h.ConsumeLogs(t.Context(), logs(4, nil)))
 		}
@@ -164,7 +164,7 @@ func TestSkipPassesTheNextConsumersErrorOn(t *testing.T) {
 		}
 		return nil
 	})
-	h, store := full(t, OverflowSkip, 1, next)
+	h, store := full(t, FullSkip, 1, next)
 	assert.Equal(t, refusal, h.ConsumeLogs(t.Context(), logs(4, nil)))
 	assert.EqualValues(t, 4, h.number(t, "records_not_counted", "reason=refused_downstream"))
 	assert.Zero(t, h.number(t, "records_not_counted", "reason=skipped"))
@@ -180,7 +180,7 @@ func TestFault_next_hangs(t *testing.T) {
 			return ctx.Err()
 		})
 		cfg := createDefaultConfig().(*Config)
-		cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: 2, OnOverflow: OverflowReject}
+		cfg.Queue = QueueConfig{NumConsumers: 1, QueueSize: 2, OnFull: FullReject}
 		h := start(t, cfg, NewMemoryStore(), next)
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 2)
@@ -207,7 +207,7 @@ func TestFault_lifecycle_shutdown_drains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{MemoryStore: NewMemoryStore(), delay: 10 * time.Millisecond}
 		cfg := createDefaultConfig().(*Config)
-		cfg.Queue = QueueConfig{NumConsumers: 2, QueueSize: 500, OnOverflow: OverflowBlock}
+		cfg.Queue = QueueConfig{NumConsumers: 2, QueueSize: 500, OnFull: FullBlock}
 		h := start(t, cfg, store, consumertest.NewNop())
 		for range 500 {
 			require.NoError(t, h.ConsumeLogs(t.Context(), logs(7, nil)))
@@ -354,7 +354,7 @@ func TestShutdownWithACallInFlight(t *testing.T) {
 func TestShutdownRefusesWhoStillWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := new(consumertest.LogsSink)
-		h, store := full(t, OverflowBlock, 1, sink)
+		h, store := full(t, FullBlock, 1, sink)
 		done := make(chan error, 1)
 		go func() { done <- h.ConsumeLogs(context.Background(), logs(1, nil)) }()
 		synctest.Wait()
@@ -406,7 +406,7 @@ func TestFault_lifecycle_senders_race_shutdown(t *testing.T) {
 	factoryStore := NewMemoryStore()
 	factory := NewFactory(WithMetricStore(factoryStore))
 	cfg := createDefaultConfig().(*Config)
-	cfg.Queue = QueueConfig{NumConsumers: 2, QueueSize: 2, OnOverflow: OverflowBlock}
+	cfg.Queue = QueueConfig{NumConsumers: 2, QueueSize: 2, OnFull: FullBlock}
 	batch := logs(1, nil)
 	var accepted, refused atomic.Int64
 	for range rounds {
@@ -477,7 +477,7 @@ queue: {num_consumers: 1}`)
 	for range 3 {
 		require.NoError(t, p.ConsumeLogs(t.Context(), logs(5, func(i int, r plog.LogRecord) { r.Attributes().PutStr("a", values[i]) })))
 	}
-	assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 3 }, 5*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return h.number(t, "batches_counted") == 3 }, 5*time.Second, time.Millisecond)
 	assert.EqualValues(t, 9-spared, h.number(t, "records_not_counted", "reason=store_error"))
 	assert.EqualValues(t, 3-spared/3, h.number(t, "store_errors"))
 	h.requireConserved(t)
@@ -540,7 +540,7 @@ func TestStorePanicsAnywhere(t *testing.T) {
 		for range 20 {
 			require.NoError(t, h.ConsumeLogs(t.Context(), logs(5, func(i int, r plog.LogRecord) { r.Attributes().PutInt("a", int64(i)) })))
 		}
-		assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 20 }, 5*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return h.number(t, "batches_counted") == 20 }, 5*time.Second, time.Millisecond)
 		assert.Positive(t, h.number(t, "records_not_counted", "reason=store_error"))
 		assert.Zero(t, h.number(t, "records_in_flight"))
 		h.requireConserved(t)
@@ -598,7 +598,7 @@ func TestSmallestStorePanics(t *testing.T) {
 	h := start(t, cfg, store, consumertest.NewNop())
 	require.NoError(t, h.ConsumeLogs(t.Context(), logs(5, nil)))
 	require.NoError(t, h.ConsumeLogs(t.Context(), logs(5, nil)))
-	assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 2 }, 5*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return h.number(t, "batches_counted") == 2 }, 5*time.Second, time.Millisecond)
 	assert.EqualValues(t, 2+5, h.number(t, "records_counted"))
 	assert.EqualValues(t, 3, h.number(t, "records_not_counted", "reason=store_error"))
 	h.requireConserved(t)

@@ -142,11 +142,11 @@ func (p *logsProcessor) reserve(ctx context.Context) error {
 		return err
 	}
 	switch p.pool.policy {
-	case OverflowReject:
+	case FullReject:
 		err = commit.ErrStoreFails
-	case OverflowSkip:
+	case FullSkip:
 		err = errSkip
-	case OverflowBlock:
+	case FullBlock:
 		err = p.committer.WaitUntilWorks(ctx)
 	}
 	if err != nil {

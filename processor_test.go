@@ -30,7 +30,7 @@ func TestVerifyShutdown(t *testing.T) {
 }
 
 func TestConsumeContract(t *testing.T) {
-	for _, policy := range []OverflowPolicy{OverflowBlock, OverflowReject} {
+	for _, policy := range []FullPolicy{FullBlock, FullReject} {
 		t.Run(string(policy), func(t *testing.T) {
 			contracttest.Check(t, 2000, func(t *testing.T) contracttest.Subject {
 				store := NewMemoryStore()
@@ -38,7 +38,7 @@ func TestConsumeContract(t *testing.T) {
 resource_attributes: []
 logs: {c: {attributes: [{key: test_id}], cardinality_limit: 0}}
 queue: {queue_size: 8, num_consumers: 2}`)
-				cfg.Queue.OnOverflow = policy
+				cfg.Queue.OnFull = policy
 				return contracttest.Subject{
 					Factory: NewFactory(WithMetricStore(store)),
 					Config:  cfg,
@@ -90,7 +90,7 @@ func TestFault_next_panics(t *testing.T) {
 		}
 		return nil
 	})
-	cfg := testConfig(t, `queue: {queue_size: 1, num_consumers: 1, on_overflow: reject}`)
+	cfg := testConfig(t, `queue: {queue_size: 1, num_consumers: 1, on_full: reject}`)
 	h := start(t, cfg, store, next)
 	for range 5 { // more often than there are places
 		assert.PanicsWithValue(t, "boom", func() { _ = h.ConsumeLogs(t.Context(), logs(2, nil)) })
@@ -331,7 +331,7 @@ func TestPropagateRefusesTheBatch(t *testing.T) {
 	h := start(t, testConfig(t, `
 error_mode: propagate
 logs: {c: {conditions: ['ParseJSON(log.body)["a"] == 1']}}
-queue: {queue_size: 1, on_overflow: reject}`), nil, sink)
+queue: {queue_size: 1, on_full: reject}`), nil, sink)
 	for range 3 { // more often than there are places
 		err := h.ConsumeLogs(t.Context(), logs(2, nil))
 		require.Error(t, err)
@@ -350,7 +350,7 @@ func TestShutdownWithNothingInFlight(t *testing.T) {
 	for range 50 {
 		h := start(t, createDefaultConfig().(*Config), NewMemoryStore(), consumertest.NewNop())
 		require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
-		assert.Eventually(t, func() bool { return h.number(t, "batches_applied") == 1 }, 5*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return h.number(t, "batches_counted") == 1 }, 5*time.Second, time.Millisecond)
 		require.NoError(t, h.Shutdown(over))
 	}
 }

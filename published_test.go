@@ -218,9 +218,9 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 2500}}`))
 			require.NoError(t, p.ConsumeLogs(t.Context(), logs(100, func(i int, r plog.LogRecord) { r.Attributes().PutInt("i", int64(i)) })))
 			time.Sleep(20 * time.Minute)
 			assert.Len(t, page.scrape("c"), 100, "day %d", day)
-			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_amount_forgotten")["metric=c,processor=tally"])
+			assert.EqualValues(t, 2400*(day+1), page.scrape("otelcol_processor_tally_sum_forgotten")["metric=c,processor=tally"])
 		}
-		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_amount_counted")["metric=c,processor=tally"])
+		assert.EqualValues(t, 5*2600, page.scrape("otelcol_processor_tally_sum_counted")["metric=c,processor=tally"])
 		assert.LessOrEqual(t, p.(*logsProcessor).exhibit.Totals.Pages(), 4, "pages are used again")
 	})
 }
@@ -278,7 +278,7 @@ func TestScrapesWhileCounting(t *testing.T) {
 // Keys that are one series in Prometheus stay at the largest number together, as each of them does.
 func TestSumsOnPagesSaturate(t *testing.T) {
 	page := collectorPage(t)
-	p := page.start(NewFactory(), "tally", testConfig(t, `{resource_attributes: [], logs: {m: {attributes: [{key: k}], value: 'attributes["n"]'}}}`))
+	p := page.start(NewFactory(), "tally", testConfig(t, `{resource_attributes: [], logs: {m: {attributes: [{key: k}], sum: 'attributes["n"]'}}}`))
 	for i := range 5 {
 		require.NoError(t, p.ConsumeLogs(t.Context(), logs(2, func(j int, r plog.LogRecord) {
 			r.Attributes().PutInt("n", math.MaxInt64/int64(1+i%2))
@@ -290,7 +290,7 @@ func TestSumsOnPagesSaturate(t *testing.T) {
 		settle(t, p)
 		if i > 0 {
 			assert.Equal(t, map[string]float64{"k=7,processor=tally": shown.Largest}, page.scrape("m"))
-			assert.EqualValues(t, shown.Largest, page.scrape("otelcol_processor_tally_amount_counted")["metric=m,processor=tally"])
+			assert.EqualValues(t, shown.Largest, page.scrape("otelcol_processor_tally_sum_counted")["metric=m,processor=tally"])
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestRules(t *testing.T) {
 			}
 			assert.Equal(t, expected, metrics)
 			h.requireConserved(t)
-			assert.EqualValues(t, min(sum, shown.Largest), h.number(t, "amount_counted"), "the sum over all keys is exact")
+			assert.EqualValues(t, min(sum, shown.Largest), h.number(t, "sum_counted"), "the sum over all keys is exact")
 		})
 	}
 }

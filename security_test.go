@@ -41,8 +41,8 @@ const failing = `
 logs:
   absent: {attributes: [{key: absent}]}
   condition: {conditions: ['Substring(attributes["text"], 0, 9999) == "x"']}
-  amount: {value: 'attributes["text"]'}
-  value: {attributes: [{key: v, value: 'Substring(attributes["text"], 0, 9999)'}]}
+  amount: {sum: 'attributes["text"]'}
+  sum: {attributes: [{key: v, value: 'Substring(attributes["text"], 0, 9999)'}]}
   full: {cardinality_limit: 1, attributes: [{key: text}, {key: n}]}
   cut: {attributes: [{key: text}]}`
 

@@ -133,7 +133,7 @@ queue: {num_consumers: 1}`)
 			}
 		})))
 	}
-	require.Eventually(t, func() bool { return h.number(t, "batches_applied") == 5 }, 5e9, 1e6)
+	require.Eventually(t, func() bool { return h.number(t, "batches_counted") == 5 }, 5e9, 1e6)
 	for _, want := range []struct {
 		metric, reason      string
 		counted, notCounted int64
@@ -151,9 +151,9 @@ queue: {num_consumers: 1}`)
 	}
 	h.requireConserved(t)
 	assert.EqualValues(t, 50, h.number(t, "records_received", "processor=tally"))
-	assert.EqualValues(t, 3*5, h.number(t, "keys_applied"))
+	assert.EqualValues(t, 3*5, h.number(t, "store_additions"))
 	assert.EqualValues(t, 3, h.number(t, "keys"))
-	assert.EqualValues(t, 5, h.number(t, "values_cut"))
+	assert.EqualValues(t, 5, h.number(t, "values_truncated"))
 	assert.Zero(t, h.number(t, "store_errors"))
 
 	assert.Equal(t, 1, logged.FilterLevelExact(zapcore.WarnLevel).Len(), "rate-limited")

@@ -59,8 +59,8 @@ func (c *Config) Validate() error {
 	if err := new(ottl.ErrorMode).UnmarshalText([]byte(c.ErrorMode)); err != nil {
 		errs = append(errs, fmt.Errorf("`error_mode`: %w", err))
 	}
-	if err := new(OverflowPolicy).UnmarshalText([]byte(c.Queue.OnOverflow)); err != nil {
-		errs = append(errs, fmt.Errorf("`queue::on_overflow`: %w", err))
+	if err := new(FullPolicy).UnmarshalText([]byte(c.Queue.OnFull)); err != nil {
+		errs = append(errs, fmt.Errorf("`queue::on_full`: %w", err))
 	}
 	errs = append(errs, c.validateHashes())
 	if c.ForgetAfter > 0 && c.Store != nil {
@@ -118,10 +118,10 @@ func (m namedMetric) validate(path string, parser *extract.Parser) error {
 		}
 	}
 	switch _, err := m.amount(parser); {
-	case err != nil && userconfig.Closest(m.Value, valueBytes) != "":
-		errs = append(errs, fmt.Errorf("`%s::value` is %q: did you mean `%s`?", path, m.Value, valueBytes))
+	case err != nil && userconfig.Closest(m.Sum, sumBytes) != "":
+		errs = append(errs, fmt.Errorf("`%s::sum` is %q: did you mean `%s`?", path, m.Sum, sumBytes))
 	case err != nil:
-		errs = append(errs, fmt.Errorf("`%s::value` is %q: %w", path, m.Value, err))
+		errs = append(errs, fmt.Errorf("`%s::sum` is %q: %w", path, m.Sum, err))
 	}
 	names := make([]string, len(m.Attributes))
 	for i, a := range m.Attributes {

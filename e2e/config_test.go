@@ -18,7 +18,7 @@ receivers:
   otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}
 processors:
   tally:
-    queue: {queue_size: -7, on_overflow: sometimes}
+    queue: {queue_size: -7, on_full: sometimes}
     logs:
       bad:
         conditions: ['attributes["x" ==']
@@ -38,7 +38,7 @@ service:
 	for _, want := range []string{
 		`"tally"`,
 		"`queue::queue_size` is -7",
-		"`queue::on_overflow` is \"sometimes\": unknown policy",
+		"`queue::on_full` is \"sometimes\": unknown policy",
 		"`logs::bad::conditions::0` is \"attributes[\\\"x\\\" ==\"",
 		"`logs::bad::attributes::1`: attribute \"twin\"",
 		"`logs::bad::attributes::2::default_value` is 1",

@@ -200,7 +200,7 @@ func TestFault_storage_full_heals(t *testing.T) {
 		metadatatest.AssertEqualExtensionTallyMemoryFlushes(t, i.telemetry, point(0), opts...)
 		metadatatest.AssertEqualExtensionTallyMemoryKeys(t, i.telemetry, point(100), opts...)
 		metadatatest.AssertEqualExtensionTallyMemoryStateDamaged(t, i.telemetry, point(0), opts...)
-		metadatatest.AssertEqualExtensionTallyMemoryUnsavedSeconds(t, i.telemetry,
+		metadatatest.AssertEqualExtensionTallyMemoryStorageFailingDuration(t, i.telemetry,
 			[]metricdata.DataPoint[float64]{{Attributes: id, Value: 10}}, opts...)
 
 		d.with(func() { d.err = nil })

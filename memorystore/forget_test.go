@@ -47,7 +47,7 @@ func TestForgottenIsKeptOverRestarts(t *testing.T) {
 		id := attribute.NewSet(attribute.String("extension", "tally_memory"), attribute.String("metric", "m"))
 		metadatatest.AssertEqualExtensionTallyMemoryKeysForgotten(t, i.telemetry,
 			[]metricdata.DataPoint[int64]{{Attributes: id, Value: 9}}, metricdatatest.IgnoreTimestamp())
-		metadatatest.AssertEqualExtensionTallyMemoryAmountForgotten(t, i.telemetry,
+		metadatatest.AssertEqualExtensionTallyMemorySumForgotten(t, i.telemetry,
 			[]metricdata.DataPoint[int64]{{Attributes: id, Value: 45}}, metricdatatest.IgnoreTimestamp())
 		require.NoError(t, i.Shutdown(t.Context()))
 		time.Sleep(time.Hour) // ages nothing
@@ -167,7 +167,7 @@ func TestForgottenAmountSaturates(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		id := attribute.NewSet(attribute.String("extension", "tally_memory"), attribute.String("metric", "m"))
-		metadatatest.AssertEqualExtensionTallyMemoryAmountForgotten(t, i.telemetry,
+		metadatatest.AssertEqualExtensionTallyMemorySumForgotten(t, i.telemetry,
 			[]metricdata.DataPoint[int64]{{Attributes: id, Value: shown.Largest}}, metricdatatest.IgnoreTimestamp())
 		require.NoError(t, i.Shutdown(t.Context()))
 	})

@@ -49,11 +49,11 @@ func newNumbers(set extension.Settings, store *memory.Store) (*numbers, error) {
 			o.Observe(keys, id)
 			return err
 		}),
-		b.RegisterExtensionTallyMemoryAmountForgottenCallback(
+		b.RegisterExtensionTallyMemorySumForgottenCallback(
 			byMetric(set, store, func(f capability.Forgotten) int { return f.Total })),
 		b.RegisterExtensionTallyMemoryKeysForgottenCallback(
 			byMetric(set, store, func(f capability.Forgotten) int { return f.Keys })),
-		b.RegisterExtensionTallyMemoryUnsavedSecondsCallback(func(_ context.Context, o metric.Float64Observer) error {
+		b.RegisterExtensionTallyMemoryStorageFailingDurationCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(n.unsavedSeconds(), id)
 			return nil
 		}),

@@ -28,15 +28,15 @@ type TelemetryBuilder struct {
 	meter                            metric.Meter
 	mu                               sync.Mutex
 	registrations                    []metric.Registration
-	ProcessorTallyAmountCounted      metric.Int64ObservableCounter
-	ProcessorTallyAmountForgotten    metric.Int64ObservableCounter
-	ProcessorTallyBatchesApplied     metric.Int64ObservableCounter
+	ProcessorTallySumCounted      metric.Int64ObservableCounter
+	ProcessorTallySumForgotten    metric.Int64ObservableCounter
+	ProcessorTallyBatchesCounted     metric.Int64ObservableCounter
 	ProcessorTallyCardinalityLimit   metric.Int64ObservableGauge
 	ProcessorTallyCommitDuration     metric.Float64Histogram
 	ProcessorTallyKeys               metric.Int64ObservableGauge
-	ProcessorTallyKeysApplied        metric.Int64ObservableCounter
+	ProcessorTallyStoreAdditions        metric.Int64ObservableCounter
 	ProcessorTallyKeysForgotten      metric.Int64ObservableCounter
-	ProcessorTallyLongestKey         metric.Int64ObservableGauge
+	ProcessorTallyKeyLengthMax         metric.Int64ObservableGauge
 	ProcessorTallyOverflowKeys       metric.Int64ObservableGauge
 	ProcessorTallyProcessingDuration metric.Float64Histogram
 	ProcessorTallyQueueCapacity      metric.Int64ObservableGauge
@@ -50,7 +50,7 @@ type TelemetryBuilder struct {
 	ProcessorTallyRecordsUnconfirmed metric.Int64ObservableCounter
 	ProcessorTallyStoreErrors        metric.Int64ObservableCounter
 	ProcessorTallyStoreSaturations   metric.Int64ObservableCounter
-	ProcessorTallyValuesCut          metric.Int64ObservableCounter
+	ProcessorTallyValuesTruncated          metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -64,12 +64,12 @@ func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
 }
 
-// RegisterProcessorTallyAmountCountedCallback sets callback for observable ProcessorTallyAmountCounted metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyAmountCountedCallback(cb metric.Int64Callback) error {
+// RegisterProcessorTallySumCountedCallback sets callback for observable ProcessorTallySumCounted metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallySumCountedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyAmountCounted, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallySumCounted, obs: o})
 		return nil
-	}, builder.ProcessorTallyAmountCounted)
+	}, builder.ProcessorTallySumCounted)
 	if err != nil {
 		return err
 	}
@@ -79,12 +79,12 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyAmountCountedCallback(cb 
 	return nil
 }
 
-// RegisterProcessorTallyAmountForgottenCallback sets callback for observable ProcessorTallyAmountForgotten metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyAmountForgottenCallback(cb metric.Int64Callback) error {
+// RegisterProcessorTallySumForgottenCallback sets callback for observable ProcessorTallySumForgotten metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallySumForgottenCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyAmountForgotten, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallySumForgotten, obs: o})
 		return nil
-	}, builder.ProcessorTallyAmountForgotten)
+	}, builder.ProcessorTallySumForgotten)
 	if err != nil {
 		return err
 	}
@@ -94,12 +94,12 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyAmountForgottenCallback(c
 	return nil
 }
 
-// RegisterProcessorTallyBatchesAppliedCallback sets callback for observable ProcessorTallyBatchesApplied metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyBatchesAppliedCallback(cb metric.Int64Callback) error {
+// RegisterProcessorTallyBatchesCountedCallback sets callback for observable ProcessorTallyBatchesCounted metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyBatchesCountedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyBatchesApplied, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyBatchesCounted, obs: o})
 		return nil
-	}, builder.ProcessorTallyBatchesApplied)
+	}, builder.ProcessorTallyBatchesCounted)
 	if err != nil {
 		return err
 	}
@@ -139,12 +139,12 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyKeysCallback(cb metric.In
 	return nil
 }
 
-// RegisterProcessorTallyKeysAppliedCallback sets callback for observable ProcessorTallyKeysApplied metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyKeysAppliedCallback(cb metric.Int64Callback) error {
+// RegisterProcessorTallyStoreAdditionsCallback sets callback for observable ProcessorTallyStoreAdditions metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyStoreAdditionsCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeysApplied, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyStoreAdditions, obs: o})
 		return nil
-	}, builder.ProcessorTallyKeysApplied)
+	}, builder.ProcessorTallyStoreAdditions)
 	if err != nil {
 		return err
 	}
@@ -169,12 +169,12 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyKeysForgottenCallback(cb 
 	return nil
 }
 
-// RegisterProcessorTallyLongestKeyCallback sets callback for observable ProcessorTallyLongestKey metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyLongestKeyCallback(cb metric.Int64Callback) error {
+// RegisterProcessorTallyKeyLengthMaxCallback sets callback for observable ProcessorTallyKeyLengthMax metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyKeyLengthMaxCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyLongestKey, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeyLengthMax, obs: o})
 		return nil
-	}, builder.ProcessorTallyLongestKey)
+	}, builder.ProcessorTallyKeyLengthMax)
 	if err != nil {
 		return err
 	}
@@ -349,12 +349,12 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyStoreSaturationsCallback(
 	return nil
 }
 
-// RegisterProcessorTallyValuesCutCallback sets callback for observable ProcessorTallyValuesCut metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyValuesCutCallback(cb metric.Int64Callback) error {
+// RegisterProcessorTallyValuesTruncatedCallback sets callback for observable ProcessorTallyValuesTruncated metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyValuesTruncatedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyValuesCut, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyValuesTruncated, obs: o})
 		return nil
-	}, builder.ProcessorTallyValuesCut)
+	}, builder.ProcessorTallyValuesTruncated)
 	if err != nil {
 		return err
 	}
@@ -392,20 +392,20 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
-	builder.ProcessorTallyAmountCounted, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_amount_counted",
+	builder.ProcessorTallySumCounted, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_sum_counted",
 		metric.WithDescription("What was added to the store, by metric, in its unit. For a metric without `value` it is the number of records counted. [Alpha]"),
 		metric.WithUnit("{amount}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ProcessorTallyAmountForgotten, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_amount_forgotten",
+	builder.ProcessorTallySumForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_sum_forgotten",
 		metric.WithDescription("Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
 		metric.WithUnit("{amount}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ProcessorTallyBatchesApplied, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_batches_applied",
+	builder.ProcessorTallyBatchesCounted, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_batches_counted",
 		metric.WithDescription("Number of batches whose counts a worker has taken to the store. [Alpha]"),
 		metric.WithUnit("{batch}"),
 	)
@@ -429,8 +429,8 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ProcessorTallyKeysApplied, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_keys_applied",
+	builder.ProcessorTallyStoreAdditions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_store_additions",
 		metric.WithDescription("Number of additions to the store, one for each distinct key of a batch. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
@@ -441,8 +441,8 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ProcessorTallyLongestKey, err = builder.meter.Int64ObservableGauge(
-		"otelcol_processor_tally_longest_key",
+	builder.ProcessorTallyKeyLengthMax, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_tally_key_length_max",
 		metric.WithDescription("Length of the longest key since the start, to compare with `key_length_limit`. [Alpha]"),
 		metric.WithUnit("By"),
 	)
@@ -527,8 +527,8 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{addition}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ProcessorTallyValuesCut, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_values_cut",
+	builder.ProcessorTallyValuesTruncated, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_values_truncated",
 		metric.WithDescription("Number of attribute values cut to `attribute_value_length_limit`, once a batch for each key or resource that has one. [Alpha]"),
 		metric.WithUnit("{value}"),
 	)

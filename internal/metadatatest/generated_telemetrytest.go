@@ -21,9 +21,9 @@ func NewSettings(tt *componenttest.Telemetry) processor.Settings {
 	return set
 }
 
-func AssertEqualProcessorTallyAmountCounted(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualProcessorTallySumCounted(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_processor_tally_amount_counted",
+		Name:        "otelcol_processor_tally_sum_counted",
 		Description: "What was added to the store, by metric, in its unit. For a metric without `value` it is the number of records counted. [Alpha]",
 		Unit:        "{amount}",
 		Data: metricdata.Sum[int64]{
@@ -32,14 +32,14 @@ func AssertEqualProcessorTallyAmountCounted(t *testing.T, tt *componenttest.Tele
 			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_processor_tally_amount_counted")
+	got, err := tt.GetMetric("otelcol_processor_tally_sum_counted")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualProcessorTallyAmountForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualProcessorTallySumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_processor_tally_amount_forgotten",
+		Name:        "otelcol_processor_tally_sum_forgotten",
 		Description: "Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]",
 		Unit:        "{amount}",
 		Data: metricdata.Sum[int64]{
@@ -48,14 +48,14 @@ func AssertEqualProcessorTallyAmountForgotten(t *testing.T, tt *componenttest.Te
 			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_processor_tally_amount_forgotten")
+	got, err := tt.GetMetric("otelcol_processor_tally_sum_forgotten")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualProcessorTallyBatchesApplied(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualProcessorTallyBatchesCounted(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_processor_tally_batches_applied",
+		Name:        "otelcol_processor_tally_batches_counted",
 		Description: "Number of batches whose counts a worker has taken to the store. [Alpha]",
 		Unit:        "{batch}",
 		Data: metricdata.Sum[int64]{
@@ -64,7 +64,7 @@ func AssertEqualProcessorTallyBatchesApplied(t *testing.T, tt *componenttest.Tel
 			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_processor_tally_batches_applied")
+	got, err := tt.GetMetric("otelcol_processor_tally_batches_counted")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -112,9 +112,9 @@ func AssertEqualProcessorTallyKeys(t *testing.T, tt *componenttest.Telemetry, dp
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualProcessorTallyKeysApplied(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualProcessorTallyStoreAdditions(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_processor_tally_keys_applied",
+		Name:        "otelcol_processor_tally_store_additions",
 		Description: "Number of additions to the store, one for each distinct key of a batch. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Sum[int64]{
@@ -123,7 +123,7 @@ func AssertEqualProcessorTallyKeysApplied(t *testing.T, tt *componenttest.Teleme
 			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_processor_tally_keys_applied")
+	got, err := tt.GetMetric("otelcol_processor_tally_store_additions")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -144,16 +144,16 @@ func AssertEqualProcessorTallyKeysForgotten(t *testing.T, tt *componenttest.Tele
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualProcessorTallyLongestKey(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualProcessorTallyKeyLengthMax(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_processor_tally_longest_key",
+		Name:        "otelcol_processor_tally_key_length_max",
 		Description: "Length of the longest key since the start, to compare with `key_length_limit`. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_processor_tally_longest_key")
+	got, err := tt.GetMetric("otelcol_processor_tally_key_length_max")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -356,9 +356,9 @@ func AssertEqualProcessorTallyStoreSaturations(t *testing.T, tt *componenttest.T
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualProcessorTallyValuesCut(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualProcessorTallyValuesTruncated(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_processor_tally_values_cut",
+		Name:        "otelcol_processor_tally_values_truncated",
 		Description: "Number of attribute values cut to `attribute_value_length_limit`, once a batch for each key or resource that has one. [Alpha]",
 		Unit:        "{value}",
 		Data: metricdata.Sum[int64]{
@@ -367,7 +367,7 @@ func AssertEqualProcessorTallyValuesCut(t *testing.T, tt *componenttest.Telemetr
 			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_processor_tally_values_cut")
+	got, err := tt.GetMetric("otelcol_processor_tally_values_truncated")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }

@@ -138,14 +138,14 @@ func (n *Instruments) ofWhole(b *metadata.TelemetryBuilder) []registration {
 	}
 	return []registration{
 		{b.RegisterProcessorTallyRecordsReceivedCallback, one(func(s snapshot) int64 { return s.received })},
-		{b.RegisterProcessorTallyBatchesAppliedCallback, one(func(s snapshot) int64 { return s.Batches })},
-		{b.RegisterProcessorTallyKeysAppliedCallback, one(func(s snapshot) int64 { return s.Keys })},
-		{b.RegisterProcessorTallyValuesCutCallback, one(func(s snapshot) int64 { return s.CutValues })},
+		{b.RegisterProcessorTallyBatchesCountedCallback, one(func(s snapshot) int64 { return s.Batches })},
+		{b.RegisterProcessorTallyStoreAdditionsCallback, one(func(s snapshot) int64 { return s.Keys })},
+		{b.RegisterProcessorTallyValuesTruncatedCallback, one(func(s snapshot) int64 { return s.CutValues })},
 		{b.RegisterProcessorTallyStoreErrorsCallback, one(func(s snapshot) int64 { return s.StoreErrors })},
 		{b.RegisterProcessorTallyStoreSaturationsCallback, one(func(s snapshot) int64 { return s.Saturations })},
 		{b.RegisterProcessorTallyQueueSizeCallback, one(func(s snapshot) int64 { return int64(s.queueSize) })},
 		{b.RegisterProcessorTallyQueueCapacityCallback, one(func(s snapshot) int64 { return int64(s.queueCapacity) })},
-		{b.RegisterProcessorTallyLongestKeyCallback, one(func(s snapshot) int64 { return s.LongestKey })},
+		{b.RegisterProcessorTallyKeyLengthMaxCallback, one(func(s snapshot) int64 { return s.LongestKey })},
 		{b.RegisterProcessorTallyRecordsUnconfirmedCallback, one(func(s snapshot) int64 { return s.unconfirmed })},
 	}
 }
@@ -177,8 +177,8 @@ func (n *Instruments) ofMetrics(b *metadata.TelemetryBuilder, from, to int) []re
 		{b.RegisterProcessorTallyKeysCallback, each(func(m metricSnapshot) int64 { return int64(m.Keys) })},
 		{b.RegisterProcessorTallyOverflowKeysCallback, each(func(m metricSnapshot) int64 { return int64(m.OverflowKeys) })},
 		{b.RegisterProcessorTallyCardinalityLimitCallback, each(func(m metricSnapshot) int64 { return int64(m.Limit) })},
-		{b.RegisterProcessorTallyAmountCountedCallback, each(func(m metricSnapshot) int64 { return m.Amount })},
-		{b.RegisterProcessorTallyAmountForgottenCallback, dropped(func(_, total int) int { return total })},
+		{b.RegisterProcessorTallySumCountedCallback, each(func(m metricSnapshot) int64 { return m.Amount })},
+		{b.RegisterProcessorTallySumForgottenCallback, dropped(func(_, total int) int { return total })},
 		{b.RegisterProcessorTallyKeysForgottenCallback, dropped(func(keys, _ int) int { return keys })},
 		{b.RegisterProcessorTallyRecordsNotCountedCallback, func(_ context.Context, o metric.Int64Observer) error {
 			for i := from; i < to; i++ {

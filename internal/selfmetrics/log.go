@@ -30,9 +30,9 @@ var advice = [reasons]struct {
 	Condition:        {zap.DebugLevel, "`conditions`: the records meet none of them"},
 	MissingAttribute: {zap.InfoLevel, "`attributes`: give the missing ones a `default_value`, or make them `optional`"},
 	ConditionError:   {zap.WarnLevel, "`conditions`: one fails on these records; at level debug its error is logged"},
-	ValueError: {zap.WarnLevel, "`value`: it fails on these records, as for a member that a parsed map does not have, or yields what cannot be added; " +
+	ValueError: {zap.WarnLevel, "`value` or `sum`: it fails on these records, as for a member that a parsed map does not have, or yields what cannot be added; " +
 		"give an attribute a `default_value`, or make it `optional`; at level debug the error is logged"},
-	Skipped:           {zap.WarnLevel, "`queue`: it is full; raise `queue_size` or `num_consumers`, or choose `block` for `on_overflow`"},
+	Skipped:           {zap.WarnLevel, "`queue`: it is full; raise `queue_size` or `num_consumers`, or choose `block` for `on_full`"},
 	RefusedDownstream: {zap.DebugLevel, "nothing here: the next component refused them, and their sender may send them again"},
 	Rejected:          {zap.WarnLevel, "`queue`, if it is full: raise `queue_size` or `num_consumers`; or `error_mode`, if it is `propagate`"},
 	StoreError:        {zap.ErrorLevel, "`store`: it has failed"},
@@ -131,7 +131,7 @@ func (m *metricLines) blame(i int, r Reason, b *extract.Batch) zap.Field {
 			list = append(list, m.attributes[a].value)
 		}
 		if b.NotCounted()[i].AmountFailed {
-			list = append(list, fmt.Sprintf("logs::%s::value", m.name))
+			list = append(list, fmt.Sprintf("logs::%s::sum", m.name))
 		}
 		return zap.Strings("options", list)
 	}

@@ -53,7 +53,7 @@ func misspellings(key string) []string {
 // What stands at the wrong place is said to belong elsewhere.
 func TestMistakesOfNewcomers(t *testing.T) {
 	for _, tt := range []struct{ name, yaml, want string }{
-		{"processor", `on_overflow: block`, "`on_overflow` is unknown: did you mean `queue::on_overflow`?"},
+		{"processor", `on_full: block`, "`on_full` is unknown: did you mean `queue::on_full`?"},
 		{"processor", `conditions: ['true']`, "`conditions` is unknown: did you mean `logs::<name>::conditions`?"},
 		{"processor", `logs: {m: {default_value: x}}`, "`logs::m::default_value` is unknown: did you mean `logs::<name>::attributes::<n>::default_value`?"},
 		{"processor", `logs: {conditions: ['true']}`, "`logs::conditions` is below no name: write `logs::<name>::conditions`"},
@@ -65,7 +65,7 @@ func TestMistakesOfNewcomers(t *testing.T) {
 		{"processor", `logs: {m: {attributes: env}}`, "`logs::m::attributes` must be a list: write `- ` before each item"},
 		{"processor", `logs: {m: {attributes: [{key: a, default: x}]}}`, "`logs::m::attributes::0::default` is unknown: did you mean `default_value`?"},
 		{"processor", `logs: {m: {resource_attributes: [a]}}`, "`logs::m::resource_attributes` is unknown: did you mean `resource_attributes` at the top level?"},
-		{"processor", `logs: {m: {source_attribute: price}}`, "`logs::m::source_attribute` is unknown: write `value`, with an OTTL expression such as Int("},
+		{"processor", `logs: {m: {source_attribute: price}}`, "`logs::m::source_attribute` is unknown: write `sum`, with an OTTL expression such as Int("},
 		{"processor", `logs: {app::errors: {description: x}}`, "a name cannot have `::` in it"},
 		{"processor", `logs: {m: {limit: 1}}`, "`logs::m::limit` is unknown: did you mean `cardinality_limit`?"},
 		{"processor", `logs: {m: {conditions: {a: b}}}`, "`logs::m::conditions` must be a list: write `- ` before each item"},
@@ -73,14 +73,18 @@ func TestMistakesOfNewcomers(t *testing.T) {
 		{"processor", `logs: {m: {conditions: 'body == "a,b"'}}`, "`logs::m::conditions` must be a list: write `- ` before each item"},
 		{"processor", `logs: {m: {conditions: [true]}}`, "`logs::m::conditions::0`: must be text: write it in quotes"},
 		{"processor", `logs: {m: {unit: 1}}`, "`logs::m::unit`: must be text: write it in quotes"},
-		{"processor", `logs: {m: {value: byte}}`, "`logs::m::value` is \"byte\": did you mean `bytes`?"},
+		{"processor", `logs: {m: {sum: byte}}`, "`logs::m::sum` is \"byte\": did you mean `bytes`?"},
 		{"processor", `logs: {m: {attributes: [{key: a, optional: "yes"}]}}`, "`logs::m::attributes::0::optional` is yes: must be `true` or `false`, without quotes"},
 		{"processor", `durable: 1`, "`durable` is 1: must be `true` or `false`, without quotes"},
 		{"processor", `store: [tally_memory]`, "`store` must be text: write it in quotes"},
 		{"processor", `store: "a b"`, "`store` is \"a b\": "},
 		{"processor", `error_mode: ignored`, "`error_mode` is \"ignored\": "},
-		{"processor", `queue: {on_overflow: drop}`, "`queue::on_overflow` is \"drop\": unknown policy \"drop\": it must be `block`, `reject` or `skip`"},
-		{"processor", `queue: 5`, "`queue` must be a section with the keys `num_consumers`, `queue_size`, `on_overflow`"},
+		{"processor", `queue: {on_full: drop}`, "`queue::on_full` is \"drop\": unknown policy \"drop\": it must be `block`, `reject` or `skip`"},
+		{"processor", `logs: {m: {value: bytes}}`, "`logs::m::value` is unknown: write `sum`, which is what the metric sums"},
+		{"connector", `logs: {m: {value: 'attributes["n"]'}}`, "`logs::m::value` is unknown: write `sum`, which is what the metric sums"},
+		{"processor", `queue: {on_overflow: reject}`, "`queue::on_overflow` is unknown: write `on_full`"},
+		{"processor", `logs: {m: {sum: {value: 'attributes["n"]'}}}`, "`logs::m::sum` has the keys `value`: must be text, not a section"},
+		{"processor", `queue: 5`, "`queue` must be a section with the keys `num_consumers`, `queue_size`, `on_full`"},
 		{"processor", `spans: {a: {}}`, "`spans` is unknown: tally counts logs only; keep a `count` connector for `spans` beside it"},
 		{"connector", `datapoints: {a: {}}`, "`datapoints` is unknown: tally counts logs only"},
 		{"connector", `logs: {m: {atributes: []}}`, "`logs::m::atributes` is unknown: did you mean `attributes`?"},
@@ -115,7 +119,7 @@ temporality: never
 shutdown_timeout: -1s
 queue: {num_consumers: -1, size: 3}
 logs:
-  a: {value: byte, attributes: [{keys: x}, {key: b, optional: true, default_value: 1}]}
+  a: {sum: byte, attributes: [{keys: x}, {key: b, optional: true, default_value: 1}]}
   b: {conditions: [nonsense], cardinality_limit: -1}`))
 	for _, want := range []string{
 		"`flush_interval` is 15", "`unknown_option`", "`key_length_limit` is 0.5", "`temporality` is \"never\"", "`shutdown_timeout` is -1s", "`queue::num_consumers` is -1",

@@ -12,10 +12,11 @@ import (
 // counted are the sections of a `count` connector's configuration that are not about logs.
 var counted = map[string]bool{"spans": true, "spanevents": true, "metrics": true, "datapoints": true, "profiles": true}
 
-// otherwise is what options of other components that count are called here.
-var otherwise = map[string]string{
-	"source_attribute": "`value`, with an OTTL expression such as Int(attributes[\"price\"])", // the sum connector
-	"sum":              "`value`, with an OTTL expression",                                    // signal_to_metrics
+// renamed are options of other components that count, or of earlier versions of these, by what they are called here.
+var renamed = map[string]struct{ option, text string }{
+	"source_attribute": {"sum", "`sum`, with an OTTL expression such as Int(attributes[\"price\"])"}, // the sum connector
+	"value":            {"sum", "`sum`, which is what the metric sums"},
+	"on_overflow":      {"on_full", "`on_full`"},
 }
 
 // Fixed are options that a component had once, at its top level, and the values that hold in their place; nil = none does.
@@ -44,10 +45,10 @@ func (r *reader) unknown(path []string, key string, section reflect.Type) error 
 			return err
 		}
 	}
-	if here, ok := otherwise[key]; ok {
-		return fmt.Errorf("`%s` is unknown: write %s", where, here)
-	}
 	keys := fieldsOf(section).keys
+	if here, ok := renamed[key]; ok && slices.Contains(keys, here.option) {
+		return fmt.Errorf("`%s` is unknown: write %s", where, here.text)
+	}
 	meant := cmp.Or(match(keys, key), r.elsewhere(key, same), Closest(key, keys...), r.elsewhere(key, alike))
 	if meant == "" && len(path) > 1 {
 		return fmt.Errorf("`%s` is unknown: valid keys are %s; a name cannot have `::` in it, nor dots if it is set by --set", where, keyList(section))

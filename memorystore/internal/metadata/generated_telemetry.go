@@ -28,13 +28,13 @@ type TelemetryBuilder struct {
 	meter                               metric.Meter
 	mu                                  sync.Mutex
 	registrations                       []metric.Registration
-	ExtensionTallyMemoryAmountForgotten metric.Int64ObservableCounter
+	ExtensionTallyMemorySumForgotten metric.Int64ObservableCounter
 	ExtensionTallyMemoryFlushErrors     metric.Int64ObservableCounter
 	ExtensionTallyMemoryFlushes         metric.Int64ObservableCounter
 	ExtensionTallyMemoryKeys            metric.Int64ObservableGauge
 	ExtensionTallyMemoryKeysForgotten   metric.Int64ObservableCounter
 	ExtensionTallyMemoryStateDamaged    metric.Int64ObservableCounter
-	ExtensionTallyMemoryUnsavedSeconds  metric.Float64ObservableGauge
+	ExtensionTallyMemoryStorageFailingDuration  metric.Float64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -48,12 +48,12 @@ func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
 }
 
-// RegisterExtensionTallyMemoryAmountForgottenCallback sets callback for observable ExtensionTallyMemoryAmountForgotten metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryAmountForgottenCallback(cb metric.Int64Callback) error {
+// RegisterExtensionTallyMemorySumForgottenCallback sets callback for observable ExtensionTallyMemorySumForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyMemorySumForgottenCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemoryAmountForgotten, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemorySumForgotten, obs: o})
 		return nil
-	}, builder.ExtensionTallyMemoryAmountForgotten)
+	}, builder.ExtensionTallyMemorySumForgotten)
 	if err != nil {
 		return err
 	}
@@ -138,12 +138,12 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryStateDamagedCallbac
 	return nil
 }
 
-// RegisterExtensionTallyMemoryUnsavedSecondsCallback sets callback for observable ExtensionTallyMemoryUnsavedSeconds metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryUnsavedSecondsCallback(cb metric.Float64Callback) error {
+// RegisterExtensionTallyMemoryStorageFailingDurationCallback sets callback for observable ExtensionTallyMemoryStorageFailingDuration metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryStorageFailingDurationCallback(cb metric.Float64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerFloat64{inst: builder.ExtensionTallyMemoryUnsavedSeconds, obs: o})
+		cb(ctx, &observerFloat64{inst: builder.ExtensionTallyMemoryStorageFailingDuration, obs: o})
 		return nil
-	}, builder.ExtensionTallyMemoryUnsavedSeconds)
+	}, builder.ExtensionTallyMemoryStorageFailingDuration)
 	if err != nil {
 		return err
 	}
@@ -191,8 +191,8 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
-	builder.ExtensionTallyMemoryAmountForgotten, err = builder.meter.Int64ObservableCounter(
-		"otelcol_extension_tally_memory_amount_forgotten",
+	builder.ExtensionTallyMemorySumForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_memory_sum_forgotten",
 		metric.WithDescription("Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
 		metric.WithUnit("{amount}"),
 	)
@@ -227,8 +227,8 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{part}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExtensionTallyMemoryUnsavedSeconds, err = builder.meter.Float64ObservableGauge(
-		"otelcol_extension_tally_memory_unsaved_seconds",
+	builder.ExtensionTallyMemoryStorageFailingDuration, err = builder.meter.Float64ObservableGauge(
+		"otelcol_extension_tally_memory_storage_failing_duration",
 		metric.WithDescription("Time for which the storage has been failing; 0 while it works. [Alpha]"),
 		metric.WithUnit("s"),
 	)

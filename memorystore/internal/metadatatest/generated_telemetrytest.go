@@ -21,9 +21,9 @@ func NewSettings(tt *componenttest.Telemetry) extension.Settings {
 	return set
 }
 
-func AssertEqualExtensionTallyMemoryAmountForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualExtensionTallyMemorySumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_memory_amount_forgotten",
+		Name:        "otelcol_extension_tally_memory_sum_forgotten",
 		Description: "Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
 		Unit:        "{amount}",
 		Data: metricdata.Sum[int64]{
@@ -32,7 +32,7 @@ func AssertEqualExtensionTallyMemoryAmountForgotten(t *testing.T, tt *componentt
 			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_extension_tally_memory_amount_forgotten")
+	got, err := tt.GetMetric("otelcol_extension_tally_memory_sum_forgotten")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -115,16 +115,16 @@ func AssertEqualExtensionTallyMemoryStateDamaged(t *testing.T, tt *componenttest
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualExtensionTallyMemoryUnsavedSeconds(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
+func AssertEqualExtensionTallyMemoryStorageFailingDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_memory_unsaved_seconds",
+		Name:        "otelcol_extension_tally_memory_storage_failing_duration",
 		Description: "Time for which the storage has been failing; 0 while it works. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_extension_tally_memory_unsaved_seconds")
+	got, err := tt.GetMetric("otelcol_extension_tally_memory_storage_failing_duration")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }

@@ -20,7 +20,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
-	require.NoError(t, tb.RegisterExtensionTallyMemoryAmountForgottenCallback(func(_ context.Context, observer metric.Int64Observer) error {
+	require.NoError(t, tb.RegisterExtensionTallyMemorySumForgottenCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
 	}))
@@ -44,11 +44,11 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
-	require.NoError(t, tb.RegisterExtensionTallyMemoryUnsavedSecondsCallback(func(_ context.Context, observer metric.Float64Observer) error {
+	require.NoError(t, tb.RegisterExtensionTallyMemoryStorageFailingDurationCallback(func(_ context.Context, observer metric.Float64Observer) error {
 		observer.Observe(1)
 		return nil
 	}))
-	AssertEqualExtensionTallyMemoryAmountForgotten(t, testTel,
+	AssertEqualExtensionTallyMemorySumForgotten(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExtensionTallyMemoryFlushErrors(t, testTel,
@@ -66,7 +66,7 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualExtensionTallyMemoryStateDamaged(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
-	AssertEqualExtensionTallyMemoryUnsavedSeconds(t, testTel,
+	AssertEqualExtensionTallyMemoryStorageFailingDuration(t, testTel,
 		[]metricdata.DataPoint[float64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 
