@@ -83,7 +83,7 @@ func TestMistakesOfNewcomers(t *testing.T) {
 		{"processor", `logs: {m: {value: bytes}}`, "`logs::m::value` is unknown: write `sum`, which is what the metric sums"},
 		{"connector", `logs: {m: {value: 'attributes["n"]'}}`, "`logs::m::value` is unknown: write `sum`, which is what the metric sums"},
 		{"processor", `queue: {on_overflow: reject}`, "`queue::on_overflow` is unknown: write `on_full`"},
-		{"processor", `logs: {m: {sum: {value: 'attributes["n"]'}}}`, "`logs::m::sum` has the keys `value`: must be text, not a section"},
+		{"processor", `logs: {m: {sum: {value: 'attributes["n"]'}}}`, "`logs::m::sum`: must be text: write it in quotes"},
 		{"processor", `queue: 5`, "`queue` must be a section with the keys `num_consumers`, `queue_size`, `on_full`"},
 		{"processor", `spans: {a: {}}`, "`spans` is unknown: tally counts logs only; keep a `count` connector for `spans` beside it"},
 		{"connector", `datapoints: {a: {}}`, "`datapoints` is unknown: tally counts logs only"},

@@ -167,10 +167,6 @@ func (r *reader) scalar(path []string, t reflect.Type, value any) {
 		if _, ok := number(value); !ok {
 			r.wrong(path, "is %v: must be a number%s", value, unquoted(value))
 		}
-	case kind == reflect.String:
-		if section, ok := value.(map[string]any); ok {
-			r.wrong(path, "has the keys `%s`: must be text, not a section", strings.Join(slices.Sorted(maps.Keys(section)), "`, `"))
-		}
 	}
 	// Text is for confmap to judge: of what comes from the environment it has the text, where this has what that is in YAML.
 }
