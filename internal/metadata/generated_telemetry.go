@@ -28,15 +28,12 @@ type TelemetryBuilder struct {
 	meter                            metric.Meter
 	mu                               sync.Mutex
 	registrations                    []metric.Registration
-	ProcessorTallySumCounted      metric.Int64ObservableCounter
-	ProcessorTallySumForgotten    metric.Int64ObservableCounter
 	ProcessorTallyBatchesCounted     metric.Int64ObservableCounter
 	ProcessorTallyCardinalityLimit   metric.Int64ObservableGauge
 	ProcessorTallyCommitDuration     metric.Float64Histogram
+	ProcessorTallyKeyLengthMax       metric.Int64ObservableGauge
 	ProcessorTallyKeys               metric.Int64ObservableGauge
-	ProcessorTallyStoreAdditions        metric.Int64ObservableCounter
 	ProcessorTallyKeysForgotten      metric.Int64ObservableCounter
-	ProcessorTallyKeyLengthMax         metric.Int64ObservableGauge
 	ProcessorTallyOverflowKeys       metric.Int64ObservableGauge
 	ProcessorTallyProcessingDuration metric.Float64Histogram
 	ProcessorTallyQueueCapacity      metric.Int64ObservableGauge
@@ -48,9 +45,12 @@ type TelemetryBuilder struct {
 	ProcessorTallyRecordsOverflowed  metric.Int64ObservableCounter
 	ProcessorTallyRecordsReceived    metric.Int64ObservableCounter
 	ProcessorTallyRecordsUnconfirmed metric.Int64ObservableCounter
+	ProcessorTallyStoreAdditions     metric.Int64ObservableCounter
 	ProcessorTallyStoreErrors        metric.Int64ObservableCounter
 	ProcessorTallyStoreSaturations   metric.Int64ObservableCounter
-	ProcessorTallyValuesTruncated          metric.Int64ObservableCounter
+	ProcessorTallySumCounted         metric.Int64ObservableCounter
+	ProcessorTallySumForgotten       metric.Int64ObservableCounter
+	ProcessorTallyValuesTruncated    metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -62,36 +62,6 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
-}
-
-// RegisterProcessorTallySumCountedCallback sets callback for observable ProcessorTallySumCounted metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallySumCountedCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallySumCounted, obs: o})
-		return nil
-	}, builder.ProcessorTallySumCounted)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
-}
-
-// RegisterProcessorTallySumForgottenCallback sets callback for observable ProcessorTallySumForgotten metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallySumForgottenCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallySumForgotten, obs: o})
-		return nil
-	}, builder.ProcessorTallySumForgotten)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
 }
 
 // RegisterProcessorTallyBatchesCountedCallback sets callback for observable ProcessorTallyBatchesCounted metric.
@@ -124,6 +94,21 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyCardinalityLimitCallback(
 	return nil
 }
 
+// RegisterProcessorTallyKeyLengthMaxCallback sets callback for observable ProcessorTallyKeyLengthMax metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyKeyLengthMaxCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeyLengthMax, obs: o})
+		return nil
+	}, builder.ProcessorTallyKeyLengthMax)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorTallyKeysCallback sets callback for observable ProcessorTallyKeys metric.
 func (builder *TelemetryBuilder) RegisterProcessorTallyKeysCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -139,42 +124,12 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyKeysCallback(cb metric.In
 	return nil
 }
 
-// RegisterProcessorTallyStoreAdditionsCallback sets callback for observable ProcessorTallyStoreAdditions metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyStoreAdditionsCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyStoreAdditions, obs: o})
-		return nil
-	}, builder.ProcessorTallyStoreAdditions)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
-}
-
 // RegisterProcessorTallyKeysForgottenCallback sets callback for observable ProcessorTallyKeysForgotten metric.
 func (builder *TelemetryBuilder) RegisterProcessorTallyKeysForgottenCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeysForgotten, obs: o})
 		return nil
 	}, builder.ProcessorTallyKeysForgotten)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
-}
-
-// RegisterProcessorTallyKeyLengthMaxCallback sets callback for observable ProcessorTallyKeyLengthMax metric.
-func (builder *TelemetryBuilder) RegisterProcessorTallyKeyLengthMaxCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ProcessorTallyKeyLengthMax, obs: o})
-		return nil
-	}, builder.ProcessorTallyKeyLengthMax)
 	if err != nil {
 		return err
 	}
@@ -319,6 +274,21 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyRecordsUnconfirmedCallbac
 	return nil
 }
 
+// RegisterProcessorTallyStoreAdditionsCallback sets callback for observable ProcessorTallyStoreAdditions metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallyStoreAdditionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallyStoreAdditions, obs: o})
+		return nil
+	}, builder.ProcessorTallyStoreAdditions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorTallyStoreErrorsCallback sets callback for observable ProcessorTallyStoreErrors metric.
 func (builder *TelemetryBuilder) RegisterProcessorTallyStoreErrorsCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -340,6 +310,36 @@ func (builder *TelemetryBuilder) RegisterProcessorTallyStoreSaturationsCallback(
 		cb(ctx, &observerInt64{inst: builder.ProcessorTallyStoreSaturations, obs: o})
 		return nil
 	}, builder.ProcessorTallyStoreSaturations)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorTallySumCountedCallback sets callback for observable ProcessorTallySumCounted metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallySumCountedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallySumCounted, obs: o})
+		return nil
+	}, builder.ProcessorTallySumCounted)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorTallySumForgottenCallback sets callback for observable ProcessorTallySumForgotten metric.
+func (builder *TelemetryBuilder) RegisterProcessorTallySumForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTallySumForgotten, obs: o})
+		return nil
+	}, builder.ProcessorTallySumForgotten)
 	if err != nil {
 		return err
 	}
@@ -392,18 +392,6 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
-	builder.ProcessorTallySumCounted, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_sum_counted",
-		metric.WithDescription("What was added to the store, by metric, in its unit. For a metric without `value` it is the number of records counted. [Alpha]"),
-		metric.WithUnit("{amount}"),
-	)
-	errs = errors.Join(errs, err)
-	builder.ProcessorTallySumForgotten, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_sum_forgotten",
-		metric.WithDescription("Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
-		metric.WithUnit("{amount}"),
-	)
-	errs = errors.Join(errs, err)
 	builder.ProcessorTallyBatchesCounted, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_batches_counted",
 		metric.WithDescription("Number of batches whose counts a worker has taken to the store. [Alpha]"),
@@ -423,15 +411,15 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithExplicitBucketBoundaries([]float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10}...),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorTallyKeyLengthMax, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_tally_key_length_max",
+		metric.WithDescription("Length of the longest key since the start, to compare with `key_length_limit`. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorTallyKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_tally_keys",
 		metric.WithDescription("Number of distinct keys, by metric, without overflow keys. [Alpha]"),
-		metric.WithUnit("{key}"),
-	)
-	errs = errors.Join(errs, err)
-	builder.ProcessorTallyStoreAdditions, err = builder.meter.Int64ObservableCounter(
-		"otelcol_processor_tally_store_additions",
-		metric.WithDescription("Number of additions to the store, one for each distinct key of a batch. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
@@ -439,12 +427,6 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_tally_keys_forgotten",
 		metric.WithDescription("Number of keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
 		metric.WithUnit("{key}"),
-	)
-	errs = errors.Join(errs, err)
-	builder.ProcessorTallyKeyLengthMax, err = builder.meter.Int64ObservableGauge(
-		"otelcol_processor_tally_key_length_max",
-		metric.WithDescription("Length of the longest key since the start, to compare with `key_length_limit`. [Alpha]"),
-		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyOverflowKeys, err = builder.meter.Int64ObservableGauge(
@@ -515,6 +497,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorTallyStoreAdditions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_store_additions",
+		metric.WithDescription("Number of additions to the store, one for each distinct key of a batch. [Alpha]"),
+		metric.WithUnit("{key}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorTallyStoreErrors, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_store_errors",
 		metric.WithDescription("Number of failures of the store, and panics of a worker. [Alpha]"),
@@ -527,9 +515,21 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{addition}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorTallySumCounted, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_sum_counted",
+		metric.WithDescription("What was added to the store, by metric, in its unit. For a metric without `sum` it is the number of records counted. [Alpha]"),
+		metric.WithUnit("{unit}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTallySumForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_tally_sum_forgotten",
+		metric.WithDescription("Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
+		metric.WithUnit("{unit}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorTallyValuesTruncated, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_values_truncated",
-		metric.WithDescription("Number of attribute values cut to `attribute_value_length_limit`, once a batch for each key or resource that has one. [Alpha]"),
+		metric.WithDescription("Number of attribute values truncated to `attribute_value_length_limit`, once a batch for each key or resource that has one. [Alpha]"),
 		metric.WithUnit("{value}"),
 	)
 	errs = errors.Join(errs, err)

@@ -25,16 +25,16 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                               metric.Meter
-	mu                                  sync.Mutex
-	registrations                       []metric.Registration
-	ExtensionTallyMemorySumForgotten metric.Int64ObservableCounter
-	ExtensionTallyMemoryFlushErrors     metric.Int64ObservableCounter
-	ExtensionTallyMemoryFlushes         metric.Int64ObservableCounter
-	ExtensionTallyMemoryKeys            metric.Int64ObservableGauge
-	ExtensionTallyMemoryKeysForgotten   metric.Int64ObservableCounter
-	ExtensionTallyMemoryStateDamaged    metric.Int64ObservableCounter
-	ExtensionTallyMemoryStorageFailingDuration  metric.Float64ObservableGauge
+	meter                                      metric.Meter
+	mu                                         sync.Mutex
+	registrations                              []metric.Registration
+	ExtensionTallyMemoryFlushErrors            metric.Int64ObservableCounter
+	ExtensionTallyMemoryFlushes                metric.Int64ObservableCounter
+	ExtensionTallyMemoryKeys                   metric.Int64ObservableGauge
+	ExtensionTallyMemoryKeysForgotten          metric.Int64ObservableCounter
+	ExtensionTallyMemoryStateDamaged           metric.Int64ObservableCounter
+	ExtensionTallyMemoryStorageFailingDuration metric.Float64ObservableGauge
+	ExtensionTallyMemorySumForgotten           metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -46,21 +46,6 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
-}
-
-// RegisterExtensionTallyMemorySumForgottenCallback sets callback for observable ExtensionTallyMemorySumForgotten metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyMemorySumForgottenCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemorySumForgotten, obs: o})
-		return nil
-	}, builder.ExtensionTallyMemorySumForgotten)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
 }
 
 // RegisterExtensionTallyMemoryFlushErrorsCallback sets callback for observable ExtensionTallyMemoryFlushErrors metric.
@@ -153,6 +138,21 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyMemoryStorageFailingDurat
 	return nil
 }
 
+// RegisterExtensionTallyMemorySumForgottenCallback sets callback for observable ExtensionTallyMemorySumForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyMemorySumForgottenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyMemorySumForgotten, obs: o})
+		return nil
+	}, builder.ExtensionTallyMemorySumForgotten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -191,12 +191,6 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
-	builder.ExtensionTallyMemorySumForgotten, err = builder.meter.Int64ObservableCounter(
-		"otelcol_extension_tally_memory_sum_forgotten",
-		metric.WithDescription("Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
-		metric.WithUnit("{amount}"),
-	)
-	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryFlushErrors, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_flush_errors",
 		metric.WithDescription("Number of times that the storage did not take what had changed. It is kept in memory and tried again. [Alpha]"),
@@ -231,6 +225,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_extension_tally_memory_storage_failing_duration",
 		metric.WithDescription("Time for which the storage has been failing; 0 while it works. [Alpha]"),
 		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionTallyMemorySumForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_memory_sum_forgotten",
+		metric.WithDescription("Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
+		metric.WithUnit("{unit}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

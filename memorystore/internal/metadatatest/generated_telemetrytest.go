@@ -21,22 +21,6 @@ func NewSettings(tt *componenttest.Telemetry) extension.Settings {
 	return set
 }
 
-func AssertEqualExtensionTallyMemorySumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
-	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_memory_sum_forgotten",
-		Description: "Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
-		Unit:        "{amount}",
-		Data: metricdata.Sum[int64]{
-			Temporality: metricdata.CumulativeTemporality,
-			IsMonotonic: true,
-			DataPoints:  dps,
-		},
-	}
-	got, err := tt.GetMetric("otelcol_extension_tally_memory_sum_forgotten")
-	require.NoError(t, err)
-	metricdatatest.AssertEqual(t, want, got, opts...)
-}
-
 func AssertEqualExtensionTallyMemoryFlushErrors(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_flush_errors",
@@ -125,6 +109,22 @@ func AssertEqualExtensionTallyMemoryStorageFailingDuration(t *testing.T, tt *com
 		},
 	}
 	got, err := tt.GetMetric("otelcol_extension_tally_memory_storage_failing_duration")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualExtensionTallyMemorySumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_extension_tally_memory_sum_forgotten",
+		Description: "Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
+		Unit:        "{unit}",
+		Data: metricdata.Sum[int64]{
+			Temporality: metricdata.CumulativeTemporality,
+			IsMonotonic: true,
+			DataPoints:  dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_extension_tally_memory_sum_forgotten")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
