@@ -14,33 +14,33 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/selfmetrics"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
 // defaultValue returns the default as a value of a key, which a record's attribute of that value has too; nil when there is
 // none.
-func (a AttributeConfig) defaultValue() (*identity.Value, error) {
+func (a AttributeConfig) defaultValue() (*serieskey.Value, error) {
 	if a.DefaultValue == nil {
 		return nil, nil //nolint:nilnil // no default is not a mistake
 	}
 	if n, ok := a.DefaultValue.(uint64); ok && n > math.MaxInt64 {
-		v := identity.StringValue(strconv.FormatUint(n, 10))
+		v := serieskey.StringValue(strconv.FormatUint(n, 10))
 		return &v, nil
 	}
 	raw := pcommon.NewValueEmpty()
 	if err := raw.FromRaw(a.DefaultValue); err != nil {
 		return nil, errDefault
 	}
-	v := identity.StringValue(raw.AsString())
+	v := serieskey.StringValue(raw.AsString())
 	switch raw.Type() {
 	case pcommon.ValueTypeBool:
-		v = identity.BoolValue(raw.Bool())
+		v = serieskey.BoolValue(raw.Bool())
 	case pcommon.ValueTypeInt:
-		v = identity.IntValue(raw.Int())
+		v = serieskey.IntValue(raw.Int())
 	case pcommon.ValueTypeDouble:
-		v = identity.DoubleValue(raw.Double())
+		v = serieskey.DoubleValue(raw.Double())
 	}
 	return &v, nil
 }

@@ -20,8 +20,8 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/configfuzz"
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // fuzzedConfig has all that looks at records: plain and general conditions, globs, expressions, amounts, and tight limits.
@@ -66,7 +66,7 @@ func consumeBytes(t testing.TB, data []byte) (records int, isRequest bool) {
 	totals := map[string]int{}
 	for total, err := range store.Totals(context.Background()) {
 		require.NoError(t, err)
-		key, err := identity.Decode(total.Key)
+		key, err := serieskey.Decode(total.Key)
 		require.NoError(t, err, "%q", total.Key)
 		require.LessOrEqual(t, len(total.Key), 300)
 		totals[key.Metric] += total.Value

@@ -16,9 +16,9 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor/internal/apply"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/meaning"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // startOn starts a processor on a host and leaves it running; with an error there is none.
@@ -122,7 +122,7 @@ func TestKeysOfAnotherShape(t *testing.T) {
 // canCount says whether a configuration counts some record under a key: one that has the attributes of the key does it.
 func canCount(t *testing.T, yaml, text string) bool {
 	t.Helper()
-	key, err := identity.Decode(text)
+	key, err := serieskey.Decode(text)
 	require.NoError(t, err)
 	batch := plog.NewLogs()
 	rl := batch.ResourceLogs().AppendEmpty()
@@ -167,7 +167,7 @@ func TestOverflowKeysOfAnotherShape(t *testing.T) {
 
 func TestOnlyKey(t *testing.T) {
 	for yaml, want := range map[string]string{
-		`{resource_attributes: [], logs: {m: {conditions: ['body == "x"']}}}`: identity.Key{Metric: "m"}.String(),
+		`{resource_attributes: [], logs: {m: {conditions: ['body == "x"']}}}`: serieskey.Key{Metric: "m"}.String(),
 		`{logs: {m: {}}}`: "",
 		`{resource_attributes: [], logs: {m: {attributes: [{key: "a*"}]}}}`:              "",
 		`{resource_attributes: [service.name], logs: {m: {}}}`:                           "",

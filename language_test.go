@@ -14,8 +14,8 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/metadata"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // What a client sent along with its request can be counted by: the tenant in a header, say.
@@ -67,7 +67,7 @@ logs:
 			for total, err := range store.Totals(t.Context()) {
 				require.NoError(t, err)
 				assert.LessOrEqual(t, len(total.Key), 4096)
-				_, err := identity.Decode(total.Key)
+				_, err := serieskey.Decode(total.Key)
 				assert.NoError(t, err)
 			}
 			h.requireConserved(t)

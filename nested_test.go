@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
@@ -41,7 +41,7 @@ func TestValuesNestedDeep(t *testing.T) {
 			t.Run(name+" "+place, func(t *testing.T) {
 				store, sink := NewMemoryStore(), new(consumertest.LogsSink)
 				h := start(t, testConfig(t, yaml), store, sink)
-				depths := []int{0, 1, identity.MaxDepth, identity.MaxDepth + 1, deep}
+				depths := []int{0, 1, serieskey.MaxDepth, serieskey.MaxDepth + 1, deep}
 				for i, depth := range depths {
 					var r valuetest.Record
 					v := valuetest.Nested(depth, i%2 == 0)
@@ -70,7 +70,7 @@ func TestValuesNestedDeep(t *testing.T) {
 // Under error_mode propagate a record that OTTL must not see refuses its batch, as any error of OTTL does.
 func TestTooDeepIsAnError(t *testing.T) {
 	h := start(t, testConfig(t, `{error_mode: propagate, logs: {m: {conditions: ['body != nil and true']}}}`), NewMemoryStore(), consumertest.NewNop())
-	ld, err := valuetest.Record{Body: valuetest.Nested(identity.MaxDepth+1, false)}.Logs()
+	ld, err := valuetest.Record{Body: valuetest.Nested(serieskey.MaxDepth+1, false)}.Logs()
 	require.NoError(t, err)
 	assert.ErrorIs(t, h.ConsumeLogs(t.Context(), ld), extract.ErrTooDeep)
 	h.requireConserved(t)

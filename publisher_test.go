@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // hold begins a collection that does not end before release is called, which waits for its end.
@@ -62,7 +62,7 @@ func requireShown(t *testing.T, page *metricsPage, store *MemoryStore, names ...
 	t.Helper()
 	want := map[string]map[string]float64{}
 	for total := range store.Totals(t.Context()) {
-		key, err := identity.Decode(total.Key)
+		key, err := serieskey.Decode(total.Key)
 		require.NoError(t, err)
 		if want[key.Metric] == nil {
 			want[key.Metric] = map[string]float64{}
@@ -147,7 +147,7 @@ func TestChangesCancelOut(t *testing.T) {
 		require.NoError(t, totals.Wait(t.Context()))
 		series := page.scrape("c")
 		for key, is := range shown {
-			decoded, err := identity.Decode(key)
+			decoded, err := serieskey.Decode(key)
 			require.NoError(t, err)
 			_, on := series[fmt.Sprintf("i=%s,processor=tally", decoded.Attributes[0].Value.AsString())]
 			require.Equal(t, is, on, key)

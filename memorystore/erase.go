@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
 
@@ -23,7 +23,7 @@ type eraser []match
 // match is attributes by name. The kind of a value in a key is not always the one that a configuration suggests: what reads JSON makes
 // a double of 7. So a number finds each number that equals it, and the string that is shown as it is; a string finds each value that is
 // shown as it is.
-type match map[string]identity.Wanted
+type match map[string]serieskey.Wanted
 
 // newEraser returns the eraser of a configuration, or every mistake in it.
 func newEraser(list []map[string]any) (eraser, error) {
@@ -34,11 +34,11 @@ func newEraser(list []map[string]any) (eraser, error) {
 		for _, name := range slices.Sorted(maps.Keys(attributes)) {
 			switch value := attributes[name].(type) {
 			case string:
-				m[name] = identity.WantText(value)
+				m[name] = serieskey.WantText(value)
 			case bool, int, int64, uint64:
-				m[name] = identity.Want(fmt.Sprint(value))
+				m[name] = serieskey.Want(fmt.Sprint(value))
 			case float64:
-				m[name] = identity.WantValue(identity.DoubleValue(value))
+				m[name] = serieskey.WantValue(serieskey.DoubleValue(value))
 			default:
 				errs = append(errs, fmt.Errorf("`erase::%d::%s` %w", i, name, errNoValue))
 			}
@@ -59,8 +59,8 @@ func (e eraser) matches(key string) bool {
 // of says whether a key has all of the attributes, each of the resource or of the record.
 func (m match) of(key string) bool {
 	found := map[string]bool{}
-	ok := identity.Members(key, func(_ bool, nameText, valueText string) {
-		name := identity.Shown(nameText)
+	ok := serieskey.Members(key, func(_ bool, nameText, valueText string) {
+		name := serieskey.Shown(nameText)
 		if want, named := m[name]; named && want.Is(valueText) {
 			found[name] = true
 		}

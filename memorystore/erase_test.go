@@ -9,15 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
 // userKey is a key with a resource and two attributes.
-func userKey(user identity.Value, route string) string {
-	return identity.Key{
-		Metric: "m", Resource: []identity.Attribute{{Name: "service.name", Value: identity.StringValue("shop")}},
-		Attributes: []identity.Attribute{{Name: "route", Value: identity.StringValue(route)}, {Name: "user", Value: user}},
+func userKey(user serieskey.Value, route string) string {
+	return serieskey.Key{
+		Metric: "m", Resource: []serieskey.Attribute{{Name: "service.name", Value: serieskey.StringValue("shop")}},
+		Attributes: []serieskey.Attribute{{Name: "route", Value: serieskey.StringValue(route)}, {Name: "user", Value: user}},
 	}.String()
 }
 
@@ -28,14 +28,14 @@ func erasing(list ...map[string]any) func(*Config) {
 // What is erased is in no slot of the storage afterwards, all else is as it was, and the sum of the metric is kept.
 func TestErase(t *testing.T) {
 	d := newDisk()
-	alice, bob := identity.StringValue(`al"ice`), identity.StringValue("bob")
+	alice, bob := serieskey.StringValue(`al"ice`), serieskey.StringValue("bob")
 	i := start(t, d)
 	for range 2 { // so that both slots have her
 		i.store.Add(userKey(alice, "/a"), 3)
 		i.store.Add(userKey(alice, "/b"), 4)
 		i.store.Add(userKey(bob, "/a"), 5)
-		i.store.Add(userKey(identity.IntValue(7), "/a"), 6)
-		i.store.Add(userKey(identity.DoubleValue(2), "/a"), 1)
+		i.store.Add(userKey(serieskey.IntValue(7), "/a"), 6)
+		i.store.Add(userKey(serieskey.DoubleValue(2), "/a"), 1)
 		i.store.Add("no key of tally's: al\"ice", 1)
 		require.NoError(t, i.store.Flush(t.Context()))
 	}
@@ -66,7 +66,7 @@ func TestErase(t *testing.T) {
 func TestEraseOnABrokenDisk(t *testing.T) {
 	d := newDisk()
 	i := start(t, d)
-	i.store.Add(userKey(identity.StringValue("alice"), "/a"), 3)
+	i.store.Add(userKey(serieskey.StringValue("alice"), "/a"), 3)
 	require.NoError(t, i.Shutdown(t.Context()))
 	i = newInstance(t, d, erasing(map[string]any{"user": "alice"}))
 	d.with(func() { d.budget = 0 })
@@ -74,7 +74,7 @@ func TestEraseOnABrokenDisk(t *testing.T) {
 	assert.Zero(t, i.logs.FilterMessageSnippet("Keys are erased").Len())
 	d.with(func() { d.budget = -1 })
 	i = start(t, d)
-	assert.Equal(t, 3, i.memory.Get(userKey(identity.StringValue("alice"), "/a")), "it is still there")
+	assert.Equal(t, 3, i.memory.Get(userKey(serieskey.StringValue("alice"), "/a")), "it is still there")
 }
 
 // What a metric has left is in no slot of the storage afterwards, and counts for nothing: neither as keys nor as forgotten. Other metrics
@@ -82,7 +82,7 @@ func TestEraseOnABrokenDisk(t *testing.T) {
 func TestEraseMetrics(t *testing.T) {
 	d := newDisk()
 	key := func(metric, value string) string {
-		return identity.Key{Metric: metric, Attributes: []identity.Attribute{{Name: "v", Value: identity.StringValue(value)}}}.String()
+		return serieskey.Key{Metric: metric, Attributes: []serieskey.Attribute{{Name: "v", Value: serieskey.StringValue(value)}}}.String()
 	}
 	i := start(t, d)
 	for _, metric := range []string{`old "name"`, "kept"} {
@@ -112,24 +112,24 @@ func TestEraseMetrics(t *testing.T) {
 
 // A number of the configuration finds what equals it in any kind, and the string that is shown as it is; a string what is shown as it is.
 func TestEraseIsByValue(t *testing.T) {
-	id := identity.StringValue
-	double, whole := identity.DoubleValue, identity.IntValue
+	id := serieskey.StringValue
+	double, whole := serieskey.DoubleValue, serieskey.IntValue
 	const big = 1 << 60 // as a double it is shown with other digits
 	for _, tt := range []struct {
 		configured any
-		erased     []identity.Value
-		kept       []identity.Value
+		erased     []serieskey.Value
+		kept       []serieskey.Value
 	}{
-		{12345678, []identity.Value{whole(12345678), double(12345678), id("12345678")}, []identity.Value{double(12345678.5), id("1.2345678e+07")}},
-		{7.0, []identity.Value{whole(7), double(7), id("7")}, []identity.Value{id("7.0"), whole(70), double(0.7)}},
-		{"7", []identity.Value{whole(7), double(7), id("7")}, []identity.Value{id("7.0"), id("07")}},
-		{"7.0", []identity.Value{id("7.0")}, []identity.Value{whole(7), double(7), id("7")}},
-		{0.5, []identity.Value{double(0.5), id("0.5")}, []identity.Value{whole(0), double(5)}},
-		{int64(big), []identity.Value{whole(big), double(big), id("1152921504606846976")}, []identity.Value{whole(big + 1), whole(big - 1)}},
-		{int64(big + 1), []identity.Value{whole(big + 1)}, []identity.Value{double(big), whole(big)}},
-		{uint64(1e19), []identity.Value{double(1e19), id("10000000000000000000")}, []identity.Value{double(1e18)}},
-		{math.Copysign(0, -1), []identity.Value{whole(0), double(0), id("0")}, []identity.Value{id(""), identity.BoolValue(false)}},
-		{true, []identity.Value{identity.BoolValue(true), id("true")}, []identity.Value{whole(1)}},
+		{12345678, []serieskey.Value{whole(12345678), double(12345678), id("12345678")}, []serieskey.Value{double(12345678.5), id("1.2345678e+07")}},
+		{7.0, []serieskey.Value{whole(7), double(7), id("7")}, []serieskey.Value{id("7.0"), whole(70), double(0.7)}},
+		{"7", []serieskey.Value{whole(7), double(7), id("7")}, []serieskey.Value{id("7.0"), id("07")}},
+		{"7.0", []serieskey.Value{id("7.0")}, []serieskey.Value{whole(7), double(7), id("7")}},
+		{0.5, []serieskey.Value{double(0.5), id("0.5")}, []serieskey.Value{whole(0), double(5)}},
+		{int64(big), []serieskey.Value{whole(big), double(big), id("1152921504606846976")}, []serieskey.Value{whole(big + 1), whole(big - 1)}},
+		{int64(big + 1), []serieskey.Value{whole(big + 1)}, []serieskey.Value{double(big), whole(big)}},
+		{uint64(1e19), []serieskey.Value{double(1e19), id("10000000000000000000")}, []serieskey.Value{double(1e18)}},
+		{math.Copysign(0, -1), []serieskey.Value{whole(0), double(0), id("0")}, []serieskey.Value{id(""), serieskey.BoolValue(false)}},
+		{true, []serieskey.Value{serieskey.BoolValue(true), id("true")}, []serieskey.Value{whole(1)}},
 	} {
 		e, err := newEraser([]map[string]any{{"user": tt.configured}})
 		require.NoError(t, err)

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/deadline"
-	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -61,10 +61,10 @@ func (e *memoryExtension) Dependencies() []component.ID {
 }
 
 // Start reads the state from the storage and begins to keep it, within the deadline of ctx or, where it has none,
-// of kept.StartTimeout. What it starts ends in
+// of statestorage.StartTimeout. What it starts ends in
 // Shutdown, not with ctx.
 func (e *memoryExtension) Start(ctx context.Context, host component.Host) error {
-	ctx, cancel := deadline.Or(ctx, kept.StartTimeout)
+	ctx, cancel := deadline.Or(ctx, statestorage.StartTimeout)
 	defer cancel()
 	n, err := newNumbers(e.settings, e.memory)
 	if err != nil {
@@ -118,7 +118,7 @@ func (e *memoryExtension) Shutdown(ctx context.Context) error {
 }
 
 func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop, error) {
-	client, err := kept.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
+	client, err := statestorage.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
 	if err != nil {
 		return nil, err
 	}

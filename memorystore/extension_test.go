@@ -21,7 +21,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/kept"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 	"github.com/logtally/tallyprocessor/memorystore/internal/metadatatest"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 	"github.com/logtally/tallyprocessor/store"
@@ -90,12 +90,12 @@ func TestStartWithoutAStorage(t *testing.T) {
 	i := newInstance(t, nil)
 	i.host.extensions = nil
 	err := i.Start(t.Context(), i.host)
-	require.ErrorIs(t, err, kept.ErrNotFound)
+	require.ErrorIs(t, err, statestorage.ErrNotFound)
 	assert.ErrorContains(t, err, "`storage` is \"disk\"")
 
 	i = newInstance(t, newInstance(t, nil))
 	err = i.Start(t.Context(), i.host)
-	require.ErrorIs(t, err, kept.ErrNotAStorage)
+	require.ErrorIs(t, err, statestorage.ErrNotAStorage)
 	assert.ErrorContains(t, err, "`storage` is \"disk\"")
 
 	i = newInstance(t, &brokenStorage{client: func() (storage.Client, error) { return nil, errCrashed }})
@@ -103,7 +103,7 @@ func TestStartWithoutAStorage(t *testing.T) {
 
 	i = newInstance(t, &brokenStorage{client: func() (storage.Client, error) { panic("page 7") }})
 	err = i.Start(t.Context(), i.host)
-	require.ErrorIs(t, err, kept.ErrPanic)
+	require.ErrorIs(t, err, statestorage.ErrPanic)
 	assert.ErrorContains(t, err, "page 7")
 
 	d := newDisk()
@@ -231,7 +231,7 @@ func TestFault_storage_panics(t *testing.T) {
 	d.with(func() { d.hook = func(context.Context) error { panic("page 7") } })
 	i.store.Inc("a")
 	err := i.store.Flush(t.Context())
-	require.ErrorIs(t, err, kept.ErrPanic)
+	require.ErrorIs(t, err, statestorage.ErrPanic)
 	assert.ErrorContains(t, err, "page 7")
 	d.with(func() { d.hook = nil })
 	require.NoError(t, i.store.Flush(t.Context()))

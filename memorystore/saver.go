@@ -11,8 +11,8 @@ import (
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
-	"github.com/logtally/tallyprocessor/internal/kept"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -25,7 +25,7 @@ var (
 
 // saver keeps a store in a storage client. It is serial; the store may be counted in meanwhile.
 type saver struct {
-	client *kept.Client
+	client *statestorage.Client
 	owner  string
 	store  *memoryStore
 
@@ -56,7 +56,7 @@ type loaded struct {
 	broken  sections // have a damage
 }
 
-func newSaver(client *kept.Client, owner string, s *memoryStore) *saver {
+func newSaver(client *statestorage.Client, owner string, s *memoryStore) *saver {
 	v := &saver{client: client, owner: owner, store: s}
 	for section := range v.saved {
 		v.saved[section].number = state.Slots - 1 // so the first write goes to slot 0
@@ -149,7 +149,7 @@ func (v *saver) compareWithMeta(l *loaded) {
 func (v *saver) restore(l *loaded) {
 	for _, b := range l.blobs {
 		for _, e := range b.Entries {
-			if metric, ok := identity.MetricOf(e.Key); ok && v.erases(metric) {
+			if metric, ok := serieskey.MetricOf(e.Key); ok && v.erases(metric) {
 				v.erased++
 				continue
 			}

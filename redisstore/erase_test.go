@@ -19,8 +19,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/redistest"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -84,32 +84,32 @@ func TestEraseScriptIsByValue(t *testing.T) {
 			wanted = value.Draw(t, "wanted")
 		}
 		name := names.Draw(t, "name")
-		argument := string(identity.AppendValue(append(identity.AppendString(nil, name), ':'), wanted))
-		want := identity.WantValue(wanted)
-		if wanted.Kind() == identity.String {
-			want = identity.WantText(wanted.AsString())
+		argument := string(serieskey.AppendValue(append(serieskey.AppendString(nil, name), ':'), wanted))
+		want := serieskey.WantValue(wanted)
+		if wanted.Kind() == serieskey.String {
+			want = serieskey.WantText(wanted.AsString())
 			if text, err := json.Marshal(wanted.AsString()); err == nil && rapid.Bool().Draw(t, "other escapes") {
-				argument = string(append(identity.AppendString(nil, name), ':')) + string(text)
+				argument = string(append(serieskey.AppendString(nil, name), ':')) + string(text)
 			}
 		}
 		var kept []string
 		fields := map[string]any{"#1": 1}
 		for i, v := range values {
-			member := identity.Attribute{Name: names.Draw(t, "name of it"), Value: v}
+			member := serieskey.Attribute{Name: names.Draw(t, "name of it"), Value: v}
 			if rapid.Bool().Draw(t, "named") {
 				member.Name = name
 			}
-			key := identity.Key{Metric: fmt.Sprint("m{\"", i), Resource: []identity.Attribute{{Name: "~", Value: identity.StringValue(argument)}}}
+			key := serieskey.Key{Metric: fmt.Sprint("m{\"", i), Resource: []serieskey.Attribute{{Name: "~", Value: serieskey.StringValue(argument)}}}
 			if rapid.Bool().Draw(t, "of the resource") {
-				key.Resource = []identity.Attribute{member}
+				key.Resource = []serieskey.Attribute{member}
 			} else {
-				key.Attributes = []identity.Attribute{member}
+				key.Attributes = []serieskey.Attribute{member}
 			}
 			text := key.String()
 			fields[":"+text] = "1"
 			erased := false
-			identity.Members(text, func(_ bool, n, value string) {
-				erased = erased || identity.Shown(n) == identity.CleanName(name, 0) && want.Is(value)
+			serieskey.Members(text, func(_ bool, n, value string) {
+				erased = erased || serieskey.Shown(n) == serieskey.CleanName(name, 0) && want.Is(value)
 			})
 			if !erased {
 				kept = append(kept, ":"+text)
@@ -131,22 +131,22 @@ func TestEraseScriptIsByValue(t *testing.T) {
 }
 
 // keyValue draws values of keys that have to do with n and f: equal, shown alike, or next to each other.
-func keyValue(n int64, f float64) *rapid.Generator[identity.Value] {
-	return rapid.Custom(func(t *rapid.T) identity.Value {
+func keyValue(n int64, f float64) *rapid.Generator[serieskey.Value] {
+	return rapid.Custom(func(t *rapid.T) serieskey.Value {
 		near := n + rapid.Int64Range(-1, 1).Draw(t, "near")
 		switch rapid.IntRange(0, 6).Draw(t, "kind") {
 		case 0, 1:
-			return identity.IntValue(near)
+			return serieskey.IntValue(near)
 		case 2:
-			return identity.DoubleValue(float64(near))
+			return serieskey.DoubleValue(float64(near))
 		case 3:
-			return identity.DoubleValue(f)
+			return serieskey.DoubleValue(f)
 		case 4:
-			return identity.StringValue(identity.DoubleValue(f).AsString())
+			return serieskey.StringValue(serieskey.DoubleValue(f).AsString())
 		case 5:
-			return identity.BoolValue(n > 0)
+			return serieskey.BoolValue(n > 0)
 		}
-		return identity.StringValue(valuetest.Text().Draw(t, "text"))
+		return serieskey.StringValue(valuetest.Text().Draw(t, "text"))
 	})
 }
 
@@ -162,7 +162,7 @@ func TestEraseScriptTakesAMetric(t *testing.T) {
 	keys := map[string][]string{}
 	for _, name := range names {
 		for n := range 3 {
-			key := identity.Key{Metric: name, Attributes: []identity.Attribute{{Name: "m", Value: identity.IntValue(int64(n))}}}.String()
+			key := serieskey.Key{Metric: name, Attributes: []serieskey.Attribute{{Name: "m", Value: serieskey.IntValue(int64(n))}}}.String()
 			keys[name] = append(keys[name], key)
 			s.Add(key, 2)
 		}
@@ -174,7 +174,7 @@ func TestEraseScriptTakesAMetric(t *testing.T) {
 		return client.Eval(t.Context(), string(script), []string{"{tally:0}:totals"}, argument).Int()
 	}
 	for i, name := range names {
-		n, err := erase("[" + string(identity.AppendString(nil, name)) + "]")
+		n, err := erase("[" + string(serieskey.AppendString(nil, name)) + "]")
 		require.NoError(t, err)
 		assert.Equal(t, 3, n, "%q", name)
 		left, err := client.HLen(t.Context(), "{tally:0}:totals").Result()

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/deadline"
-	"github.com/logtally/tallyprocessor/internal/kept"
 	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -55,7 +55,7 @@ func (e *redisExtension) Dependencies() []component.ID {
 }
 
 // Start begins to send what is counted. A server that does not answer is no error: counting does not need it. What Start starts
-// ends in Shutdown, not with ctx. A storage has until the deadline of ctx or, where it has none, kept.StartTimeout.
+// ends in Shutdown, not with ctx. A storage has until the deadline of ctx or, where it has none, statestorage.StartTimeout.
 func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
 	redis.SetLogger(clientLog{e.settings.Logger})
 	client, err := newClient(ctx, e.cfg)
@@ -66,7 +66,7 @@ func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
 	w.client = client
 	w.health = newHealth(e.settings.Logger, host, w.numbers)
 	e.store.reader = newReader(e.cfg, client, e.store.local.opened)
-	ctx, cancel := deadline.Or(ctx, kept.StartTimeout)
+	ctx, cancel := deadline.Or(ctx, statestorage.StartTimeout)
 	defer cancel()
 	if err := e.restore(ctx, host); err != nil {
 		return fmt.Errorf("start tally_redis: %w", errors.Join(err, client.Close()))
@@ -95,7 +95,7 @@ func (e *redisExtension) restore(ctx context.Context, host component.Host) error
 	if e.cfg.Storage == nil {
 		return nil
 	}
-	client, err := kept.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
+	client, err := statestorage.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // Keys that nobody counts are dropped on the server first, where all writers are heard; see forget.lua. What a writer has contributed
@@ -51,7 +51,7 @@ func (s *slot) forgetAcked(e *entry) {
 
 // forget enters that a part of the value of e is forgotten. The caller has the lock.
 func (s *localShard) forget(e *entry, amount int64) {
-	metric, _ := identity.MetricOf(e.key())
+	metric, _ := serieskey.MetricOf(e.key())
 	f := s.forgotten[metric]
 	f.Keys++
 	f.Total = addUp(f.Total, amount)

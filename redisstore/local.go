@@ -11,7 +11,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/extract"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -136,10 +136,10 @@ func (l *local) make(key string, room int64) (e *entry, ok bool) {
 
 // overflowKey returns the key under which what has no room is counted.
 func overflowKey(key string) string {
-	metric, _ := identity.MetricOf(key)
-	return identity.Key{
+	metric, _ := serieskey.MetricOf(key)
+	return serieskey.Key{
 		Metric:     metric,
-		Attributes: []identity.Attribute{{Name: extract.OverflowAttribute, Value: identity.BoolValue(true)}},
+		Attributes: []serieskey.Attribute{{Name: extract.OverflowAttribute, Value: serieskey.BoolValue(true)}},
 	}.String()
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
-	"github.com/logtally/tallyprocessor/internal/kept"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 )
 
 // stateVersion is that of the format. What a later version wrote is not read.
@@ -60,7 +60,7 @@ type entryState struct {
 
 // saver keeps the slots in a storage client. It is serial.
 type saver struct {
-	client  *kept.Client
+	client  *statestorage.Client
 	prefix  string
 	slots   []*slot
 	changed map[int]bool // by number of the slot

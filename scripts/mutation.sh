@@ -12,8 +12,8 @@ mkdir -p "$out"
 parts() {
   cat << 'PARTS'
 internal/limiter .* 5 ^$
-internal/identity .* 5 ^$
-internal/fold .* 5 ^$
+internal/serieskey .* 5 ^$
+internal/aggregate .* 5 ^$
 memorystore/internal/state .* 5 ^$
 internal/apply .* 5 ^$
 internal/memory store 5 ^TestSketch

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/query"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
@@ -109,15 +109,15 @@ func (h *handler) overflow(_ *http.Request, values url.Values) (any, *apiError) 
 // decodedLabels are those of the text of a key; none of what is no key.
 func decodedLabels(text string) []label {
 	labels := []label{}
-	k, err := identity.Decode(text)
+	k, err := serieskey.Decode(text)
 	if err != nil {
 		return labels
 	}
 	for _, a := range k.Attributes {
-		labels = append(labels, newLabel(a.Name, false, string(identity.AppendValue(nil, a.Value))))
+		labels = append(labels, newLabel(a.Name, false, string(serieskey.AppendValue(nil, a.Value))))
 	}
 	for _, a := range k.Resource {
-		labels = append(labels, newLabel(a.Name, true, string(identity.AppendValue(nil, a.Value))))
+		labels = append(labels, newLabel(a.Name, true, string(serieskey.AppendValue(nil, a.Value))))
 	}
 	return labels
 }

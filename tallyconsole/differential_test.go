@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 var (
@@ -32,36 +32,36 @@ type generator struct{ *rand.Rand }
 
 func pick[T any](g generator, list []T) T { return list[g.IntN(len(list))] }
 
-func (g generator) value() identity.Value {
+func (g generator) value() serieskey.Value {
 	switch g.IntN(8) {
 	case 0, 1:
-		return identity.IntValue(pick(g, []int64{200, 2, -1, 0, math.MaxInt64}))
+		return serieskey.IntValue(pick(g, []int64{200, 2, -1, 0, math.MaxInt64}))
 	case 2:
-		return identity.BoolValue(g.IntN(2) == 0)
+		return serieskey.BoolValue(g.IntN(2) == 0)
 	case 3:
-		return identity.DoubleValue(pick(g, []float64{200, 2, -1, 0, 1e6, 1.5, -0.25}))
+		return serieskey.DoubleValue(pick(g, []float64{200, 2, -1, 0, 1e6, 1.5, -0.25}))
 	default:
-		return identity.StringValue(pick(g, someTexts))
+		return serieskey.StringValue(pick(g, someTexts))
 	}
 }
 
-func (g generator) attributes(most int) []identity.Attribute {
-	byName := map[string]identity.Value{}
+func (g generator) attributes(most int) []serieskey.Attribute {
+	byName := map[string]serieskey.Value{}
 	for range g.IntN(most + 1) {
 		byName[pick(g, someNames[:4+g.IntN(len(someNames)-3)])] = g.value()
 	}
-	var list []identity.Attribute
+	var list []serieskey.Attribute
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		list = append(list, identity.Attribute{Name: name, Value: byName[name]})
+		list = append(list, serieskey.Attribute{Name: name, Value: byName[name]})
 	}
 	return list
 }
 
 func (g generator) key() string {
-	k := identity.Key{Metric: "m", Resource: g.attributes(2), Attributes: g.attributes(3)}
+	k := serieskey.Key{Metric: "m", Resource: g.attributes(2), Attributes: g.attributes(3)}
 	if g.IntN(8) == 0 {
-		k.Attributes = []identity.Attribute{{Name: "otel.metric.overflow", Value: pick(g, []identity.Value{
-			identity.BoolValue(true), identity.BoolValue(true), identity.BoolValue(false), identity.StringValue("true"),
+		k.Attributes = []serieskey.Attribute{{Name: "otel.metric.overflow", Value: pick(g, []serieskey.Value{
+			serieskey.BoolValue(true), serieskey.BoolValue(true), serieskey.BoolValue(false), serieskey.StringValue("true"),
 		})}}
 	}
 	return k.String()

@@ -10,7 +10,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // naive answers questions by decoding every key for each of them: no columns, heaps, cursors or shared streams.
@@ -56,19 +56,19 @@ func (a *adding) add(b adding) {
 	}
 }
 
-func decoded(text string) identity.Key {
-	k, _ := identity.Decode(text) // the test has made it
+func decoded(text string) serieskey.Key {
+	k, _ := serieskey.Decode(text) // the test has made it
 	return k
 }
 
-func (p place) of(k identity.Key) (identity.Value, bool) {
+func (p place) of(k serieskey.Key) (serieskey.Value, bool) {
 	list := k.Attributes
 	if p.resource {
 		list = k.Resource
 	}
-	i := slices.IndexFunc(list, func(a identity.Attribute) bool { return a.Name == p.name })
+	i := slices.IndexFunc(list, func(a serieskey.Attribute) bool { return a.Name == p.name })
 	if i < 0 {
-		return identity.Value{}, false
+		return serieskey.Value{}, false
 	}
 	return list[i].Value, true
 }
@@ -78,7 +78,7 @@ func (n naive) places() map[place]map[string]bool {
 	all := map[place]map[string]bool{}
 	for text := range n {
 		k := decoded(text)
-		for resource, list := range map[bool][]identity.Attribute{false: k.Attributes, true: k.Resource} {
+		for resource, list := range map[bool][]serieskey.Attribute{false: k.Attributes, true: k.Resource} {
 			for _, a := range list {
 				p := place{resource, a.Name}
 				if all[p] == nil {
@@ -118,18 +118,18 @@ func (p place) reference() string {
 	}
 }
 
-func jsonOf(v identity.Value) string { return string(identity.AppendValue(nil, v)) }
+func jsonOf(v serieskey.Value) string { return string(serieskey.AppendValue(nil, v)) }
 
 // textOf is the text of a value as pdata has it.
-func textOf(v identity.Value) string {
-	if v.Kind() == identity.Double {
+func textOf(v serieskey.Value) string {
+	if v.Kind() == serieskey.Double {
 		return pcommon.NewValueDouble(v.Double()).AsString()
 	}
 	return v.AsString()
 }
 
-func (w wanted) met(v identity.Value, there bool) bool {
-	equal := there && textOf(v) == w.text && (!w.quoted || v.Kind() == identity.String)
+func (w wanted) met(v serieskey.Value, there bool) bool {
+	equal := there && textOf(v) == w.text && (!w.quoted || v.Kind() == serieskey.String)
 	switch w.operator {
 	case "=":
 		return equal
@@ -148,7 +148,7 @@ func (w wanted) met(v identity.Value, there bool) bool {
 func (w wanted) String() string {
 	name := w.reference
 	if name == "" || strings.ContainsAny(name, "\"=~!") {
-		name = jsonOf(identity.StringValue(name))
+		name = jsonOf(serieskey.StringValue(name))
 	}
 	switch w.operator {
 	case "":
@@ -211,7 +211,7 @@ func (n naive) answer(q asked) (items []*group, ok bool) {
 	}), true
 }
 
-func labelsOf(k identity.Key) []label {
+func labelsOf(k serieskey.Key) []label {
 	labels := []label{}
 	for _, a := range k.Attributes {
 		labels = append(labels, newLabel(a.Name, false, jsonOf(a.Value)))
@@ -222,7 +222,7 @@ func labelsOf(k identity.Key) []label {
 	return labels
 }
 
-func groupOf(k identity.Key, by []place) *group {
+func groupOf(k serieskey.Key, by []place) *group {
 	g := &group{}
 	for _, p := range by {
 		text := ""
@@ -235,8 +235,8 @@ func groupOf(k identity.Key, by []place) *group {
 	return g
 }
 
-func addingOf(k identity.Key, total int) adding {
-	if v, there := (place{false, "otel.metric.overflow"}).of(k); there && v.Kind() == identity.Bool && v.Bool() {
+func addingOf(k serieskey.Key, total int) adding {
+	if v, there := (place{false, "otel.metric.overflow"}).of(k); there && v.Kind() == serieskey.Bool && v.Bool() {
 		return adding{OverflowKeys: 1, Total: total}
 	}
 	return adding{Keys: 1, Total: total}

@@ -78,7 +78,7 @@ type worker struct {
 	at        int      // series
 	left      int64    // records of it that are not settled
 	resources []uint64 // the numbers of the batch's resources in counters
-	ahead     lookahead
+	ahead     prefetch
 	counter   store.Counter // of the key that was resolved last, if the store forgets
 }
 

@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"github.com/logtally/tallyprocessor/internal/extract"
-	"github.com/logtally/tallyprocessor/internal/index"
+	"github.com/logtally/tallyprocessor/internal/hashmap"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -20,7 +20,7 @@ type counters struct {
 
 	// mu guards the fields below. A worker takes the read lock once for many series.
 	mu        sync.RWMutex
-	bySeries  *index.Index[store.Counter] // by metric, number of the resource, and attributes
+	bySeries  *hashmap.Map[store.Counter] // by metric, number of the resource, and attributes
 	resources map[string]uint64           // numbers, by their compact form in batches; 0 is none
 	last      uint64                      // number that was given to a resource; none is given twice
 	limit     int                         // of the lengths of counters and resources, before they are looked at
@@ -33,7 +33,7 @@ func newCounters(admitted func() int) *counters {
 }
 
 func (b *counters) clear() {
-	b.bySeries, b.resources, b.limit = index.New[store.Counter](), map[string]uint64{}, minCounters
+	b.bySeries, b.resources, b.limit = hashmap.New[store.Counter](), map[string]uint64{}, minCounters
 }
 
 // appendResources appends the number of each resource of a batch, 0 for one that is not known.
@@ -89,8 +89,8 @@ func (b *counters) shrink() {
 // fetchFrom is how many keys are more than the caches next to a core hold.
 const fetchFrom = 4096
 
-// lookahead has what is needed to find the Counters of some series that come next.
-type lookahead struct {
+// prefetch has what is needed to find the Counters of some series that come next.
+type prefetch struct {
 	from   int    // the first of the series
 	keys   []byte // end to end
 	ends   []int  // of keys; nothing is between them for a series that cannot be known
@@ -99,13 +99,13 @@ type lookahead struct {
 }
 
 // reset makes l ready for the series of a batch from one on.
-func (l *lookahead) reset(from int) { l.from, l.ends = from, l.ends[:0] }
+func (l *prefetch) reset(from int) { l.from, l.ends = from, l.ends[:0] }
 
 // end returns the first series that is not prepared.
-func (l *lookahead) end() int { return l.from + len(l.ends) }
+func (l *prefetch) end() int { return l.from + len(l.ends) }
 
 // look prepares the series of a batch from one on, up to another. The caller has the read lock.
-func (l *lookahead) look(b *counters, batch *extract.Batch, resources []uint64, from, to int) {
+func (l *prefetch) look(b *counters, batch *extract.Batch, resources []uint64, from, to int) {
 	l.from, l.keys, l.ends, l.hashes = from, l.keys[:0], l.ends[:0], l.hashes[:0]
 	for i := from; i < to; i++ {
 		start := len(l.keys)
@@ -123,7 +123,7 @@ func (l *lookahead) look(b *counters, batch *extract.Batch, resources []uint64, 
 
 // counter returns the Counter of a series that was prepared, and whether it is known. It may have become known since: then
 // it is found in another way.
-func (l *lookahead) counter(b *counters, i int) (store.Counter, bool) {
+func (l *prefetch) counter(b *counters, i int) (store.Counter, bool) {
 	n, start := i-l.from, 0
 	if n > 0 {
 		start = l.ends[n-1]

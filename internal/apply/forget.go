@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // forgotten frees what stands for keys that the store has dropped.
@@ -51,7 +51,7 @@ func (a *Applier) catchUp() {
 
 func (a *Applier) forget(keys []string) {
 	for _, key := range keys {
-		metric, _ := identity.MetricOf(key)
+		metric, _ := serieskey.MetricOf(key)
 		if i, ours := a.byName[metric]; ours {
 			a.limiters[i].Forget(key, func(key string) bool {
 				back := a.Store.(capability.Forgetter).Has(key)

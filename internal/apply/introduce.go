@@ -12,9 +12,9 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/deadline"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/limiter"
 	"github.com/logtally/tallyprocessor/internal/meaning"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -178,7 +178,7 @@ func (m *admission) storedKeys(ctx context.Context) iter.Seq2[string, error] {
 // admit enters a key in the limiter of its metric. One that no record can have, of another component or an earlier configuration,
 // takes no place.
 func (m *admission) admit(text string) error {
-	metric, _ := identity.MetricOf(text)
+	metric, _ := serieskey.MetricOf(text)
 	i, ours := m.numbers[metric]
 	if !ours {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/logtally/tallyprocessor/internal/index"
+	"github.com/logtally/tallyprocessor/internal/hashmap"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -45,7 +45,7 @@ type Settings struct {
 // such as Prometheus hold all values as text, and would keep one of them and drop the others.
 type Emitter struct {
 	settings Settings
-	series   *index.Index[*series] // by key; those of other metrics are not in it
+	series   *hashmap.Map[*series] // by key; those of other metrics are not in it
 	byLabels *labelIndex           // where the labels of a key are not its text
 	groups   map[string]*group     // by start
 	lower    map[*series]int64     // since when totals have been lower than what was accepted
@@ -65,7 +65,7 @@ type Emitter struct {
 // New returns an Emitter that has emitted nothing.
 func New(settings Settings) *Emitter {
 	return &Emitter{
-		settings: settings, series: index.New[*series](), byLabels: newLabelIndex(), groups: map[string]*group{}, lower: map[*series]int64{},
+		settings: settings, series: hashmap.New[*series](), byLabels: newLabelIndex(), groups: map[string]*group{}, lower: map[*series]int64{},
 		descriptions: map[string]*store.Description{},
 	}
 }

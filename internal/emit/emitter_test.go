@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -193,13 +193,13 @@ func TestPayloadsFit(t *testing.T) {
 		e := New(Settings{Since: at(0)})
 		var list []store.Total
 		for i := range shape.keys {
-			k := identity.Key{Metric: "m"}
+			k := serieskey.Key{Metric: "m"}
 			for a := range shape.attributes + shape.resource {
-				value := identity.StringValue(strings.Repeat("é", r.IntN(shape.length)/2) + strconv.Itoa(i))
+				value := serieskey.StringValue(strings.Repeat("é", r.IntN(shape.length)/2) + strconv.Itoa(i))
 				if a%3 == 0 {
-					value = identity.DoubleValue(math.Round(r.Float64()*10) + float64(i)*16)
+					value = serieskey.DoubleValue(math.Round(r.Float64()*10) + float64(i)*16)
 				}
-				attribute := identity.Attribute{Name: fmt.Sprintf("a%03d", a), Value: value}
+				attribute := serieskey.Attribute{Name: fmt.Sprintf("a%03d", a), Value: value}
 				if a < shape.attributes {
 					k.Attributes = append(k.Attributes, attribute)
 				} else {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -16,22 +16,22 @@ import (
 type group struct {
 	start       string // of the text of their keys, which ends where the attributes begin
 	metric      string
-	resource    string               // JSON text, a part of start, to order by
-	attributes  []identity.Attribute // of the resource
+	resource    string                // JSON text, a part of start, to order by
+	attributes  []serieskey.Attribute // of the resource
 	series      int
 	emitted     bool               // the settings have the metric
 	description *store.Description // nil = there is none
 }
 
 // groupOf returns the group of a key for one more series.
-func (e *Emitter) groupOf(key identity.Key, text string) *group {
-	_, resource, attributes, _ := identity.Split(text)
+func (e *Emitter) groupOf(key serieskey.Key, text string) *group {
+	_, resource, attributes, _ := serieskey.Split(text)
 	start := text[:len(text)-len(attributes)-1]
 	g := e.groups[start]
 	if g == nil {
 		start = strings.Clone(start) // so that it does not keep the whole text
 		g = &group{start: start, metric: strings.Clone(key.Metric), resource: start[len(start)-1-len(resource) : len(start)-1], emitted: true}
-		g.attributes, _ = identity.Object(nil, g.resource)
+		g.attributes, _ = serieskey.Object(nil, g.resource)
 		g.description = e.descriptions[g.metric]
 		e.groups[start] = g
 	}

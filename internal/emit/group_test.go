@@ -13,27 +13,27 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
 // anyKey returns one of some hundred keys, of which some share a metric, some a resource, and some all labels.
-func anyKey(r *rand.Rand) identity.Key {
+func anyKey(r *rand.Rand) serieskey.Key {
 	texts := []string{"", "a", "a\"", "é", "\\", "a,", "7", "{"}
-	value := func() identity.Value {
+	value := func() serieskey.Value {
 		if r.IntN(3) == 0 {
-			return identity.IntValue(int64(r.IntN(9)))
+			return serieskey.IntValue(int64(r.IntN(9)))
 		}
-		return identity.StringValue(texts[r.IntN(len(texts))])
+		return serieskey.StringValue(texts[r.IntN(len(texts))])
 	}
-	k := identity.Key{Metric: []string{"m", "m.more", "m\"", "n"}[r.IntN(4)]}
+	k := serieskey.Key{Metric: []string{"m", "m.more", "m\"", "n"}[r.IntN(4)]}
 	for _, name := range []string{"r", "s\""} {
 		if r.IntN(2) == 0 {
-			k.Resource = append(k.Resource, identity.Attribute{Name: name, Value: value()})
+			k.Resource = append(k.Resource, serieskey.Attribute{Name: name, Value: value()})
 		}
 	}
 	if r.IntN(2) == 0 {
-		k.Attributes = []identity.Attribute{{Name: "a", Value: value()}}
+		k.Attributes = []serieskey.Attribute{{Name: "a", Value: value()}}
 	}
 	return k
 }
@@ -93,9 +93,9 @@ func TestOrder(t *testing.T) {
 
 func resourceOf(t *testing.T, text string) string {
 	t.Helper()
-	k, err := identity.Decode(text)
+	k, err := serieskey.Decode(text)
 	require.NoError(t, err)
-	return identity.Key{Resource: k.Resource}.String()
+	return serieskey.Key{Resource: k.Resource}.String()
 }
 
 // A collection takes what it sends, not what it knows: no payload is made before its turn.

@@ -6,29 +6,29 @@ package emit
 import (
 	"hash/maphash"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // labelsOf returns the text of a key whose values are all strings, none of them empty: what is the same for keys that
 // Prometheus holds for one series.
-func labelsOf(key identity.Key) string {
-	return identity.Key{Metric: key.Metric, Resource: asLabels(key.Resource), Attributes: asLabels(key.Attributes)}.String()
+func labelsOf(key serieskey.Key) string {
+	return serieskey.Key{Metric: key.Metric, Resource: asLabels(key.Resource), Attributes: asLabels(key.Attributes)}.String()
 }
 
 // labelsOfText is labelsOf for the text of a key.
 func labelsOfText(text string) string {
-	key, err := identity.Decode(text)
+	key, err := serieskey.Decode(text)
 	if err != nil {
 		return "" // nobody has these labels
 	}
 	return labelsOf(key)
 }
 
-func asLabels(list []identity.Attribute) []identity.Attribute {
-	var labels []identity.Attribute
+func asLabels(list []serieskey.Attribute) []serieskey.Attribute {
+	var labels []serieskey.Attribute
 	for _, a := range list {
 		if text := a.Value.AsString(); text != "" {
-			labels = append(labels, identity.Attribute{Name: a.Name, Value: identity.StringValue(text)})
+			labels = append(labels, serieskey.Attribute{Name: a.Name, Value: serieskey.StringValue(text)})
 		}
 	}
 	return labels

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/saturating"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -74,7 +74,7 @@ func (e *Emitter) enterListing() {
 // enterTotal enters a total in the reading of its series, which is nil for a key that was not met before.
 func (e *Emitter) enterTotal(s *series, total *store.Total) {
 	if s == nil {
-		if metric, ok := identity.MetricOf(total.Key); ok && !e.emits(metric) {
+		if metric, ok := serieskey.MetricOf(total.Key); ok && !e.emits(metric) {
 			return
 		}
 		if s = e.seriesOf(total.Key); s == nil {

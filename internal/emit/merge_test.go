@@ -14,14 +14,14 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
 // values are of all kinds; some have one text.
-var values = []identity.Value{
-	identity.IntValue(7), identity.StringValue("7"), identity.DoubleValue(7), identity.DoubleValue(7.5), identity.StringValue("7.5"),
-	identity.BoolValue(true), identity.StringValue("true"), identity.StringValue(""), identity.StringValue("x"),
+var values = []serieskey.Value{
+	serieskey.IntValue(7), serieskey.StringValue("7"), serieskey.DoubleValue(7), serieskey.DoubleValue(7.5), serieskey.StringValue("7.5"),
+	serieskey.BoolValue(true), serieskey.StringValue("true"), serieskey.StringValue(""), serieskey.StringValue("x"),
 }
 
 // collide makes the hashes of labels alike, for two of three seeds: all of them, or half.
@@ -90,10 +90,10 @@ func TestKindsOfOneText(t *testing.T) {
 		held := map[string]store.Total{}
 		for round := range 12 {
 			for range r.IntN(5) {
-				key := identity.Key{Metric: "m"}
+				key := serieskey.Key{Metric: "m"}
 				for _, name := range []string{"a", "b"} {
 					if r.IntN(3) > 0 {
-						key.Attributes = append(key.Attributes, identity.Attribute{Name: name, Value: values[r.IntN(len(values))]})
+						key.Attributes = append(key.Attributes, serieskey.Attribute{Name: name, Value: values[r.IntN(len(values))]})
 					}
 				}
 				n := r.IntN(9) + 1
@@ -122,7 +122,7 @@ func TestKindsOfOneText(t *testing.T) {
 	}
 }
 
-func raw(attributes []identity.Attribute) map[string]any {
+func raw(attributes []serieskey.Attribute) map[string]any {
 	m := map[string]any{}
 	for _, a := range attributes {
 		m[a.Name] = a.Value.AsString()

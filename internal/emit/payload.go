@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // A payload fits into a gRPC message of the default 4 MiB (google.golang.org/grpc, defaultServerMaxReceiveMessageSize), whatever
@@ -145,15 +145,15 @@ func (e *Emitter) appendMetric(metrics pmetric.MetricSlice, list []*series) {
 	}
 	points := sum.DataPoints()
 	points.EnsureCapacity(len(list))
-	var attributes []identity.Attribute
+	var attributes []serieskey.Attribute
 	for _, s := range list {
-		attributes, _ = identity.Object(attributes[:0], s.text[len(g.start):len(s.text)-1])
+		attributes, _ = serieskey.Object(attributes[:0], s.text[len(g.start):len(s.text)-1])
 		e.appendPoints(points, s, attributes)
 	}
 }
 
 // appendPoints appends the point of a series, after a zero point if it has one.
-func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, s *series, attributes []identity.Attribute) {
+func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, s *series, attributes []serieskey.Attribute) {
 	at := s.next(e.now)
 	switch {
 	case s.emits == marker:
@@ -173,7 +173,7 @@ func (e *Emitter) appendPoints(list pmetric.NumberDataPointSlice, s *series, att
 }
 
 // newPoint appends a point, which never begins after its own time.
-func newPoint(list pmetric.NumberDataPointSlice, attributes []identity.Attribute, start, at int64) pmetric.NumberDataPoint {
+func newPoint(list pmetric.NumberDataPointSlice, attributes []serieskey.Attribute, start, at int64) pmetric.NumberDataPoint {
 	p := list.AppendEmpty()
 	p.SetStartTimestamp(pcommon.Timestamp(min(start, at)))
 	p.SetTimestamp(pcommon.Timestamp(at))
@@ -181,17 +181,17 @@ func newPoint(list pmetric.NumberDataPointSlice, attributes []identity.Attribute
 	return p
 }
 
-func put(dst pcommon.Map, attributes []identity.Attribute) {
+func put(dst pcommon.Map, attributes []serieskey.Attribute) {
 	dst.EnsureCapacity(len(attributes))
 	for _, a := range attributes {
 		switch a.Value.Kind() {
-		case identity.Int:
+		case serieskey.Int:
 			dst.PutInt(a.Name, a.Value.Int())
-		case identity.Double:
+		case serieskey.Double:
 			dst.PutDouble(a.Name, a.Value.Double())
-		case identity.Bool:
+		case serieskey.Bool:
 			dst.PutBool(a.Name, a.Value.Bool())
-		case identity.String:
+		case serieskey.String:
 			dst.PutStr(a.Name, a.Value.AsString())
 		}
 	}

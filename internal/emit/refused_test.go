@@ -16,8 +16,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -51,7 +51,7 @@ func TestKindsWhileRefused(t *testing.T) {
 		}
 		for round := range 3 + r.IntN(12) {
 			for range r.IntN(3) {
-				key := identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "a", Value: values[r.IntN(3)]}}}.String()
+				key := serieskey.Key{Metric: "m", Attributes: []serieskey.Attribute{{Name: "a", Value: values[r.IntN(3)]}}}.String()
 				one, known := held[key]
 				if !known {
 					one = store.Total{Key: key, Start: at(10*round + 1)}

@@ -6,8 +6,8 @@ package emit
 import (
 	"time"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/saturating"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // tick is the least time between two points of a series: Prometheus keeps times to the millisecond.
@@ -71,7 +71,7 @@ func (s *series) zeroTime() int64 {
 // seriesOf returns the series of a key that was not met before: that of another key with the same labels, or a new one. It returns
 // nil for what is no key.
 func (e *Emitter) seriesOf(text string) *series {
-	key, err := identity.Decode(text)
+	key, err := serieskey.Decode(text)
 	if err != nil {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (e *Emitter) seriesOf(text string) *series {
 }
 
 // join adds a further key to a series.
-func (e *Emitter) join(s *series, key identity.Key, text, labels string) {
+func (e *Emitter) join(s *series, key serieskey.Key, text, labels string) {
 	if s.keys == nil {
 		s.keys = &several{totals: map[string]keyTotal{s.text: {reading{s.value, s.origin}, 0}}}
 		e.byLabels.put(labels, s) // a key whose text is the labels may go, and leave the others
@@ -113,7 +113,7 @@ func (e *Emitter) join(s *series, key identity.Key, text, labels string) {
 }
 
 // represent has a key stand for a series.
-func (e *Emitter) represent(s *series, key identity.Key, text string) {
+func (e *Emitter) represent(s *series, key serieskey.Key, text string) {
 	before := s.group
 	s.text, s.group, s.values = text, e.groupOf(key, text), uint32(len(key.Resource)+len(key.Attributes))
 	if before == nil {

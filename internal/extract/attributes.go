@@ -7,7 +7,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // appendValues appends the values of a metric's attributes in compact form, and says whether none is missing. Of a metric
@@ -65,12 +65,12 @@ func (x *Extractor) appendValue(
 // appendFound appends a value that was looked up.
 func (x *Extractor) appendFound(b *Batch, dst []byte, value pcommon.Value, hashed bool) []byte {
 	if !hashed {
-		return identity.AppendCompact(dst, value, x.settings.ValueLengthLimit)
+		return serieskey.AppendCompact(dst, value, x.settings.ValueLengthLimit)
 	}
 	if value.Type() == pcommon.ValueTypeStr {
 		return b.lanes.hasher.append(dst, value.Str(), false)
 	}
-	text, wasCut := identity.Text(value, x.settings.ValueLengthLimit)
+	text, wasCut := serieskey.Text(value, x.settings.ValueLengthLimit)
 	return b.lanes.hasher.append(dst, text, wasCut)
 }
 
@@ -87,7 +87,7 @@ func (x *Extractor) appendYielded(b *Batch, dst []byte, result any, hashed bool)
 	if !hashed {
 		return appendResult(dst, result, x.settings.ValueLengthLimit)
 	}
-	text, wasCut, err := identity.TextOf(result, x.settings.ValueLengthLimit)
+	text, wasCut, err := serieskey.TextOf(result, x.settings.ValueLengthLimit)
 	if err != nil {
 		return dst, err
 	}
@@ -115,7 +115,7 @@ func (x *Extractor) appendNamed(
 		if b.values, found, err = x.appendValue(ctx, b, b.values, m, i, r); !found {
 			return dst, false, err
 		}
-		if !identity.NextIsAbsent(b.values[start:]) {
+		if !serieskey.NextIsAbsent(b.values[start:]) {
 			b.named = append(b.named, namedValue{a.key, start, len(b.values), a.keep})
 		}
 	}
@@ -124,7 +124,7 @@ func (x *Extractor) appendNamed(
 		if g < 0 {
 			continue
 		}
-		name = identity.CleanName(name, limit)
+		name = serieskey.CleanName(name, limit)
 		if name == OverflowAttribute || slices.ContainsFunc(m.attributes, func(a attribute) bool { return a.key == name }) {
 			continue
 		}
@@ -138,7 +138,7 @@ func (x *Extractor) appendNamed(
 			continue // the first of a name counts, as in a look-up
 		}
 		dst = append(dst, keepByte(n.keep))
-		dst = identity.AppendCompactString(dst, n.name, 0)
+		dst = serieskey.AppendCompactString(dst, n.name, 0)
 		dst = append(dst, b.values[n.start:n.end]...)
 	}
 	return dst, true, nil
@@ -162,7 +162,7 @@ func (x *Extractor) selectResource(dst []resourceAttribute, attributes pcommon.M
 	}
 	for name, value := range attributes.All() {
 		if x.resourceNames == nil || x.matchesResource(name) {
-			dst = append(dst, resourceAttribute{identity.CleanName(name, x.settings.ValueLengthLimit), value})
+			dst = append(dst, resourceAttribute{serieskey.CleanName(name, x.settings.ValueLengthLimit), value})
 		}
 	}
 	slices.SortStableFunc(dst, func(a, b resourceAttribute) int { return cmp.Compare(a.name, b.name) })

@@ -6,8 +6,8 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/logtally/tallyprocessor/internal/fold"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/aggregate"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // OverflowAttribute marks the keys under which increments beyond the cardinality limit are counted. The name is that
@@ -32,8 +32,8 @@ type NotCounted struct {
 type Batch struct {
 	extractor *Extractor
 
-	resources *fold.Table // compact names and values of each distinct resource; the count is of no use
-	counts    *fold.Table // metric number and whether the key is too long, resource number, attributes in compact form
+	resources *aggregate.Table // compact names and values of each distinct resource; the count is of no use
+	counts    *aggregate.Table // metric number and whether the key is too long, resource number, attributes in compact form
 
 	lanes *lanes // the records at hand; nil when Extract is through
 
@@ -60,7 +60,7 @@ type Batch struct {
 	cutValues    int64
 }
 
-func newBatch(x *Extractor, resources, counts *fold.Table) *Batch {
+func newBatch(x *Extractor, resources, counts *aggregate.Table) *Batch {
 	return &Batch{
 		extractor:  x,
 		resources:  resources,
@@ -94,12 +94,12 @@ func (b *Batch) addResource(attributes pcommon.Map) int {
 	b.selected = b.extractor.selectResource(b.selected[:0], attributes)
 	b.scratch = b.scratch[:0]
 	for _, a := range b.selected {
-		b.scratch = identity.AppendCompactString(b.scratch, a.name, 0)
-		b.scratch = identity.AppendCompact(b.scratch, a.value, limit)
+		b.scratch = serieskey.AppendCompactString(b.scratch, a.name, 0)
+		b.scratch = serieskey.AppendCompact(b.scratch, a.value, limit)
 	}
 	b.noteResource()
 	clear(b.selected[:cap(b.selected)]) // keeps nothing of the logs
-	i, _ := b.resources.Add(b.scratch, fold.Sums{})
+	i, _ := b.resources.Add(b.scratch, aggregate.Sums{})
 	return i
 }
 
@@ -145,16 +145,16 @@ func (b *Batch) tooLong(metric, resource int, m *metric, attributes []byte) []by
 		start := attributes
 		if len(m.globs) > 0 {
 			kept, attributes = attributes[0] == keepByte(true), attributes[1:]
-			_, attributes = identity.SplitNext(attributes)
+			_, attributes = serieskey.SplitNext(attributes)
 		} else {
 			kept = m.attributes[i].keep
 		}
-		_, attributes = identity.SplitNext(attributes)
+		_, attributes = serieskey.SplitNext(attributes)
 		switch {
 		case kept:
 			id = append(id, start[:len(start)-len(attributes)]...)
 		case len(m.globs) == 0:
-			id = identity.AppendAbsent(id)
+			id = serieskey.AppendAbsent(id)
 		}
 	}
 	b.values = id
@@ -170,7 +170,7 @@ func keepByte(keep bool) byte {
 }
 
 // add adds to a series, unless its amount would pass the largest int64.
-func (b *Batch) add(metric int, id []byte, sums fold.Sums) bool {
+func (b *Batch) add(metric int, id []byte, sums aggregate.Sums) bool {
 	if _, ok := b.counts.Add(id, sums); !ok {
 		return false
 	}
@@ -249,7 +249,7 @@ func (b *Batch) Len() int { return b.counts.Len() }
 type Series struct {
 	Metric  int
 	TooLong bool // its key is longer than Settings.KeyLengthLimit for sure: it has only an overflow key
-	fold.Sums
+	aggregate.Sums
 }
 
 // Series returns series i.
@@ -308,12 +308,12 @@ func (b *Batch) appendMembers(dst []byte, i int, overflow bool) []byte {
 		var name []byte
 		if len(m.globs) > 0 {
 			kept = rest[0] == keepByte(true)
-			name, rest = identity.SplitNext(rest[1:])
+			name, rest = serieskey.SplitNext(rest[1:])
 		} else {
 			kept = m.attributes[n].keep
 		}
-		if overflow && !kept || identity.NextIsAbsent(rest) {
-			_, rest = identity.SplitNext(rest)
+		if overflow && !kept || serieskey.NextIsAbsent(rest) {
+			_, rest = serieskey.SplitNext(rest)
 			continue
 		}
 		if !flagged && m.isBehindFlag(n, name) {
@@ -325,11 +325,11 @@ func (b *Batch) appendMembers(dst []byte, i int, overflow bool) []byte {
 		if name == nil {
 			dst = append(dst, m.attributes[n].memberName...)
 		} else {
-			dst, _, _ = identity.AppendNextText(dst, name, 0)
+			dst, _, _ = serieskey.AppendNextText(dst, name, 0)
 			dst = append(dst, ':')
 		}
 		var wasCut bool
-		dst, rest, wasCut = identity.AppendNextText(dst, rest, limit)
+		dst, rest, wasCut = serieskey.AppendNextText(dst, rest, limit)
 		if wasCut {
 			b.cutValues++
 		}
@@ -346,7 +346,7 @@ func (m *metric) isBehindFlag(n int, name []byte) bool {
 	if name == nil {
 		return m.attributes[n].key > OverflowAttribute
 	}
-	return string(identity.CompactText(name)) > OverflowAttribute
+	return string(serieskey.CompactText(name)) > OverflowAttribute
 }
 
 // LastKey returns the overflow key of a metric without a resource.
@@ -382,10 +382,10 @@ func (b *Batch) renderResource(r int) {
 		if !first {
 			text = append(text, ',')
 		}
-		text, compact, _ = identity.AppendNextText(text, compact, 0)
+		text, compact, _ = serieskey.AppendNextText(text, compact, 0)
 		text = append(text, ':')
 		var wasCut bool
-		text, compact, wasCut = identity.AppendNextText(text, compact, b.extractor.settings.ValueLengthLimit)
+		text, compact, wasCut = serieskey.AppendNextText(text, compact, b.extractor.settings.ValueLengthLimit)
 		if wasCut {
 			b.cutValues++
 		}

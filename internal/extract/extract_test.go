@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/logtally/tallyprocessor/internal/fold"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/aggregate"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 func conditions(t testing.TB, texts ...string) []Condition {
@@ -40,7 +40,7 @@ func counts(t testing.TB, x *Extractor, ld plog.Logs) (map[string]int64, []NotCo
 		key := string(b.AppendKey(nil, i))
 		got[key] += series.Amount
 		byMetric[series.Metric] += series.Records
-		_, err := identity.Decode(key)
+		_, err := serieskey.Decode(key)
 		assert.NoError(t, err, key)
 	}
 	assert.Equal(t, byMetric, b.Counted())
@@ -61,7 +61,7 @@ func add(ld plog.Logs, resource, scope, record map[string]any) plog.LogRecord {
 type attrs = map[string]any
 
 func TestLookUpOrder(t *testing.T) {
-	fallback := identity.IntValue(7)
+	fallback := serieskey.IntValue(7)
 	x := New(Settings{
 		ResourceAttributes: []string{},
 		Metrics:            []Metric{{Name: "m", Attributes: []Attribute{{Key: "z"}, {Key: "a", Default: &fallback}}}},
@@ -117,7 +117,7 @@ func TestOddResourceNames(t *testing.T) {
 	got, _ := counts(t, New(Settings{ValueLengthLimit: 16, Metrics: []Metric{{Name: "m"}}}), ld)
 	require.Len(t, got, 1, "names that become one name are one attribute")
 	for key := range got {
-		k, err := identity.Decode(key)
+		k, err := serieskey.Decode(key)
 		require.NoError(t, err)
 		assert.Len(t, k.Resource, 4)
 	}
@@ -179,7 +179,7 @@ func TestParseErrorSaysWhere(t *testing.T) {
 
 // With a hash that makes all identities collide every count is the same as without.
 func TestForcedCollisions(t *testing.T) {
-	fallback := identity.StringValue("")
+	fallback := serieskey.StringValue("")
 	x := New(Settings{Metrics: []Metric{
 		{Name: "a", Attributes: []Attribute{{Key: "x"}, {Key: "y", Default: &fallback}}}, {Name: "b", Attributes: []Attribute{{Key: "x"}}}, {Name: "c"},
 	}})
@@ -192,7 +192,9 @@ func TestForcedCollisions(t *testing.T) {
 	}
 	want, _ := counts(t, x, logs())
 	collide := func([]byte) uint64 { return 42 }
-	x.batches.New = func() any { return newBatch(x, fold.NewTableWithHash(collide), fold.NewTableWithHash(collide)) }
+	x.batches.New = func() any {
+		return newBatch(x, aggregate.NewTableWithHash(collide), aggregate.NewTableWithHash(collide))
+	}
 	got, _ := counts(t, x, logs())
 	assert.Equal(t, want, got)
 	if len(want) != 400+150+3 {
@@ -219,7 +221,7 @@ func TestOverflowKeys(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, `["m",{"service.name":"a"},{"otel.metric.overflow":true}]`, string(b.AppendOverflowKey(nil, 0)))
 	assert.Equal(t, `["m",{},{"otel.metric.overflow":true}]`, x.LastKey(0))
-	_, err = identity.Decode(x.LastKey(0))
+	_, err = serieskey.Decode(x.LastKey(0))
 	assert.NoError(t, err)
 }
 

@@ -12,8 +12,8 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/logtally/tallyprocessor/internal/fold"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/aggregate"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // Settings say what an Extractor counts.
@@ -65,7 +65,7 @@ type Attribute struct {
 	Key            string
 	Glob           bool
 	Expression     Expression
-	Default        *identity.Value
+	Default        *serieskey.Value
 	Optional       bool
 	KeepOnOverflow bool // it is part of the overflow key
 	Hash           bool // the HMAC-SHA256 of a value's text stands for it, but not for Default's
@@ -134,7 +134,7 @@ func New(settings Settings) *Extractor {
 		x.usesOTTL = x.usesOTTL || x.metrics[i].usesOTTL()
 	}
 	x.planColumns()
-	x.batches.New = func() any { return newBatch(x, fold.NewTable(), fold.NewTable()) }
+	x.batches.New = func() any { return newBatch(x, aggregate.NewTable(), aggregate.NewTable()) }
 	x.lanes.New = func() any { return newLanes(x) }
 	return x
 }
@@ -170,7 +170,7 @@ func newMetric(m Metric, limit int) metric {
 	made := metric{
 		conditions: m.Conditions,
 		amount:     m.Amount,
-		keyStart:   append(identity.AppendMetric(nil, m.Name), ','),
+		keyStart:   append(serieskey.AppendMetric(nil, m.Name), ','),
 	}
 	for _, a := range m.Attributes {
 		if a.Glob {
@@ -179,13 +179,13 @@ func newMetric(m Metric, limit int) metric {
 		}
 		n := attribute{
 			key: a.Key, expression: a.Expression, keep: a.KeepOnOverflow, hash: a.Hash,
-			memberName: append(identity.AppendString(nil, a.Key), ':'),
+			memberName: append(serieskey.AppendString(nil, a.Key), ':'),
 		}
 		switch {
 		case a.Default != nil:
-			n.fallback = identity.AppendCompactValue(nil, *a.Default, limit)
+			n.fallback = serieskey.AppendCompactValue(nil, *a.Default, limit)
 		case a.Optional:
-			n.fallback = identity.AppendAbsent(nil)
+			n.fallback = serieskey.AppendAbsent(nil)
 		}
 		made.attributes = append(made.attributes, n)
 	}
@@ -233,7 +233,7 @@ func (x *Extractor) byLength(b *Batch, resource int, sl plog.ScopeLogs) {
 	n := int64(sl.LogRecords().Len())
 	for i := range x.metrics {
 		if x.metrics[i].byLength && n > 0 {
-			b.add(i, b.identity(i, resource), fold.Sums{Records: n, Amount: n})
+			b.add(i, b.identity(i, resource), aggregate.Sums{Records: n, Amount: n})
 		}
 	}
 }
@@ -242,7 +242,7 @@ func (x *Extractor) byLength(b *Batch, resource int, sl plog.ScopeLogs) {
 func (x *Extractor) records(ctx context.Context, b *Batch, resource int, rl plog.ResourceLogs, sl plog.ScopeLogs) error {
 	records := sl.LogRecords()
 	b.lanes.enterScope(x, rl, sl)
-	for from := 0; from < records.Len(); from += fold.Lanes {
+	for from := 0; from < records.Len(); from += aggregate.Lanes {
 		b.lanes.fill(records, from)
 		err := x.countLanes(ctx, b, resource)
 		if x.usesOTTL {
@@ -300,7 +300,7 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 		b.notCounted[i].MissingAttribute++
 		return nil
 	}
-	if !x.enter(b, i, resource, id, len(start), fold.Sums{Records: 1, Amount: amount}) {
+	if !x.enter(b, i, resource, id, len(start), aggregate.Sums{Records: 1, Amount: amount}) {
 		b.notCounted[i].ValueError++
 		b.notCounted[i].AmountFailed = true
 		b.note(i, errTooLarge)
@@ -312,7 +312,7 @@ func (x *Extractor) count(ctx context.Context, b *Batch, i, resource int, r *rec
 }
 
 // enter adds to the series of an identity, whose attributes begin at start, or to that of all whose keys are too long.
-func (x *Extractor) enter(b *Batch, i, resource int, id []byte, start int, sums fold.Sums) bool {
+func (x *Extractor) enter(b *Batch, i, resource int, id []byte, start int, sums aggregate.Sums) bool {
 	m := &x.metrics[i]
 	if x.isTooLong(m, len(id)-start) {
 		id = b.tooLong(i, resource, m, id[start:])

@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"hash"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // hasher replaces values by their HMAC-SHA256 (RFC 2104, FIPS 180-4) under a key. It is serial.
@@ -26,7 +26,7 @@ func newHasher(key []byte) *hasher {
 }
 
 // append appends the hash of a value's text in compact form: 64 hexadecimal digits, which no limit cuts. The text of a string is all of
-// it, at any length; that of a list, a map or bytes is identity.Text, which may be cut: then the hash counts as a cut value.
+// it, at any length; that of a list, a map or bytes is serieskey.Text, which may be cut: then the hash counts as a cut value.
 func (h *hasher) append(dst []byte, value string, wasCut bool) []byte {
 	h.mac.Reset()
 	for len(value) > 0 {
@@ -36,5 +36,5 @@ func (h *hasher) append(dst []byte, value string, wasCut bool) []byte {
 	}
 	clear(h.chunk[:]) // keeps nothing of the logs
 	hex.Encode(h.text[:], h.mac.Sum(h.sum[:0]))
-	return identity.AppendCompactCut(dst, string(h.text[:]), wasCut)
+	return serieskey.AppendCompactCut(dst, string(h.text[:]), wasCut)
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // TestHasher has test cases 6 and 7 of RFC 4231, whose keys are long enough for the configuration, and texts around a chunk's length.
@@ -17,7 +17,7 @@ func TestHasher(t *testing.T) {
 		"Test Using Larger Than Block-Size Key - Hash Key First": "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
 		"This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed before being used by the HMAC algorithm.": "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
 	} {
-		assert.Equal(t, identity.AppendCompactString(nil, want, 0), h.append(nil, text, false))
+		assert.Equal(t, serieskey.AppendCompactString(nil, want, 0), h.append(nil, text, false))
 	}
 	seen := map[string]bool{}
 	for _, n := range []int{0, 1, 511, 512, 513, 1024, 100_000} {

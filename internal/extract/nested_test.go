@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
@@ -87,7 +87,7 @@ func TestAnyValueAnywhereIsCounted(t *testing.T) {
 	settings.ValueLengthLimit = 0
 	unbounded := New(settings)
 	rapid.Check(t, func(t *rapid.T) {
-		depth := rapid.OneOf(rapid.IntRange(0, 2*identity.MaxDepth), rapid.IntRange(0, 100_000)).Draw(t, "depth")
+		depth := rapid.OneOf(rapid.IntRange(0, 2*serieskey.MaxDepth), rapid.IntRange(0, 100_000)).Draw(t, "depth")
 		v := valuetest.Nested(depth, rapid.Bool().Draw(t, "in maps"))
 		if rapid.Bool().Draw(t, "among others") {
 			v = valuetest.List(valuetest.Any(2, false).Draw(t, "before"), v, valuetest.Any(2, false).Draw(t, "after"))
@@ -97,7 +97,7 @@ func TestAnyValueAnywhereIsCounted(t *testing.T) {
 		require.NoError(t, err)
 		ld.MarkReadOnly()
 		for _, x := range []*Extractor{bounded, unbounded} {
-			checkConserved(t, x, ld, depth > identity.MaxDepth)
+			checkConserved(t, x, ld, depth > serieskey.MaxDepth)
 		}
 	})
 }
@@ -120,7 +120,7 @@ func checkConserved(t require.TestingT, x *Extractor, ld plog.Logs, tooDeep bool
 	}
 	limit := x.settings.ValueLengthLimit
 	for i := range b.Len() {
-		key, err := identity.Decode(string(b.AppendKey(nil, i)))
+		key, err := serieskey.Decode(string(b.AppendKey(nil, i)))
 		require.NoError(t, err)
 		for _, a := range append(key.Resource, key.Attributes...) {
 			require.True(t, limit == 0 || len(a.Value.AsString()) <= limit)
@@ -130,7 +130,7 @@ func checkConserved(t require.TestingT, x *Extractor, ld plog.Logs, tooDeep bool
 
 // What is left out of a value that is nested too deep is counted as cut, also of one that is hashed, and without a limit.
 func TestTooDeepIsCut(t *testing.T) {
-	for depth, want := range map[int]int64{identity.MaxDepth: 0, identity.MaxDepth + 1: 1} {
+	for depth, want := range map[int]int64{serieskey.MaxDepth: 0, serieskey.MaxDepth + 1: 1} {
 		for _, hash := range []bool{false, true} {
 			for _, key := range []string{"a", "a*"} {
 				x := New(Settings{HashKey: []byte("key"), Metrics: []Metric{{Name: "m", Attributes: []Attribute{{Key: key, Glob: IsGlob(key), Hash: hash}}}}})
@@ -151,7 +151,7 @@ func TestTooDeepNeighbors(t *testing.T) {
 	all := plog.NewLogs()
 	for range 2 {
 		for _, place := range places {
-			for _, depth := range []int{1, identity.MaxDepth + 1, identity.MaxDepth} {
+			for _, depth := range []int{1, serieskey.MaxDepth + 1, serieskey.MaxDepth} {
 				ld, err := place(valuetest.Nested(depth, false)).Logs()
 				require.NoError(t, err)
 				ld.ResourceLogs().MoveAndAppendTo(all.ResourceLogs())

@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // Expression is a parsed OTTL value expression on a log record.
@@ -98,7 +98,7 @@ var ErrPanicked = errors.New("OTTL panicked")
 
 // ErrTooDeep is the error of a condition or expression on a record that has a value, or whose scope or resource has one, that is
 // nested too deep for OTTL: it follows all of a value by recursion, and a stack overflow ends the process.
-var ErrTooDeep = fmt.Errorf("lists or maps are nested more than %d levels deep", identity.MaxDepth)
+var ErrTooDeep = fmt.Errorf("lists or maps are nested more than %d levels deep", serieskey.MaxDepth)
 
 // recordContext is one record with what it stands in. The OTTL context is made when first it is needed.
 type recordContext struct {
@@ -113,7 +113,7 @@ func (c *recordContext) transformContext() (*ottllog.TransformContext, error) {
 	if c.ottl != nil {
 		return c.ottl, nil
 	}
-	c.tooDeep = c.tooDeep || identity.IsTooDeep(c.record.Body()) || anyTooDeep(c.record.Attributes())
+	c.tooDeep = c.tooDeep || serieskey.IsTooDeep(c.record.Body()) || anyTooDeep(c.record.Attributes())
 	if c.tooDeep {
 		return nil, ErrTooDeep
 	}
@@ -124,7 +124,7 @@ func (c *recordContext) transformContext() (*ottllog.TransformContext, error) {
 // anyTooDeep says whether a value is nested too deep for OTTL.
 func anyTooDeep(attributes pcommon.Map) bool {
 	for _, v := range attributes.All() {
-		if t := v.Type(); (t == pcommon.ValueTypeMap || t == pcommon.ValueTypeSlice) && identity.IsTooDeep(v) { // few are
+		if t := v.Type(); (t == pcommon.ValueTypeMap || t == pcommon.ValueTypeSlice) && serieskey.IsTooDeep(v) { // few are
 			return true
 		}
 	}

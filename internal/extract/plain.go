@@ -8,8 +8,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/logtally/tallyprocessor/internal/fold"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/aggregate"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // This file is the fast way through Extract, for metrics that count records by attributes that are only looked up. Records
@@ -57,33 +57,33 @@ func (m *metric) isPlain() bool {
 type lanes struct {
 	all     uint64 // a bit for each that is in use
 	used    int    // how many were in use since reset
-	records [fold.Lanes]recordContext
+	records [aggregate.Lanes]recordContext
 
 	resourceTooDeep, scopeTooDeep bool // for OTTL; false where no metric needs it
 
 	hasher  *hasher
 	limit   int // of the length of a string, as in a key
-	rows    *fold.Rows
+	rows    *aggregate.Rows
 	columns []column
-	chosen  []*fold.Column // scratch
-	amounts [fold.Lanes]int64
+	chosen  []*aggregate.Column // scratch
+	amounts [aggregate.Lanes]int64
 }
 
 // column is one attribute of the records.
 type column struct {
 	key string
-	fold.Column
+	aggregate.Column
 	known   uint64 // the lanes that were looked up
 	present uint64 // those that have a value
 
 	// outer is what scope and resource have, in lane 0.
-	outer        fold.Column
+	outer        aggregate.Column
 	outerKnown   bool
 	outerPresent bool
 }
 
 func newLanes(x *Extractor) *lanes {
-	l := &lanes{limit: x.settings.ValueLengthLimit, rows: fold.NewRows(), columns: make([]column, len(x.columns)), hasher: newHasher(x.settings.HashKey)}
+	l := &lanes{limit: x.settings.ValueLengthLimit, rows: aggregate.NewRows(), columns: make([]column, len(x.columns)), hasher: newHasher(x.settings.HashKey)}
 	for i, key := range x.columns {
 		l.columns[i].key = key
 	}
@@ -98,7 +98,7 @@ func (l *lanes) enterResource(x *Extractor, rl plog.ResourceLogs) {
 // enterScope makes the lanes ready for the records of a scope.
 func (l *lanes) enterScope(x *Extractor, rl plog.ResourceLogs, sl plog.ScopeLogs) {
 	l.scopeTooDeep = x.usesOTTL && anyTooDeep(sl.Scope().Attributes())
-	for i := range min(sl.LogRecords().Len(), fold.Lanes) {
+	for i := range min(sl.LogRecords().Len(), aggregate.Lanes) {
 		l.records[i].rl, l.records[i].sl = rl, sl
 	}
 	for i := range l.columns {
@@ -108,8 +108,8 @@ func (l *lanes) enterScope(x *Extractor, rl plog.ResourceLogs, sl plog.ScopeLogs
 
 // fill puts records into the lanes, from one on.
 func (l *lanes) fill(records plog.LogRecordSlice, from int) {
-	n := min(records.Len()-from, fold.Lanes)
-	l.all = ^uint64(0) >> (fold.Lanes - n)
+	n := min(records.Len()-from, aggregate.Lanes)
+	l.all = ^uint64(0) >> (aggregate.Lanes - n)
 	l.used = max(l.used, n)
 	tooDeep := l.resourceTooDeep || l.scopeTooDeep
 	for i := range n {
@@ -133,7 +133,7 @@ func (l *lanes) reset() {
 	for i := range l.columns {
 		c := &l.columns[i]
 		clear(c.Values[:l.used])
-		c.outer.Values[0] = fold.Value{}
+		c.outer.Values[0] = aggregate.Value{}
 	}
 	clear(l.records[:l.used])
 	l.used = 0
@@ -227,38 +227,38 @@ func (l *lanes) lookUpOuter(c *column) {
 	if c.outerPresent = found; found {
 		l.read(&c.outer, 0, v)
 	} else {
-		l.rows.Set(&c.outer, 0, fold.Absent, 0)
+		l.rows.Set(&c.outer, 0, aggregate.Absent, 0)
 	}
 }
 
 // read sets a lane of a column to what a key has of v: two values are the same here if they are in a key.
-func (l *lanes) read(c *fold.Column, lane int, v pcommon.Value) {
+func (l *lanes) read(c *aggregate.Column, lane int, v pcommon.Value) {
 	switch v.Type() {
 	case pcommon.ValueTypeStr:
 		l.readText(c, lane, v.Str())
 	case pcommon.ValueTypeInt:
-		l.rows.Set(c, lane, fold.Int, uint64(v.Int()))
+		l.rows.Set(c, lane, aggregate.Int, uint64(v.Int()))
 	case pcommon.ValueTypeBool:
 		truth := uint64(0)
 		if v.Bool() {
 			truth = 1
 		}
-		l.rows.Set(c, lane, fold.Bool, truth)
+		l.rows.Set(c, lane, aggregate.Bool, truth)
 	case pcommon.ValueTypeDouble:
-		double := identity.DoubleValue(v.Double())
-		if double.Kind() != identity.Double { // NaN, for example
+		double := serieskey.DoubleValue(v.Double())
+		if double.Kind() != serieskey.Double { // NaN, for example
 			l.readText(c, lane, double.AsString())
 			return
 		}
-		l.rows.Set(c, lane, fold.Double, math.Float64bits(double.Double()))
+		l.rows.Set(c, lane, aggregate.Double, math.Float64bits(double.Double()))
 	default:
-		text, wasCut := identity.Text(v, l.limit)
+		text, wasCut := serieskey.Text(v, l.limit)
 		l.rows.SetText(c, lane, text, wasCut)
 	}
 }
 
-func (l *lanes) readText(c *fold.Column, lane int, text string) {
-	text, wasCut := identity.Cut(text, l.limit)
+func (l *lanes) readText(c *aggregate.Column, lane int, text string) {
+	text, wasCut := serieskey.Cut(text, l.limit)
 	l.rows.SetText(c, lane, text, wasCut)
 }
 
@@ -327,17 +327,17 @@ func (b *Batch) releaseLanes() {
 }
 
 // appendCompact appends a value in the form that identities have.
-func (a *attribute) appendCompact(dst []byte, v *fold.Value) []byte {
+func (a *attribute) appendCompact(dst []byte, v *aggregate.Value) []byte {
 	switch v.Kind {
-	case fold.String:
-		return identity.AppendCompactCut(dst, v.Text, v.Bits == 1)
-	case fold.Int:
-		return identity.AppendCompactValue(dst, identity.IntValue(int64(v.Bits)), 0)
-	case fold.Double:
-		return identity.AppendCompactValue(dst, identity.DoubleValue(math.Float64frombits(v.Bits)), 0)
-	case fold.Bool:
-		return identity.AppendCompactValue(dst, identity.BoolValue(v.Bits != 0), 0)
-	case fold.Absent:
+	case aggregate.String:
+		return serieskey.AppendCompactCut(dst, v.Text, v.Bits == 1)
+	case aggregate.Int:
+		return serieskey.AppendCompactValue(dst, serieskey.IntValue(int64(v.Bits)), 0)
+	case aggregate.Double:
+		return serieskey.AppendCompactValue(dst, serieskey.DoubleValue(math.Float64frombits(v.Bits)), 0)
+	case aggregate.Bool:
+		return serieskey.AppendCompactValue(dst, serieskey.BoolValue(v.Bits != 0), 0)
+	case aggregate.Absent:
 	}
 	return append(dst, a.fallback...)
 }

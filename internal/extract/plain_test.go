@@ -13,8 +13,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/logtally/tallyprocessor/internal/fold"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/aggregate"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // world makes random settings and logs that have much in common.
@@ -39,7 +39,7 @@ func (w world) settings(t *testing.T) Settings {
 			a := Attribute{Key: worldKeys[key], KeepOnOverflow: w.IntN(3) == 0}
 			switch w.IntN(3) {
 			case 0:
-				text := identity.StringValue("x")
+				text := serieskey.StringValue("x")
 				a.Default = &text
 			case 1:
 				a.Optional = true
@@ -110,7 +110,7 @@ func (w world) value(v pcommon.Value) {
 
 // answer is all that can be asked of a Batch.
 type answer struct {
-	series     map[string]fold.Sums // by key and overflow key
+	series     map[string]aggregate.Sums // by key and overflow key
 	len        int
 	counted    []int64
 	notCounted []NotCounted
@@ -123,7 +123,7 @@ func ask(t *testing.T, x *Extractor, ld plog.Logs) answer {
 	b, err := x.Extract(t.Context(), ld)
 	require.NoError(t, err)
 	defer b.Release()
-	a := answer{series: map[string]fold.Sums{}, len: b.Len()}
+	a := answer{series: map[string]aggregate.Sums{}, len: b.Len()}
 	for i := range b.Len() {
 		s := b.Series(i)
 		key := string(b.AppendOverflowKey(nil, i))
@@ -131,7 +131,7 @@ func ask(t *testing.T, x *Extractor, ld plog.Logs) answer {
 			key += string(b.AppendKey(nil, i))
 		}
 		sums := a.series[key]
-		a.series[key] = fold.Sums{Records: sums.Records + s.Records, Amount: sums.Amount + s.Amount}
+		a.series[key] = aggregate.Sums{Records: sums.Records + s.Records, Amount: sums.Amount + s.Amount}
 	}
 	a.counted = append(a.counted, b.Counted()...)
 	a.notCounted = append(a.notCounted, b.NotCounted()...)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // OnlyKey returns the key of a metric that has but one, whatever the records are; empty for others.
@@ -27,7 +27,7 @@ func (x *Extractor) CanHave(metric int, key string) (possible, overflow bool) {
 	m := &x.metrics[metric]
 	possible = true
 	needed, kept := m.needed(), true
-	ok := identity.Members(key, func(resource bool, name, value string) {
+	ok := serieskey.Members(key, func(resource bool, name, value string) {
 		switch {
 		case resource:
 			possible = possible && x.keepsResource(name)
@@ -64,7 +64,7 @@ func (x *Extractor) Shape(metric int) string {
 
 // isNeeded says whether each key of the metric has the attribute.
 func (a *attribute) isNeeded() bool {
-	return a.glob == nil && (a.fallback == nil || !identity.NextIsAbsent(a.fallback))
+	return a.glob == nil && (a.fallback == nil || !serieskey.NextIsAbsent(a.fallback))
 }
 
 func (m *metric) needed() (n int) {
@@ -86,7 +86,7 @@ func (m *metric) attribute(name string) *attribute {
 	if len(m.globs) == 0 {
 		return nil
 	}
-	text := identity.Shown(name)
+	text := serieskey.Shown(name)
 	for i := range m.globs {
 		if m.globs[i].glob.match(text) {
 			return &m.globs[i]
@@ -100,6 +100,6 @@ func (x *Extractor) keepsResource(name string) bool {
 	if x.resourceNames == nil {
 		return true
 	}
-	text := identity.Shown(name)
+	text := serieskey.Shown(name)
 	return slices.Contains(x.resourceNames, text) || x.matchesResource(text)
 }

@@ -8,7 +8,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // What is wrong with the result of an expression. None of the messages holds log content.
@@ -25,17 +25,17 @@ var (
 func appendResult(dst []byte, result any, limit int) ([]byte, error) {
 	switch v := result.(type) {
 	case int64:
-		return identity.AppendCompactValue(dst, identity.IntValue(v), limit), nil
+		return serieskey.AppendCompactValue(dst, serieskey.IntValue(v), limit), nil
 	case float64:
-		return identity.AppendCompactValue(dst, identity.DoubleValue(v), limit), nil
+		return serieskey.AppendCompactValue(dst, serieskey.DoubleValue(v), limit), nil
 	case bool:
-		return identity.AppendCompactValue(dst, identity.BoolValue(v), limit), nil
+		return serieskey.AppendCompactValue(dst, serieskey.BoolValue(v), limit), nil
 	}
-	text, wasCut, err := identity.TextOf(result, limit)
+	text, wasCut, err := serieskey.TextOf(result, limit)
 	if err != nil {
 		return dst, err
 	}
-	return identity.AppendCompactCut(dst, text, wasCut), nil
+	return serieskey.AppendCompactCut(dst, text, wasCut), nil
 }
 
 // amountOf returns what an expression yielded as an amount: an int, or a double without a fraction, that is not

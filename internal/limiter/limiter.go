@@ -4,7 +4,7 @@ package limiter
 import (
 	"sync"
 
-	"github.com/logtally/tallyprocessor/internal/index"
+	"github.com/logtally/tallyprocessor/internal/hashmap"
 )
 
 // Limiter decides under which key an increment of one metric is counted. The first Limit keys are counted under
@@ -31,7 +31,7 @@ type Keys struct {
 
 // NewKeys returns Keys of which none is admitted.
 func NewKeys() *Keys {
-	return &Keys{set: set{keys: index.New[struct{}](), overflow: index.New[struct{}]()}}
+	return &Keys{set: set{keys: hashmap.New[struct{}](), overflow: hashmap.New[struct{}]()}}
 }
 
 // New returns a Limiter of keys that admits limit of them (0 = no limit) and counts what fits nowhere under last.
@@ -148,8 +148,8 @@ func (l *Keys) Len() (keys, overflow int) {
 
 // set is the serial core of Keys.
 type set struct {
-	keys     *index.Index[struct{}] // admitted keys
-	overflow *index.Index[struct{}] // overflow keys of a resource
+	keys     *hashmap.Map[struct{}] // admitted keys
+	overflow *hashmap.Map[struct{}] // overflow keys of a resource
 	lastUsed bool
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // Keys that were chosen to fall into one of 64 shards under FNV-1a, which is the hash that is flooded most easily.
@@ -17,7 +17,7 @@ func TestFault_input_hash_flood(t *testing.T) {
 	s := New()
 	flooded := 0
 	for i := int64(0); flooded < keys; i++ {
-		text := identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "i", Value: identity.IntValue(i)}}}.String()
+		text := serieskey.Key{Metric: "m", Attributes: []serieskey.Attribute{{Name: "i", Value: serieskey.IntValue(i)}}}.String()
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(text)) // it never fails
 		if h.Sum64()%shardCount == 0 {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/saturating"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // forgetChunk is how many keys are dropped at once: who counts a key of that shard waits no longer than that takes.
@@ -129,7 +129,7 @@ func (s *Store) drop(sh *shard, chunk []string, gone func(string, *total) bool) 
 		delete(sh.totals, key)
 		s.keys.changed()
 		keys = append(keys, key)
-		metric, _ := identity.MetricOf(key)
+		metric, _ := serieskey.MetricOf(key)
 		s.changeForgotten(metric, func(f *capability.Forgotten) {
 			sum, fits := saturating.Add(int64(f.Total), t.value.Swap(dropped))
 			if !fits {

@@ -4,7 +4,7 @@ import (
 	"iter"
 	"sync/atomic"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
 // keyList remembers the keys of a Store by metric: components that start one after the other each ask for the keys of their
@@ -64,7 +64,7 @@ func (sh *shard) list(byMetric map[string][]listedKey) {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	for text, t := range sh.totals {
-		metric, _ := identity.MetricOf(text)
+		metric, _ := serieskey.MetricOf(text)
 		byMetric[metric] = append(byMetric[metric], listedKey{text, t})
 	}
 }

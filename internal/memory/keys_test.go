@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -20,7 +20,7 @@ func keysOfNaively(t *testing.T, s *Store, metric string) (keys []string) {
 	t.Helper()
 	for total, err := range s.Totals(t.Context()) {
 		require.NoError(t, err)
-		if name, _ := identity.MetricOf(total.Key); name == metric {
+		if name, _ := serieskey.MetricOf(total.Key); name == metric {
 			keys = append(keys, total.Key)
 		}
 	}
@@ -34,7 +34,7 @@ func TestKeysOfAMetric(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		s := New(WithForgetAfter(time.Hour))
 		for range 300 {
-			key := identity.Key{Metric: metrics[r.IntN(len(metrics))], Attributes: []identity.Attribute{{Name: "a", Value: identity.IntValue(int64(r.IntN(9)))}}}.String()
+			key := serieskey.Key{Metric: metrics[r.IntN(len(metrics))], Attributes: []serieskey.Attribute{{Name: "a", Value: serieskey.IntValue(int64(r.IntN(9)))}}}.String()
 			switch r.IntN(6) {
 			case 0:
 				s.Add(key, r.IntN(2))

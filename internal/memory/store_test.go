@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -30,7 +30,7 @@ func TestShardsAreEven(t *testing.T) {
 	s := New()
 	const keys = 64 * 2000
 	for i := range keys {
-		s.Inc(identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "i", Value: identity.IntValue(int64(i))}}}.String())
+		s.Inc(serieskey.Key{Metric: "m", Attributes: []serieskey.Attribute{{Name: "i", Value: serieskey.IntValue(int64(i))}}}.String())
 	}
 	largest := 0
 	for i := range s.shards {

@@ -39,12 +39,12 @@ type page struct {
 	// mu guards the fields below and what they hold.
 	mu     sync.Mutex
 	store  store.MetricStore // nil = it is frozen
-	series []*publishedSeries
+	series []*pageSeries
 }
 
 // pageFor returns the page for a new series. Its hash decides, since where the scope is shown the page is part of the
 // series' identity, which must not depend on when it came. Only where that page is full is it a page beyond the regular ones.
-func (p *published) pageFor(s seriesKey) (*page, error) {
+func (p *pageSet) pageFor(s seriesKey) (*page, error) {
 	regular := regularPages(p.metrics[s.metric].CardinalityLimit)
 	number := int(xxhash.Sum64String(s.labels) % uint64(regular))
 	pg, err := p.page(pageKey{s.metric, number})
@@ -63,7 +63,7 @@ func regularPages(limit int) int {
 }
 
 // page returns a page, which it makes when it is needed for the first time.
-func (p *published) page(k pageKey) (*page, error) {
+func (p *pageSet) page(k pageKey) (*page, error) {
 	if pg, ok := p.pages[k]; ok {
 		return pg, nil
 	}
@@ -92,25 +92,25 @@ func (pg *page) isFull() bool {
 	return len(pg.series) >= pageCapacity
 }
 
-func (pg *page) append(s *publishedSeries) {
+func (pg *page) append(s *pageSeries) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	s.index = len(pg.series)
 	pg.series = append(pg.series, s)
 }
 
-func (pg *page) join(s *publishedSeries, key string) {
+func (pg *page) join(s *pageSeries, key string) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	s.keys = append(s.keys, publishedKey{text: key})
+	s.keys = append(s.keys, pageKeyTotal{text: key})
 }
 
 // drop takes a key from a series, and says whether the series is gone since it was the last. Else the series keeps what it has shown of
 // the key, so that it does not fall.
-func (pg *page) drop(s *publishedSeries, key string) bool {
+func (pg *page) drop(s *pageSeries, key string) bool {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	s.keys = slices.DeleteFunc(s.keys, func(k publishedKey) bool {
+	s.keys = slices.DeleteFunc(s.keys, func(k pageKeyTotal) bool {
 		if k.text == key {
 			s.gone, _ = saturating.Add(s.gone, k.shown)
 		}
@@ -136,7 +136,7 @@ func (pg *page) observe(o metric.Observer, counter metric.Int64Observable) {
 }
 
 // sum returns the sum of the keys of a series. The caller holds the lock.
-func (pg *page) sum(s *publishedSeries) int64 {
+func (pg *page) sum(s *pageSeries) int64 {
 	sum := s.gone
 	for i := range s.keys {
 		k := &s.keys[i]

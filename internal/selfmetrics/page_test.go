@@ -12,8 +12,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -39,12 +39,12 @@ func readPages(t *testing.T, reader metric.Reader, name string) (scopes map[stri
 	return scopes, sizes
 }
 
-// publishedOn returns what publishes one metric with a limit, and what reads it.
-func publishedOn(t *testing.T, limit int) (*published, metric.Reader) {
+// pagesOn returns what publishes one metric with a limit, and what reads it.
+func pagesOn(t *testing.T, limit int) (*pageSet, metric.Reader) {
 	t.Helper()
 	reader := metric.NewManualReader()
 	provider := metric.NewMeterProvider(metric.WithReader(reader))
-	return newPublished(provider, "tally", []store.Description{{Metric: "m", CardinalityLimit: limit}}, memory.New()), reader
+	return newPageSet(provider, "tally", []store.Description{{Metric: "m", CardinalityLimit: limit}}, memory.New()), reader
 }
 
 func pageKeys(n int) []string {
@@ -64,7 +64,7 @@ func TestPagesDoNotDependOnArrival(t *testing.T) {
 		}
 		var first map[string]string
 		for range 3 {
-			p, reader := publishedOn(t, limit)
+			p, reader := pagesOn(t, limit)
 			rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 			for _, key := range keys[:len(keys)/2] {
 				require.NoError(t, p.add(0, key))
@@ -88,7 +88,7 @@ func TestPagesDoNotDependOnArrival(t *testing.T) {
 // The keys of a full metric, overflow keys among them, fit on its regular pages.
 func TestRegularPagesHaveRoom(t *testing.T) {
 	for _, limit := range []int{1, 799, 800, 801, 10_000} {
-		p, reader := publishedOn(t, limit)
+		p, reader := pagesOn(t, limit)
 		for _, key := range pageKeys(2*limit + 1) {
 			require.NoError(t, p.add(0, key))
 		}
@@ -101,7 +101,7 @@ func TestRegularPagesHaveRoom(t *testing.T) {
 // What does not fit on its page is on a page more, and the SDK folds nothing.
 func TestFullPages(t *testing.T) {
 	for _, n := range []int{pageCapacity - 1, pageCapacity, pageCapacity + 1, 3*pageCapacity + 1} {
-		p, reader := publishedOn(t, 1)
+		p, reader := pagesOn(t, 1)
 		for _, key := range pageKeys(n) {
 			require.NoError(t, p.add(0, key))
 		}
@@ -113,14 +113,14 @@ func TestFullPages(t *testing.T) {
 
 // The rule for names that clash, as the documentation has it.
 func TestLabelRule(t *testing.T) {
-	text := func(name string) identity.Attribute {
-		return identity.Attribute{Name: name, Value: identity.StringValue(name)}
+	text := func(name string) serieskey.Attribute {
+		return serieskey.Attribute{Name: name, Value: serieskey.StringValue(name)}
 	}
-	p := &published{id: "tally"}
+	p := &pageSet{id: "tally"}
 	var got []string
-	list, _ := p.labels(identity.Key{
-		Resource:   []identity.Attribute{text("__name__"), text("a.b"), text("a_b"), text("only"), text("processor")},
-		Attributes: []identity.Attribute{{Name: "a.b", Value: identity.IntValue(1)}, {Name: "empty"}, text("processor")},
+	list, _ := p.labels(serieskey.Key{
+		Resource:   []serieskey.Attribute{text("__name__"), text("a.b"), text("a_b"), text("only"), text("processor")},
+		Attributes: []serieskey.Attribute{{Name: "a.b", Value: serieskey.IntValue(1)}, {Name: "empty"}, text("processor")},
 	})
 	for _, l := range list {
 		got = append(got, string(l.Key)+"="+l.Value.AsString())
@@ -134,7 +134,7 @@ func TestLabelRule(t *testing.T) {
 
 // A key that cannot be published is an error of the publication, and nothing else's.
 func TestUnpublishableKey(t *testing.T) {
-	p, reader := publishedOn(t, 10)
+	p, reader := pagesOn(t, 10)
 	require.Error(t, p.add(0, "not a key"))
 	require.NoError(t, p.add(0, `["m",{},{}]`))
 	scopes, _ := readPages(t, reader, "m")

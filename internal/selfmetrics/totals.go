@@ -18,8 +18,8 @@ var errPublishPanic = errors.New("panic")
 //
 // A key is told before it is first counted. It is on the first page that is collected after the goroutine has come to it.
 type Totals struct {
-	published *published
-	failed    func(metric int, err error) // is told of a key that is counted and cannot be shown
+	pages  *pageSet
+	failed func(metric int, err error) // is told of a key that is counted and cannot be shown
 
 	// mu guards the fields below. It is held for a look at them, never while the SDK is called.
 	mu      sync.Mutex
@@ -45,17 +45,17 @@ type metricKey struct {
 func NewTotals(
 	provider metric.MeterProvider, id string, metrics []store.Description, own store.MetricStore, failed func(metric int, err error),
 ) *Totals {
-	return &Totals{published: newPublished(provider, id, metrics, own), failed: failed, waiting: map[metricKey]change{}}
+	return &Totals{pages: newPageSet(provider, id, metrics, own), failed: failed, waiting: map[metricKey]change{}}
 }
 
 // ShowKnown publishes keys that are known before anything is counted under them, those of metrics that have one key
 // only: their series begin at 0, so that the first increase is seen.
 func (p *Totals) ShowKnown() error {
-	for i, m := range p.published.metrics {
+	for i, m := range p.pages.metrics {
 		if m.Key == "" {
 			continue
 		}
-		if err := p.published.add(i, m.Key); err != nil {
+		if err := p.pages.add(i, m.Key); err != nil {
 			return err
 		}
 	}
@@ -71,16 +71,16 @@ func (p *Totals) Waiting() int {
 
 // Pages returns how many instruments there are.
 func (p *Totals) Pages() int {
-	p.published.mu.Lock()
-	defer p.published.mu.Unlock()
-	return len(p.published.pages)
+	p.pages.mu.Lock()
+	defer p.pages.mu.Unlock()
+	return len(p.pages.pages)
 }
 
 // Freeze makes what is published stay as it is, until Stop, and lets go of the store.
-func (p *Totals) Freeze() { p.published.freeze() }
+func (p *Totals) Freeze() { p.pages.freeze() }
 
 // Stop ends the publication.
-func (p *Totals) Stop() error { return p.published.stop() }
+func (p *Totals) Stop() error { return p.pages.stop() }
 
 // Add publishes a key of metric i that is not published.
 func (p *Totals) Add(i int, key string) {
@@ -150,12 +150,12 @@ func (p *Totals) apply(k metricKey, c change) {
 		}
 	}()
 	if c != publish {
-		p.published.remove(k.metric, k.text)
+		p.pages.remove(k.metric, k.text)
 	}
 	if c == end {
 		return
 	}
-	if err := p.published.add(k.metric, k.text); err != nil {
+	if err := p.pages.add(k.metric, k.text); err != nil {
 		p.failed(k.metric, err)
 	}
 }

@@ -1,19 +1,19 @@
 package exposition
 
-import "github.com/logtally/tallyprocessor/internal/identity"
+import "github.com/logtally/tallyprocessor/internal/serieskey"
 
 // fuzzKeys are keys that are likely to clash.
 func fuzzKeys(name, value, other, second, metric string) []string {
 	var keys []string
-	for _, list := range [][]identity.Attribute{
-		{{Name: name, Value: identity.StringValue(value)}},
-		{{Name: other, Value: identity.StringValue(second)}},
-		{{Name: name, Value: identity.StringValue("1")}},
-		{{Name: name, Value: identity.IntValue(1)}},
+	for _, list := range [][]serieskey.Attribute{
+		{{Name: name, Value: serieskey.StringValue(value)}},
+		{{Name: other, Value: serieskey.StringValue(second)}},
+		{{Name: name, Value: serieskey.StringValue("1")}},
+		{{Name: name, Value: serieskey.IntValue(1)}},
 		nil,
 	} {
-		for _, resource := range [][]identity.Attribute{nil, {{Name: name, Value: identity.StringValue(second)}}, {{Name: other, Value: identity.BoolValue(true)}}} {
-			keys = append(keys, identity.Key{Metric: metric, Resource: resource, Attributes: list}.String())
+		for _, resource := range [][]serieskey.Attribute{nil, {{Name: name, Value: serieskey.StringValue(second)}}, {{Name: other, Value: serieskey.BoolValue(true)}}} {
+			keys = append(keys, serieskey.Key{Metric: metric, Resource: resource, Attributes: list}.String())
 		}
 	}
 	return keys

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
@@ -23,8 +23,8 @@ func TestNumbersInLabels(t *testing.T) {
 	for i := range 300 {
 		f := double.Example(i) + 0 // without the sign of a zero
 		label := pcommon.NewValueDouble(f).AsString()
-		for _, v := range []identity.Value{identity.DoubleValue(f), identity.StringValue(label)} {
-			key := identity.Key{Metric: "m", Attributes: []identity.Attribute{{Name: "a", Value: v}}}.String()
+		for _, v := range []serieskey.Value{serieskey.DoubleValue(f), serieskey.StringValue(label)} {
+			key := serieskey.Key{Metric: "m", Attributes: []serieskey.Attribute{{Name: "a", Value: v}}}.String()
 			if !seen[key] {
 				seen[key] = true
 				totals = append(totals, one{key, 1})

@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/labels"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
@@ -75,7 +75,7 @@ func (s *seriesSet) each(row int, yield func(name *string, value string)) {
 }
 
 func (s *seriesSet) value(row int, l seriesLabel) string {
-	return identity.Shown(s.metric.Columns[l.column].Texts[s.metric.Cell(row, l.position)])
+	return serieskey.Shown(s.metric.Columns[l.column].Texts[s.metric.Cell(row, l.position)])
 }
 
 // hashed is a row and a hash of its labels.

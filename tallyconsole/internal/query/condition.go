@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
@@ -146,7 +146,7 @@ func (c *Condition) unquote() error {
 	if err := json.Unmarshal([]byte(c.Text), &s); err != nil {
 		return errNotString
 	}
-	c.Text, c.Exact = string(identity.AppendString(nil, s)), true
+	c.Text, c.Exact = string(serieskey.AppendString(nil, s)), true
 	return nil
 }
 
@@ -250,7 +250,7 @@ func compile(m *table.Metric, where []Condition) (filters, error) {
 // values says which values meet the condition; the first stands for none.
 func (c Condition) values(texts []string) []bool {
 	meets := make([]bool, len(texts))
-	want, part := identity.Want(c.Text), strings.ToLower(c.Text)
+	want, part := serieskey.Want(c.Text), strings.ToLower(c.Text)
 	for i, text := range texts {
 		equal := i > 0 && (c.Exact && text == c.Text || !c.Exact && want.Is(text))
 		switch c.Operator {
@@ -259,7 +259,7 @@ func (c Condition) values(texts []string) []bool {
 		case Differs:
 			meets[i] = !equal
 		case Contains:
-			meets[i] = i > 0 && strings.Contains(strings.ToLower(identity.Shown(text)), part)
+			meets[i] = i > 0 && strings.Contains(strings.ToLower(serieskey.Shown(text)), part)
 		case Present:
 			meets[i] = i > 0
 		case Absent:

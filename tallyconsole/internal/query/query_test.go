@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
@@ -77,7 +77,7 @@ func ask(t testing.TB, where, by []string, order string, limit int) ([]string, *
 func TestWhereByValue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.OneOf(rapid.IntRange(-3, 3), rapid.IntRange(-1<<53, 1<<53)).Draw(t, "number")
-		texts := []string{"", fmt.Sprint(n), string(identity.AppendValue(nil, identity.DoubleValue(float64(n)))), fmt.Sprintf("%q", fmt.Sprint(n)), fmt.Sprint(n + 1), "true"}
+		texts := []string{"", fmt.Sprint(n), string(serieskey.AppendValue(nil, serieskey.DoubleValue(float64(n)))), fmt.Sprintf("%q", fmt.Sprint(n)), fmt.Sprint(n + 1), "true"}
 		is := func(condition string) []bool {
 			c, err := ParseCondition(condition)
 			require.NoError(t, err)
@@ -210,20 +210,20 @@ func FuzzQuestions(f *testing.F) {
 // naive answers by decoding each key, without columns, heaps or cursors.
 func naive(totals map[string]int, q Query) map[string]int {
 	groups := map[string]int{}
-	find := func(k identity.Key, ref Reference) string {
+	find := func(k serieskey.Key, ref Reference) string {
 		list := k.Attributes
 		if ref.Scope == Resource {
 			list = k.Resource
 		}
 		for _, a := range list {
 			if a.Name == ref.Name {
-				return string(identity.AppendValue(nil, a.Value))
+				return string(serieskey.AppendValue(nil, a.Value))
 			}
 		}
 		return ""
 	}
 	for text, total := range totals {
-		k, _ := identity.Decode(text)
+		k, _ := serieskey.Decode(text)
 		met := true
 		for _, c := range q.Where {
 			value := find(k, c.Reference)
@@ -251,16 +251,16 @@ func TestAgainstAPlainModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	totals := map[string]int{}
 	for range 600 {
-		k := identity.Key{Metric: "m"}
+		k := serieskey.Key{Metric: "m"}
 		if random.IntN(3) > 0 {
-			k.Resource = append(k.Resource, identity.Attribute{Name: "r", Value: identity.IntValue(random.Int64N(5))})
+			k.Resource = append(k.Resource, serieskey.Attribute{Name: "r", Value: serieskey.IntValue(random.Int64N(5))})
 		}
 		for _, name := range []string{"a", "b"} {
 			switch random.IntN(3) {
 			case 0:
-				k.Attributes = append(k.Attributes, identity.Attribute{Name: name, Value: identity.StringValue(fmt.Sprint(random.IntN(30)))})
+				k.Attributes = append(k.Attributes, serieskey.Attribute{Name: name, Value: serieskey.StringValue(fmt.Sprint(random.IntN(30)))})
 			case 1:
-				k.Attributes = append(k.Attributes, identity.Attribute{Name: name, Value: identity.IntValue(random.Int64N(30))})
+				k.Attributes = append(k.Attributes, serieskey.Attribute{Name: name, Value: serieskey.IntValue(random.Int64N(30))})
 			}
 		}
 		totals[k.String()] = 1 + random.IntN(20)

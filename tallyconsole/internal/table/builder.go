@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
 )
 
@@ -95,7 +95,7 @@ func (b *Builder) Add(key string, value int, start, last time.Time) {
 
 // find returns the row of a key, which it makes if there is none; ok is false when the text is no key.
 func (b *Builder) find(key string) (m *metricBuilder, row uint32, ok bool) {
-	name, ok := identity.MetricOf(key)
+	name, ok := serieskey.MetricOf(key)
 	if !ok {
 		return nil, 0, false
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
 )
 
@@ -72,7 +72,7 @@ func (m *metricBuilder) append(key string) (row uint32, ok bool) {
 // appendCells appends the cells of a key, and returns their columns and whether it is an overflow key.
 func (m *metricBuilder) appendCells(key string) (columns []uint32, overflow, ok bool) {
 	valid := true
-	ok = identity.Members(key, func(resource bool, name, value string) {
+	ok = serieskey.Members(key, func(resource bool, name, value string) {
 		number, nameOK := m.column(resource, name)
 		cell, valueOK := uint32(0), false
 		if nameOK {
@@ -88,7 +88,7 @@ func (m *metricBuilder) appendCells(key string) (columns []uint32, overflow, ok 
 
 // column returns the number of a column, given the JSON text of its name.
 func (m *metricBuilder) column(resource bool, nameText string) (uint32, bool) {
-	name, err := identity.ParseString(nameText)
+	name, err := serieskey.ParseString(nameText)
 	if err != nil {
 		return 0, false
 	}
@@ -108,7 +108,7 @@ func (c *columnBuilder) cell(text string) (uint32, bool) {
 	if number, ok := c.find(text); ok {
 		return number, true
 	}
-	if _, err := identity.ParseValue(text); err != nil {
+	if _, err := serieskey.ParseValue(text); err != nil {
 		return 0, false
 	}
 	number := uint32(len(c.texts))

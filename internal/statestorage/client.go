@@ -1,8 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kept opens the storage extensions that stores keep their state in.
-package kept
+// Package statestorage opens the storage extensions that stores keep their state in.
+package statestorage
 
 import (
 	"context"

@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
 	"github.com/logtally/tallyprocessor/internal/labels"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -19,11 +19,11 @@ import (
 // the exporter for Prometheus does not stand an empty one beside another.
 const defaultHelp = "Log records counted by tally."
 
-// published shows the totals of a private store on the Collector's own telemetry: each metric is an observable counter
+// pageSet shows the totals of a private store on the Collector's own telemetry: each metric is an observable counter
 // under its own name, each key a series.
 //
 // Labels are text, whatever type a value has: series whose labels would be the same in Prometheus are one, their sum.
-type published struct {
+type pageSet struct {
 	provider metric.MeterProvider
 	id       string
 	metrics  []store.Description
@@ -32,7 +32,7 @@ type published struct {
 	// mu guards the fields below. No callback of an instrument takes it, and nobody who counts: it is held while an instrument is made,
 	// and the SDK waits for the callbacks then.
 	mu     sync.Mutex
-	series map[seriesKey]*publishedSeries
+	series map[seriesKey]*pageSeries
 	pages  map[pageKey]*page // those that are needed so far
 	ended  bool
 }
@@ -43,34 +43,34 @@ type seriesKey struct {
 	labels string // as Prometheus would show them
 }
 
-// publishedSeries is one series, usually of one key.
-type publishedSeries struct {
+// pageSeries is one series, usually of one key.
+type pageSeries struct {
 	page    *page
 	index   int // in page.series
-	keys    []publishedKey
+	keys    []pageKeyTotal
 	gone    int64 // what keys have shown that the store has dropped, while others are there
 	options []metric.ObserveOption
 }
 
-// publishedKey is a key of a series.
-type publishedKey struct {
+// pageKeyTotal is a key of a series.
+type pageKeyTotal struct {
 	text  string
 	shown int64 // of its total
 }
 
-func newPublished(provider metric.MeterProvider, id string, metrics []store.Description, own store.MetricStore) *published {
-	return &published{
+func newPageSet(provider metric.MeterProvider, id string, metrics []store.Description, own store.MetricStore) *pageSet {
+	return &pageSet{
 		provider: provider,
 		id:       id,
 		metrics:  metrics,
 		store:    own,
-		series:   map[seriesKey]*publishedSeries{},
+		series:   map[seriesKey]*pageSeries{},
 		pages:    map[pageKey]*page{},
 	}
 }
 
 // add publishes a key of metric i that was not published before. An error leaves the key counted and not shown.
-func (p *published) add(i int, key string) error {
+func (p *pageSet) add(i int, key string) error {
 	name, set, err := p.seriesOf(i, key)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (p *published) add(i int, key string) error {
 		s.page.join(s, key)
 		return nil
 	}
-	s := &publishedSeries{keys: []publishedKey{{text: key}}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
+	s := &pageSeries{keys: []pageKeyTotal{{text: key}}, options: []metric.ObserveOption{metric.WithAttributeSet(set)}}
 	if s.page, err = p.pageFor(name); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (p *published) add(i int, key string) error {
 }
 
 // remove ends the publication of a key of metric i.
-func (p *published) remove(i int, key string) {
+func (p *pageSet) remove(i int, key string) {
 	name, _, err := p.seriesOf(i, key)
 	if err != nil {
 		return // it was not added either
@@ -110,8 +110,8 @@ func (p *published) remove(i int, key string) {
 }
 
 // seriesOf returns the series of a key of metric i, and its labels.
-func (p *published) seriesOf(i int, key string) (name seriesKey, set attribute.Set, err error) {
-	decoded, err := identity.Decode(key)
+func (p *pageSet) seriesOf(i int, key string) (name seriesKey, set attribute.Set, err error) {
+	decoded, err := serieskey.Decode(key)
 	if err != nil {
 		return name, set, err
 	}
@@ -120,7 +120,7 @@ func (p *published) seriesOf(i int, key string) (name seriesKey, set attribute.S
 }
 
 // stop ends the publication for good.
-func (p *published) stop() error {
+func (p *pageSet) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
@@ -134,11 +134,11 @@ func (p *published) stop() error {
 // labels returns the labels of a key, and their text as Prometheus would show them, in an order and form that no other labels
 // have: the processor, the attributes under their own names, then the resource attributes under theirs, as far as labels.Namer
 // lets them. A label without a value is left out, as Prometheus has it.
-func (p *published) labels(k identity.Key) (list []attribute.KeyValue, text string) {
+func (p *pageSet) labels(k serieskey.Key) (list []attribute.KeyValue, text string) {
 	names := labels.NewNamer(ProcessorLabel)
 	list = []attribute.KeyValue{attribute.String(ProcessorLabel, p.id)}
 	var parts []string
-	add := func(prefix string, attributes []identity.Attribute) {
+	add := func(prefix string, attributes []serieskey.Attribute) {
 		for _, a := range attributes {
 			name := names.Name(prefix, a.Name)
 			if value := a.Value.AsString(); value != "" {
@@ -154,7 +154,7 @@ func (p *published) labels(k identity.Key) (list []attribute.KeyValue, text stri
 }
 
 // freeze makes all pages show for good what they would show now, and let go of the store.
-func (p *published) freeze() {
+func (p *pageSet) freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended, p.store = true, nil

@@ -1,4 +1,4 @@
-package fold
+package aggregate
 
 import (
 	"hash/maphash"

@@ -1,4 +1,4 @@
-package identity
+package serieskey
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-// Package identity gives every series one name: its key.
+// Package serieskey gives every series one name: its key.
 //
 // A key has two forms. The text form leaves the process: it is what a MetricStore, a snapshot, Redis and the API
 // see, canonical and reversible, the same for the same series on every machine for ever. The compact form never
@@ -6,7 +6,7 @@
 // each distinct key of a batch.
 //
 // Everything here is a pure function and safe for concurrent use.
-package identity
+package serieskey
 
 import (
 	"fmt"

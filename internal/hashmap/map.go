@@ -1,19 +1,19 @@
-// Package index finds values by keys of bytes, in a third of the memory that a Go map takes for a few words each.
-package index
+// Package hashmap finds values by keys of bytes, in a third of the memory that a Go map takes for a few words each.
+package hashmap
 
 import (
 	"hash/maphash"
 	"slices"
 )
 
-// minSlots is the size an Index starts with; a power of two, as every size is.
+// minSlots is the size an Map starts with; a power of two, as every size is.
 const minSlots = 16
 
-// Index is a map from keys to values: a dense list of entries, and an open-addressed table that says which entry a key has.
+// Map is a map from keys to values: a dense list of entries, and an open-addressed table that says which entry a key has.
 // A hash only finds the place; the key's own bytes decide. It can be read by several goroutines while none writes.
 //
-// The zero Index is not usable; make one with New.
-type Index[V any] struct {
+// The zero Map is not usable; make one with New.
+type Map[V any] struct {
 	hash    func([]byte) uint64
 	entries []entry[V]
 	slots   []slot // linear probing; at most three quarters are taken
@@ -31,22 +31,22 @@ type slot struct {
 	entry uint32 // 1 + an index into entries, 0 = free
 }
 
-// New returns an empty Index whose hash is seeded at random, so that nobody can choose keys that collide.
-func New[V any]() *Index[V] {
+// New returns an empty Map whose hash is seeded at random, so that nobody can choose keys that collide.
+func New[V any]() *Map[V] {
 	seed := maphash.MakeSeed()
 	return NewWithHash[V](func(key []byte) uint64 { return maphash.Bytes(seed, key) })
 }
 
-// NewWithHash returns an empty Index with a hash of the caller's: a test can make all keys collide.
-func NewWithHash[V any](hash func([]byte) uint64) *Index[V] {
-	return &Index[V]{hash: hash, slots: make([]slot, minSlots)}
+// NewWithHash returns an empty Map with a hash of the caller's: a test can make all keys collide.
+func NewWithHash[V any](hash func([]byte) uint64) *Map[V] {
+	return &Map[V]{hash: hash, slots: make([]slot, minSlots)}
 }
 
 // Len returns the number of keys.
-func (x *Index[V]) Len() int { return len(x.entries) }
+func (x *Map[V]) Len() int { return len(x.entries) }
 
 // Get returns the value of a key, the key itself, which is safe to keep, and whether there is one. It keeps nothing of key.
-func (x *Index[V]) Get(key []byte) (value V, kept string, found bool) {
+func (x *Map[V]) Get(key []byte) (value V, kept string, found bool) {
 	at, found := x.find(key)
 	if !found {
 		return value, "", false
@@ -56,12 +56,12 @@ func (x *Index[V]) Get(key []byte) (value V, kept string, found bool) {
 }
 
 // Hash returns the hash of a key, for Fetch and GetHashed.
-func (x *Index[V]) Hash(key []byte) uint64 { return x.hash(key) }
+func (x *Map[V]) Hash(key []byte) uint64 { return x.hash(key) }
 
 // Fetch reads what GetHashed will need for some keys, whose hashes it is given, and appends to dst something of it. In a
-// large Index nearly each read is a miss of the CPU's caches, of which it can wait for many at once, if nothing else stands
+// large Map nearly each read is a miss of the CPU's caches, of which it can wait for many at once, if nothing else stands
 // between them.
-func (x *Index[V]) Fetch(dst []uint32, hashes []uint64) []uint32 {
+func (x *Map[V]) Fetch(dst []uint32, hashes []uint64) []uint32 {
 	mask := len(x.slots) - 1
 	for _, h := range hashes {
 		dst = append(dst, x.slots[int(h)&mask].entry)
@@ -75,7 +75,7 @@ func (x *Index[V]) Fetch(dst []uint32, hashes []uint64) []uint32 {
 }
 
 // GetHashed is Get for a key whose hash is known.
-func (x *Index[V]) GetHashed(key []byte, hash uint64) (value V, found bool) {
+func (x *Map[V]) GetHashed(key []byte, hash uint64) (value V, found bool) {
 	at, found := x.findHashed(key, hash)
 	if !found {
 		return value, false
@@ -84,7 +84,7 @@ func (x *Index[V]) GetHashed(key []byte, hash uint64) (value V, found bool) {
 }
 
 // Put sets the value of a key, which is kept.
-func (x *Index[V]) Put(key string, value V) {
+func (x *Map[V]) Put(key string, value V) {
 	b := x.bytes(key)
 	h := x.hash(b)
 	at, found := x.findHashed(b, h)
@@ -100,7 +100,7 @@ func (x *Index[V]) Put(key string, value V) {
 }
 
 // Reserve makes room for n further keys at once, which takes a fraction of the time of growing step by step.
-func (x *Index[V]) Reserve(n int) {
+func (x *Map[V]) Reserve(n int) {
 	x.entries = slices.Grow(x.entries, n)
 	slots := len(x.slots)
 	for slots/4*3 < len(x.entries)+n {
@@ -112,7 +112,7 @@ func (x *Index[V]) Reserve(n int) {
 }
 
 // Delete removes a key if it is there.
-func (x *Index[V]) Delete(key string) {
+func (x *Map[V]) Delete(key string) {
 	at, found := x.find(x.bytes(key))
 	if !found {
 		return
@@ -129,15 +129,15 @@ func (x *Index[V]) Delete(key string) {
 }
 
 // bytes returns the bytes of a key until the next call. Only who writes may call it.
-func (x *Index[V]) bytes(key string) []byte {
+func (x *Map[V]) bytes(key string) []byte {
 	x.scratch = append(x.scratch[:0], key...)
 	return x.scratch
 }
 
 // find returns the slot of a key, or the free one where it belongs.
-func (x *Index[V]) find(key []byte) (at int, found bool) { return x.findHashed(key, x.hash(key)) }
+func (x *Map[V]) find(key []byte) (at int, found bool) { return x.findHashed(key, x.hash(key)) }
 
-func (x *Index[V]) findHashed(key []byte, h uint64) (at int, found bool) {
+func (x *Map[V]) findHashed(key []byte, h uint64) (at int, found bool) {
 	mask := len(x.slots) - 1
 	for at = int(h) & mask; ; at = (at + 1) & mask {
 		s := x.slots[at]
@@ -152,7 +152,7 @@ func (x *Index[V]) findHashed(key []byte, h uint64) (at int, found bool) {
 
 // free empties a slot, and moves back those behind it that a search would not come to any more (Knuth, The Art of Computer
 // Programming, volume 3, section 6.4, algorithm R).
-func (x *Index[V]) free(at int) {
+func (x *Map[V]) free(at int) {
 	mask := len(x.slots) - 1
 	for next := (at + 1) & mask; x.slots[next].entry != 0; next = (next + 1) & mask {
 		home := int(x.hash(x.bytes(x.entries[x.slots[next].entry-1].key))) & mask
@@ -164,7 +164,7 @@ func (x *Index[V]) free(at int) {
 	x.slots[at] = slot{}
 }
 
-func (x *Index[V]) resize(slots int) {
+func (x *Map[V]) resize(slots int) {
 	x.slots = make([]slot, slots)
 	mask := len(x.slots) - 1
 	for n := range x.entries {

@@ -1,4 +1,4 @@
-package index
+package hashmap
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An Index does what a map does, whatever its hash, over any sequence of operations.
+// An Map does what a map does, whatever its hash, over any sequence of operations.
 func TestIndexIsAMap(t *testing.T) {
 	seed := maphash.MakeSeed()
 	for name, hash := range map[string]func([]byte) uint64{

@@ -1,6 +1,6 @@
-// Package fold sums records and amounts by identity, so that a batch of thousands of records becomes a handful of numbers before
+// Package aggregate sums records and amounts by identity, so that a batch of thousands of records becomes a handful of numbers before
 // anything shared is touched.
-package fold
+package aggregate
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package identity_test
+package serieskey_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
@@ -22,7 +22,7 @@ func TestTextOfGoValues(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := valuetest.Any(3, false).Draw(t, "value").Value()
 		limit := rapid.IntRange(0, 60).Draw(t, "limit")
-		want, wantCut := identity.Text(v, limit)
+		want, wantCut := serieskey.Text(v, limit)
 		forms := []any{v}
 		switch v.Type() {
 		case pcommon.ValueTypeEmpty:
@@ -39,7 +39,7 @@ func TestTextOfGoValues(t *testing.T) {
 			forms = append(forms, v.AsRaw())
 		}
 		for _, form := range forms {
-			got, wasCut, err := identity.TextOf(form, limit)
+			got, wasCut, err := serieskey.TextOf(form, limit)
 			require.NoError(t, err)
 			require.Equal(t, want, got, "%T at %d", form, limit)
 			require.Equal(t, wantCut, wasCut)
@@ -59,7 +59,7 @@ func TestTextOfOtherGoTypes(t *testing.T) {
 		e := json.NewEncoder(&want)
 		e.SetEscapeHTML(false)
 		require.NoError(t, e.Encode(v))
-		got, _, err := identity.TextOf(v, 0)
+		got, _, err := serieskey.TextOf(v, 0)
 		require.NoError(t, err)
 		assert.Equal(t, strings.Trim(want.String(), "\n\""), got, "%T", v)
 	}
@@ -67,17 +67,17 @@ func TestTextOfOtherGoTypes(t *testing.T) {
 		"2026-01-02T02:04:05.000000006Z": at, "1m0s": time.Minute, "01000000000000000000000000000000": pcommon.TraceID{1},
 		"AAEC": []byte{0, 1, 2}, "": []byte(nil), "<>": "<>", "NaN": math.NaN(),
 	} {
-		got, wasCut, err := identity.TextOf(v, 0)
+		got, wasCut, err := serieskey.TextOf(v, 0)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 		assert.False(t, wasCut)
-		if got, wasCut, _ = identity.TextOf(v, 1); len(want) > 1 {
+		if got, wasCut, _ = serieskey.TextOf(v, 1); len(want) > 1 {
 			assert.Equal(t, want[:1], got)
 			assert.True(t, wasCut)
 		}
 	}
 	for _, v := range []any{func() {}, make(chan int), []any{"secret", func() {}}, map[string]any{"a": complex(1, 1)}} {
-		_, _, err := identity.TextOf(v, 0)
+		_, _, err := serieskey.TextOf(v, 0)
 		assert.ErrorContains(t, err, "has no text")
 		assert.NotContains(t, err.Error(), "secret")
 	}
@@ -85,16 +85,16 @@ func TestTextOfOtherGoTypes(t *testing.T) {
 
 // Go values are followed no deeper than those of pdata.
 func TestTextOfDeepGoValues(t *testing.T) {
-	for _, depth := range []int{identity.MaxDepth, identity.MaxDepth + 1, 100_000} {
+	for _, depth := range []int{serieskey.MaxDepth, serieskey.MaxDepth + 1, 100_000} {
 		var list, object, typed any
 		for range depth {
 			list, object, typed = []any{list}, map[string]any{"a": object}, [1]any{typed}
 		}
 		for _, v := range []any{list, object, typed} {
-			text, wasCut, err := identity.TextOf(v, 0)
+			text, wasCut, err := serieskey.TextOf(v, 0)
 			require.NoError(t, err)
-			assert.Equal(t, depth > identity.MaxDepth, wasCut)
-			assert.Equal(t, identity.MaxDepth, strings.Count(text, "[")+strings.Count(text, "{"))
+			assert.Equal(t, depth > serieskey.MaxDepth, wasCut)
+			assert.Equal(t, serieskey.MaxDepth, strings.Count(text, "[")+strings.Count(text, "{"))
 		}
 	}
 }

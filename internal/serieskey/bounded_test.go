@@ -1,4 +1,4 @@
-package identity_test
+package serieskey_test
 
 import (
 	"strings"
@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"pgregory.net/rapid"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
@@ -18,16 +18,16 @@ func TestTextIsThatOfPdata(t *testing.T) {
 		v := valuetest.Any(4, true).Draw(t, "value").Value()
 		full := v.AsString()
 		limit := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(max(0, len(full)-3), len(full)+3)).Draw(t, "limit")
-		want, wantCut := identity.Cut(full, limit)
-		got, wasCut := identity.Text(v, limit)
+		want, wantCut := serieskey.Cut(full, limit)
+		got, wasCut := serieskey.Text(v, limit)
 		if got != want || wasCut != wantCut {
 			t.Fatalf("%q of %q at %d, cut: %v", got, full, limit, wasCut)
 		}
-		compact := identity.AppendCompact([]byte("before"), v, limit)
+		compact := serieskey.AppendCompact([]byte("before"), v, limit)
 		switch v.Type() {
 		case pcommon.ValueTypeInt, pcommon.ValueTypeDouble, pcommon.ValueTypeBool:
 		default:
-			assert.Equal(t, identity.AppendCompactCut([]byte("before"), want, wantCut), compact)
+			assert.Equal(t, serieskey.AppendCompactCut([]byte("before"), want, wantCut), compact)
 		}
 	})
 }
@@ -36,11 +36,11 @@ func TestTextIsThatOfPdata(t *testing.T) {
 func TestTextOfWhatHoldsNoNumber(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := valuetest.Any(3, false).Draw(t, "value").Value()
-		text, wasCut := identity.Text(v, 0)
+		text, wasCut := serieskey.Text(v, 0)
 		assert.Equal(t, v.AsString(), text)
 		assert.False(t, wasCut)
 		limit := rapid.IntRange(1, 40).Draw(t, "limit")
-		if text, _ := identity.Text(v, limit); len(text) > limit {
+		if text, _ := serieskey.Text(v, limit); len(text) > limit {
 			t.Fatalf("%q is longer than %d", text, limit)
 		}
 	})
@@ -49,30 +49,30 @@ func TestTextOfWhatHoldsNoNumber(t *testing.T) {
 // Up to MaxDepth a text is pdata's, and beyond it ends where the list or map begins that is too deep, whatever the limit.
 func TestTextIsNoDeeperThanMaxDepth(t *testing.T) {
 	for _, inMaps := range []bool{false, true} {
-		for _, depth := range []int{0, 1, identity.MaxDepth - 1, identity.MaxDepth, identity.MaxDepth + 1, 1000} {
+		for _, depth := range []int{0, 1, serieskey.MaxDepth - 1, serieskey.MaxDepth, serieskey.MaxDepth + 1, 1000} {
 			v := valuetest.Nested(depth, inMaps).Value()
 			full := v.AsString()
-			tooDeep := depth > identity.MaxDepth
-			assert.Equal(t, tooDeep, identity.IsTooDeep(v))
+			tooDeep := depth > serieskey.MaxDepth
+			assert.Equal(t, tooDeep, serieskey.IsTooDeep(v))
 			want := full
 			if tooDeep {
-				want = full[:strings.Index(full, strings.Repeat("[", identity.MaxDepth))+identity.MaxDepth]
+				want = full[:strings.Index(full, strings.Repeat("[", serieskey.MaxDepth))+serieskey.MaxDepth]
 				if inMaps {
-					want = strings.Repeat(`{"a":`, identity.MaxDepth)
+					want = strings.Repeat(`{"a":`, serieskey.MaxDepth)
 				}
 			}
 			for _, limit := range []int{0, 1, 30, len(want) - 1, len(want), len(want) + 1} {
-				short, wasCut := identity.Cut(want, limit)
-				got, cut := identity.Text(v, limit)
+				short, wasCut := serieskey.Cut(want, limit)
+				got, cut := serieskey.Text(v, limit)
 				assert.Equal(t, short, got)
 				assert.Equal(t, wasCut || tooDeep, cut, "%d deep at %d", depth, limit)
 			}
 		}
 	}
-	both := valuetest.List(valuetest.Int(1), valuetest.Nested(identity.MaxDepth, false), valuetest.Int(2)).Value()
-	text, wasCut := identity.Text(both, 0)
-	assert.True(t, wasCut && identity.IsTooDeep(both))
-	assert.Equal(t, `[1,`+strings.Repeat("[", identity.MaxDepth-1), text)
+	both := valuetest.List(valuetest.Int(1), valuetest.Nested(serieskey.MaxDepth, false), valuetest.Int(2)).Value()
+	text, wasCut := serieskey.Text(both, 0)
+	assert.True(t, wasCut && serieskey.IsTooDeep(both))
+	assert.Equal(t, `[1,`+strings.Repeat("[", serieskey.MaxDepth-1), text)
 }
 
 // A map has its members by name whatever their order and number, and of members of one name the last.
@@ -85,8 +85,8 @@ func TestTextOfManyMembers(t *testing.T) {
 		}
 		v := valuetest.Map(members...).Value()
 		limit := rapid.IntRange(1, 300).Draw(t, "limit")
-		want, wantCut := identity.Cut(v.AsString(), limit)
-		got, wasCut := identity.Text(v, limit)
+		want, wantCut := serieskey.Cut(v.AsString(), limit)
+		got, wasCut := serieskey.Text(v, limit)
 		if want != got || wantCut != wasCut {
 			t.Fatalf("%q instead of %q", got, want)
 		}

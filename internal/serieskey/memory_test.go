@@ -1,6 +1,6 @@
 //go:build !race
 
-package identity_test
+package serieskey_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/logtally/tallyprocessor/internal/identity"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
@@ -55,7 +55,7 @@ func memoryOf(v pcommon.Value) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range runs {
-		identity.Text(v, 256)
+		serieskey.Text(v, 256)
 	}
 	runtime.ReadMemStats(&after)
 	return (after.TotalAlloc - before.TotalAlloc) / runs
