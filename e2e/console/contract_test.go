@@ -16,7 +16,6 @@ import (
 
 	"github.com/logtally/tallyprocessor"
 	"github.com/logtally/tallyprocessor/store"
-	"github.com/logtally/tallyprocessor/tallyconsole"
 )
 
 // contract is the document that the console serves.
