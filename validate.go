@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/selfmetrics"
+	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/internal/userconfig"
 )
 
@@ -152,7 +153,7 @@ func (a AttributeConfig) validate(path string, parser *extract.Parser, likeCount
 	if err != nil {
 		errs = append(errs, fmt.Errorf("`%s::default_value` is %v: %w", path, a.DefaultValue, err))
 	}
-	if a.Key == extract.OverflowAttribute {
+	if a.Key == serieskey.OverflowAttribute {
 		errs = append(errs, fmt.Errorf("`%s::key` is %q: %w", path, a.Key, errReserved))
 	}
 	return errors.Join(errs...)

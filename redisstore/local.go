@@ -10,7 +10,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -139,7 +138,7 @@ func overflowKey(key string) string {
 	metric, _ := serieskey.MetricOf(key)
 	return serieskey.Key{
 		Metric:     metric,
-		Attributes: []serieskey.Attribute{{Name: extract.OverflowAttribute, Value: serieskey.BoolValue(true)}},
+		Attributes: []serieskey.Attribute{{Name: serieskey.OverflowAttribute, Value: serieskey.BoolValue(true)}},
 	}.String()
 }
 

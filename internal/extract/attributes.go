@@ -125,7 +125,7 @@ func (x *Extractor) appendNamed(
 			continue
 		}
 		name = serieskey.CleanName(name, limit)
-		if name == OverflowAttribute || slices.ContainsFunc(m.attributes, func(a attribute) bool { return a.key == name }) {
+		if name == serieskey.OverflowAttribute || slices.ContainsFunc(m.attributes, func(a attribute) bool { return a.key == name }) {
 			continue
 		}
 		start := len(b.values)

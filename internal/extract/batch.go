@@ -10,12 +10,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// OverflowAttribute marks the keys under which increments beyond the cardinality limit are counted. The name is that
-// of the OpenTelemetry metrics SDK specification (section "Overflow attribute").
-const OverflowAttribute = "otel.metric.overflow"
-
 // overflowMember is what marks an overflow key.
-const overflowMember = `"` + OverflowAttribute + `":true`
+const overflowMember = `"` + serieskey.OverflowAttribute + `":true`
 
 // NotCounted are the records of a batch that a metric does not count, by reason.
 type NotCounted struct {
@@ -344,9 +340,9 @@ func (b *Batch) appendMembers(dst []byte, i int, overflow bool) []byte {
 // isBehindFlag says whether attribute n, or the one of that compact name, comes after the flag of an overflow key.
 func (m *metric) isBehindFlag(n int, name []byte) bool {
 	if name == nil {
-		return m.attributes[n].key > OverflowAttribute
+		return m.attributes[n].key > serieskey.OverflowAttribute
 	}
-	return string(serieskey.CompactText(name)) > OverflowAttribute
+	return string(serieskey.CompactText(name)) > serieskey.OverflowAttribute
 }
 
 // LastKey returns the overflow key of a metric without a resource.

@@ -92,6 +92,10 @@ type Attribute struct {
 	Value Value
 }
 
+// OverflowAttribute marks the keys under which increments beyond the cardinality limit are counted. The name is that
+// of the OpenTelemetry metrics SDK specification (section "Overflow attribute").
+const OverflowAttribute = "otel.metric.overflow"
+
 // Key is the identity of one series. In a canonical Key both lists are sorted bytewise by name and hold no name
 // twice.
 type Key struct {
