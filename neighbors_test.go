@@ -50,6 +50,7 @@ func (s plainStore) Inc(key string) {
 	_ = s.g.pass(context.Background(), "Inc") // it cannot fail
 	s.m.Inc(key)
 }
+
 func (s plainStore) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
 	return func(yield func(store.Total, error) bool) {
 		if err := s.g.pass(ctx, "Totals"); err != nil {
@@ -73,10 +74,12 @@ func (s fullStore) Describe(d store.Description) {
 	_ = s.g.pass(context.Background(), "Describe") // it cannot fail
 	s.m.Describe(d)
 }
+
 func (s fullStore) Descriptions() []store.Description {
 	_ = s.g.pass(context.Background(), "Descriptions") // it cannot fail
 	return s.m.Descriptions()
 }
+
 func (s fullStore) Claim(d store.Description, begin func() any) (any, func(), error) {
 	_ = s.g.pass(context.Background(), "Claim") // it cannot fail
 	return s.m.Claim(d, begin)

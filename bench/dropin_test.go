@@ -166,7 +166,8 @@ var differences = []struct {
 	{
 		"an attribute listed twice", `logs: {m: {attributes: [{key: a}, {key: a}]}}`,
 		func() plog.Logs { return twoRecords("x", "x") },
-		map[string]int64{}, map[string]int64{`"m" "" map[] map[a:x]`: 2},
+		map[string]int64{},
+		map[string]int64{`"m" "" map[] map[a:x]`: 2},
 	},
 	{
 		"a long value", `logs: {m: {attributes: [{key: a}]}}`,

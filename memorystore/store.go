@@ -19,7 +19,6 @@ type memoryStore struct {
 	// dirty is set after the change that it stands for: whoever clears it and then looks sees that change.
 	dirty [state.Sections]atomic.Bool
 	loop  atomic.Pointer[loop] // nil before Start
-
 }
 
 // sections is a set of sections.

@@ -10,7 +10,7 @@ import (
 
 // StoreExtension is implemented by an extension that offers a MetricStore to the components that name it as their
 // `store`. Anybody can write one; storetest checks the store.
-type StoreExtension interface {
+type StoreExtension interface { //nolint:revive // the root package has it under this name too
 	extension.Extension
 
 	// MetricStore returns the store of the extension, the same at every call. It is called after the extension's Start

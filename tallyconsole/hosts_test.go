@@ -3,6 +3,7 @@ package tallyconsole
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
@@ -25,7 +26,7 @@ func TestHostsHoweverWritten(t *testing.T) {
 		require.NoError(t, cfg.Validate(), written)
 		hosts := allowedHosts(cfg)
 		for _, port := range []string{"", ":80", ":13690"} {
-			r := httptest.NewRequest("GET", "/", nil)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Host = asBrowsersDo + port
 			assert.True(t, hosts[hostOf(r)], "%q is %q, in endpoint: %v", written, r.Host, inEndpoint)
 			r.Host = "x" + asBrowsersDo + port

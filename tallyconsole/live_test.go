@@ -147,7 +147,7 @@ func TestViewsAreShared(t *testing.T) {
 		cfg := testConfig(func(c *Config) { c.RefreshInterval = time.Second; c.MaxSubscribers = 50 })
 		s := newSampler(shop(), cfg, zap.NewNop(), func(time.Duration) {})
 		h := newHub(cfg, newExecutor(cfg, s))
-		s.once(t.Context())
+		_, _ = s.once(t.Context())
 		handler := newHandler(cfg, h.executor, h, nil, nil)
 		ask := func(limit int) *totalsQuery {
 			q, refused := handler.parseTotalsQuery(map[string][]string{"metric": {"http.requests"}, "limit": {fmt.Sprint(limit)}})
@@ -192,11 +192,11 @@ func TestLateSubscribers(t *testing.T) {
 	cfg := testConfig()
 	s := newSampler(shop(), cfg, zap.NewNop(), func(time.Duration) {})
 	h := newHub(cfg, newExecutor(cfg, s))
-	s.once(t.Context())
+	_, _ = s.once(t.Context())
 	q, refused := newHandler(cfg, h.executor, h, nil, nil).parseTotalsQuery(url.Values{"metric": {"http.requests"}})
 	require.Nil(t, refused)
 	old := s.newest.Load().Snapshot
-	s.once(t.Context())
+	_, _ = s.once(t.Context())
 	first := h.subscribe(q, s.newest.Load().Snapshot)
 	late := h.subscribe(q, old)
 	for _, want := range []string{"totals", "status"} {

@@ -65,8 +65,10 @@ func oddQuery(random *rand.Rand) string {
 }
 
 func oddAccept(random *rand.Rand) string {
-	parts := []string{"application/openmetrics-text", "text/plain", "*/*", ";", ",", "version=1.0.0", "version=0.0.4", "version=9", "escaping=allow-utf-8", "escaping=dots", "escaping=values",
-		"escaping=underscores", "escaping=x", "q=0.5", "q=-1", "q=NaN", " ", "application/vnd.google.protobuf", "proto=io.prometheus.client.MetricFamily", "charset=utf-8", `"`, "=", "encoding=delimited"}
+	parts := []string{
+		"application/openmetrics-text", "text/plain", "*/*", ";", ",", "version=1.0.0", "version=0.0.4", "version=9", "escaping=allow-utf-8", "escaping=dots", "escaping=values",
+		"escaping=underscores", "escaping=x", "q=0.5", "q=-1", "q=NaN", " ", "application/vnd.google.protobuf", "proto=io.prometheus.client.MetricFamily", "charset=utf-8", `"`, "=", "encoding=delimited",
+	}
 	var a strings.Builder
 	for range random.IntN(8) {
 		a.WriteString(parts[random.IntN(len(parts))])

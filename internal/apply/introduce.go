@@ -45,7 +45,7 @@ func (a *Applier) Introduce(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		go func() {
-			<-done
+			_ = <-done // nobody waits for it any more
 			a.Close()
 		}()
 		return fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))

@@ -32,14 +32,28 @@ type instrument interface {
 // collectorInstruments are those of the Collector's own telemetry whose names do not begin with otelcol: its HTTP and gRPC servers and
 // clients have them, with `level: detailed`.
 var collectorInstruments = []instrument{
-	httpconv.ServerRequestDuration{}, httpconv.ServerActiveRequests{}, httpconv.ServerRequestBodySize{}, httpconv.ServerResponseBodySize{},
-	httpconv.ClientRequestDuration{}, httpconv.ClientActiveRequests{}, httpconv.ClientRequestBodySize{}, httpconv.ClientResponseBodySize{},
-	httpconv.ClientOpenConnections{}, httpconv.ClientConnectionDuration{},
-	rpcconv.ServerCallDuration{}, rpcconv.ClientCallDuration{},
-	oldrpcconv.ServerDuration{}, oldrpcconv.ServerRequestSize{}, oldrpcconv.ServerResponseSize{},
-	oldrpcconv.ServerRequestsPerRPC{}, oldrpcconv.ServerResponsesPerRPC{},
-	oldrpcconv.ClientDuration{}, oldrpcconv.ClientRequestSize{}, oldrpcconv.ClientResponseSize{},
-	oldrpcconv.ClientRequestsPerRPC{}, oldrpcconv.ClientResponsesPerRPC{},
+	httpconv.ServerRequestDuration{},
+	httpconv.ServerActiveRequests{},
+	httpconv.ServerRequestBodySize{},
+	httpconv.ServerResponseBodySize{},
+	httpconv.ClientRequestDuration{},
+	httpconv.ClientActiveRequests{},
+	httpconv.ClientRequestBodySize{},
+	httpconv.ClientResponseBodySize{},
+	httpconv.ClientOpenConnections{},
+	httpconv.ClientConnectionDuration{},
+	rpcconv.ServerCallDuration{},
+	rpcconv.ClientCallDuration{},
+	oldrpcconv.ServerDuration{},
+	oldrpcconv.ServerRequestSize{},
+	oldrpcconv.ServerResponseSize{},
+	oldrpcconv.ServerRequestsPerRPC{},
+	oldrpcconv.ServerResponsesPerRPC{},
+	oldrpcconv.ClientDuration{},
+	oldrpcconv.ClientRequestSize{},
+	oldrpcconv.ClientResponseSize{},
+	oldrpcconv.ClientRequestsPerRPC{},
+	oldrpcconv.ClientResponsesPerRPC{},
 }
 
 // takenPrefixes begin names of the Collector's own telemetry: of its components, of the page's handler, and of the OpenTelemetry

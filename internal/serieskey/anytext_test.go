@@ -51,9 +51,17 @@ func TestTextOfGoValues(t *testing.T) {
 func TestTextOfOtherGoTypes(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))
 	for _, v := range []any{
-		[]string{"<a>", "b"}, []string(nil), []string{}, map[string]string{"b": "&", "a": ""}, map[string]any(nil), []int64{1}, [2]uint8{1, 2},
-		[]any{nil, []byte("x"), []byte(nil), int32(7), uint64(math.MaxUint64), float32(0.5), at, time.Second}, map[int]string{1: "a"},
-		map[string]any{"t": pcommon.TraceID{1}, "m": map[string][]string{"x": {"y"}}}, true, int64(-7), 7, uint8(7), json.Number("7"),
+		[]string{"<a>", "b"},
+		[]string(nil),
+		[]string{},
+		map[string]string{"b": "&", "a": ""},
+		map[string]any(nil),
+		[]int64{1},
+		[2]uint8{1, 2},
+		[]any{nil, []byte("x"), []byte(nil), int32(7), uint64(math.MaxUint64), float32(0.5), at, time.Second},
+		map[int]string{1: "a"},
+		map[string]any{"t": pcommon.TraceID{1}, "m": map[string][]string{"x": {"y"}}},
+		true, int64(-7), 7, uint8(7), json.Number("7"),
 	} {
 		var want bytes.Buffer
 		e := json.NewEncoder(&want)

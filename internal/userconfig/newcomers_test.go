@@ -133,8 +133,18 @@ logs:
 // oddities are values that people write where others belong.
 var oddities = []any{
 	nil, 0, 1, -1, 15, 0.5, 1e300, uint64(1 << 63), true, "", "15", "15s", "7d", "yes", "a", "*", "a,b", "\x00", "${x}",
-	[]any{}, []any{nil}, []any{"a"}, []any{1}, []any{map[string]any{"key": "a"}}, []any{map[string]any{"keys": "a"}}, []any{[]any{}},
-	map[string]any{}, map[string]any{"a": nil}, map[string]any{"a": map[string]any{}}, map[string]any{"key": "a"}, map[string]any{"a": map[string]any{"conditions": "true"}},
+	[]any{},
+	[]any{nil},
+	[]any{"a"},
+	[]any{1},
+	[]any{map[string]any{"key": "a"}},
+	[]any{map[string]any{"keys": "a"}},
+	[]any{[]any{}},
+	map[string]any{},
+	map[string]any{"a": nil},
+	map[string]any{"a": map[string]any{}},
+	map[string]any{"key": "a"},
+	map[string]any{"a": map[string]any{"conditions": "true"}},
 }
 
 // newcomer returns a configuration as somebody writes it who has not read the docs: options with odd values, misspelled, at other places.

@@ -49,8 +49,13 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := []row{{1, "a", "refuses", ""}, {31, "b", "killed", ""}, {39, "c", "eio", ""}, {42, "d", "power", ""}, {60, "e", "many", "no time"}, {61, "f", "forgotten", ""}}
-	summary := []headline{{"all kills", []string{"TestFault_kill_load"}}, {"some", []string{"TestFault_kill_load/kept"}}, {"power loss", []string{"TestFault_storage_power"}},
-		{"missing", []string{"TestFault_kill_load", "TestFault_none"}}, {"eio", []string{"TestFault_storage_eio"}}}
+	summary := []headline{
+		{"all kills", []string{"TestFault_kill_load"}},
+		{"some", []string{"TestFault_kill_load/kept"}},
+		{"power loss", []string{"TestFault_storage_power"}},
+		{"missing", []string{"TestFault_kill_load", "TestFault_none"}},
+		{"eio", []string{"TestFault_storage_eio"}},
+	}
 	r := newReport(machine.Facts{CPU: "some CPU"}, figures, outcomes, rows, summary)
 	if r.Held != 4 || len(r.Figures) != 5 || r.Automated != 3 {
 		t.Errorf("%d of %d held, %d rows automated", r.Held, len(r.Figures), r.Automated)
