@@ -28,16 +28,21 @@ type flushCall struct {
 
 type callEntry struct {
 	amount, start int64
-	index         int
+	place         int
 	id            uint32
-	tenant        int // of the index, for a server that forgets
+	nothing       placeValue // what the place would have that has nothing new, of a call with contributions
+}
+
+// placeValue is what a place of a slot has.
+type placeValue struct {
+	n      int64
+	tenant uint32
 }
 
 // callRun is what is to be written into the slot.
 type callRun struct {
-	index         int
-	contributions []int64
-	tenants       []int // for a server that forgets
+	place  int
+	values []placeValue
 }
 
 // readCall reads what flushKeys and flushArgs return.
@@ -47,14 +52,17 @@ func readCall(keys []string, args []any) *flushCall {
 		acked: args[4].(string), sequence: args[5].(int64), token: args[6].(string), seen: args[7].(int64),
 		slotPeriod: args[8].(int64), writerPeriod: args[9].(int64), life: args[10].(string), whole: args[11].(bool), epoch: args[12].(int64),
 	}
-	amounts := string(args[14].([]byte))
+	amounts, nothing := string(args[14].([]byte)), string(args[15].([]byte))
 	for range args[13].(int) {
-		c.entries = append(c.entries, callEntry{
-			amount: readContribution(amounts), start: int64(number(amounts[9:15])), index: int(number(amounts[15:19])), id: uint32(number(amounts[19:23])),
-		})
-		amounts = amounts[amountLength:]
+		e := callEntry{
+			amount: readAmount(amounts), start: int64(number(amounts[9:15])), place: int(number(amounts[15:19])), id: uint32(number(amounts[19:23])),
+		}
+		if c.whole {
+			e.nothing, nothing = readPlace(nothing), nothing[placeLength:]
+		}
+		c.entries, amounts = append(c.entries, e), amounts[amountLength:]
 	}
-	rest := args[15:]
+	rest := args[16:]
 	for len(rest) > 0 {
 		if field, ok := rest[0].(string); ok {
 			c.fields = append(c.fields, field)
@@ -67,42 +75,49 @@ func readCall(keys []string, args []any) *flushCall {
 	return c
 }
 
-func readContribution(text string) int64 { return int64(number(text[:5])*billion + number(text[5:9])) }
+func readAmount(text string) int64 { return int64(number(text[:5])*billion + number(text[5:9])) }
 
-func readRun(place int, bytes string) callRun {
-	run := callRun{index: place / contributionLength}
-	for ; bytes != ""; bytes = bytes[contributionLength:] {
-		run.contributions = append(run.contributions, readContribution(bytes))
+func readPlace(text string) placeValue {
+	return placeValue{readAmount(text), uint32(number(text[9:placeLength]))}
+}
+
+func readRun(offset int, bytes string) callRun {
+	run := callRun{place: offset / placeLength}
+	for ; bytes != ""; bytes = bytes[placeLength:] {
+		run.values = append(run.values, readPlace(bytes))
 	}
 	return run
 }
 
 // args returns what flush.lua gets of the call: readCall's inverse.
 func (c *flushCall) args() []any {
-	var amounts []byte
+	var amounts, nothing []byte
 	for _, e := range c.entries {
-		amounts = appendContribution(amounts, e.amount)
+		amounts = appendAmount(amounts, e.amount)
 		amounts = appendNumber(amounts, uint64(e.start), 6)
-		amounts = appendNumber(amounts, uint64(e.index), 4)
+		amounts = appendNumber(amounts, uint64(e.place), 4)
 		amounts = appendNumber(amounts, uint64(e.id), 4)
+		if c.whole {
+			nothing = appendPlace(nothing, e.nothing.n, e.nothing.tenant)
+		}
 	}
 	args := []any{
 		c.writer, c.shards, c.generation, c.newGeneration, c.acked, c.sequence, c.token, c.seen, c.slotPeriod, c.writerPeriod, c.life, c.whole,
-		c.epoch, len(c.entries), amounts,
+		c.epoch, len(c.entries), amounts, nothing,
 	}
 	for _, field := range c.fields {
 		args = append(args, field)
 	}
 	for _, run := range c.runs {
-		args = append(args, run.index*contributionLength, packContributions(run.contributions))
+		args = append(args, run.place*placeLength, packPlaces(run.values))
 	}
 	return args
 }
 
-func packContributions(list []int64) []byte {
+func packPlaces(list []placeValue) []byte {
 	var text []byte
-	for _, n := range list {
-		text = appendContribution(text, n)
+	for _, v := range list {
+		text = appendPlace(text, v.n, v.tenant)
 	}
 	return text
 }
@@ -114,7 +129,7 @@ func (s *scriptServer) totalsHash() map[string]string {
 		return hash
 	}
 	hash["g"], hash["s"] = s.generation, s.shards
-	for name, n := range map[string]int64{"i": int64(s.lastID), "e": s.epoch, "d": s.disturbed, "f": s.forgotten} {
+	for name, n := range map[string]int64{"i": int64(s.lastID), "e": s.epoch, "d": s.disturbed, "f": s.forgotten, "b": s.began, "h": s.swept, "c": s.since} {
 		if n != 0 {
 			hash[name] = fmt.Sprint(n)
 		}
@@ -124,7 +139,7 @@ func (s *scriptServer) totalsHash() map[string]string {
 	}
 	for i, r := range s.records {
 		if r.exists {
-			text := appendContribution(nil, r.total)
+			text := appendAmount(nil, r.total)
 			text = appendNumber(appendNumber(text, uint64(r.start), 6), uint64(r.last), 6)
 			hash[recordField(string(appendNumber(nil, uint64(i+1), idLength)))] = string(text)
 		}
@@ -148,7 +163,7 @@ func (s *scriptServer) writersHash() map[string]string {
 func (s *scriptServer) slotTexts() map[string]string {
 	texts := map[string]string{}
 	for _, slot := range s.slots {
-		texts[slot.key] = string(packContributions(slot.contributions))
+		texts[slot.key] = string(packPlaces(slot.places))
 	}
 	return texts
 }

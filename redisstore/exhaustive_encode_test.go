@@ -128,13 +128,19 @@ func (e *encoder) process(p *process) {
 		e.token(s.pending.token)
 		e.bool(s.pending.whole)
 		for _, en := range s.pending.entries {
-			e.int(int64(en.index))
+			e.int(int64(keyOf(en)))
 			e.int(en.sent)
 		}
 	}
-	for _, en := range s.shard.ordered {
-		e.entry(en, s.restored)
-		e.int(int64(p.tenants[en.index]))
+	e.int(int64(s.tenants))
+	for _, place := range s.free {
+		e.int(int64(place))
+	}
+	for key := range e.w.rules.keys {
+		if en := p.entry(key); en != nil {
+			e.entry(en, s.restored)
+		}
+		e.int(p.dropped(key))
 	}
 	if e.bool(p.disk != nil); p.disk != nil {
 		e.disk(p.disk)
@@ -148,6 +154,9 @@ func (e *encoder) entry(en *entry, restored bool) {
 	e.int(en.acked)
 	e.int(en.base)
 	e.int(en.foreign)
+	e.int(en.gone)
+	e.int(int64(en.place))
+	e.int(int64(en.tenant))
 	e.bool(en.queued || en.changed.Load())
 	if restored {
 		e.int(en.kept)
@@ -169,9 +178,16 @@ func (e *encoder) disk(d *slotState) {
 		e.int(en.Acked)
 		e.int(en.Base)
 		e.int(en.Foreign)
+		e.int(en.Gone)
+		e.int(int64(en.Place))
+		e.int(int64(en.Tenant))
 		if e.bool(en.Sent != nil); en.Sent != nil {
 			e.int(*en.Sent)
 		}
+	}
+	e.int(int64(d.Tenants))
+	for key := range e.w.rules.keys {
+		e.int(int64(d.Forgotten[nameOfField(worldFields[key])]))
 	}
 }
 
@@ -190,10 +206,26 @@ func (e *encoder) server(s *scriptServer, first int) {
 	for i := range s.records {
 		e.bool(s.records[i].exists)
 	}
+	if e.w.rules.sweeps() {
+		e.sweeps(s)
+	}
 	for _, i := range e.lineages(first) {
 		for _, name := range e.w.lineages[i].names {
 			e.name(name)
 			e.writer(s, name)
+		}
+	}
+}
+
+// sweeps writes what a server knows of when keys were counted, and of sweeps.
+func (e *encoder) sweeps(s *scriptServer) {
+	for _, t := range []int64{s.began, s.swept, s.since} {
+		e.time(t)
+	}
+	for i := range s.records {
+		if r := &s.records[i]; r.exists {
+			e.time(r.last)
+			e.time(r.counted + e.w.stepped)
 		}
 	}
 }
@@ -218,21 +250,25 @@ func (e *encoder) writer(s *scriptServer, name string) {
 	for key := range e.w.rules.keys {
 		e.int(s.droppedShare(worldFields[key], name))
 	}
-	const before = len("{x:0}:writer:")
+	const before, format = len("{x:0}:writer:"), len(".2.")
 	for i := range s.slots {
 		slot := &s.slots[i]
 		if slot.key[before:before+len(name)] != name {
 			continue
 		}
-		e.name(slot.key[before+len(name)+1:])
+		e.name(slot.key[before+len(name)+format:])
 		e.time(slot.expires)
-		for i, n := range slot.contributions {
-			e.int(n)
-			e.int(int64(slot.tenants[i]))
+		for _, v := range slot.places {
+			e.place(v)
 		}
 		e.int(-1)
 	}
 	e.int(-2)
+}
+
+func (e *encoder) place(v placeValue) {
+	e.int(v.n)
+	e.int(int64(v.tenant))
 }
 
 func (e *encoder) call(c *flushCall) {
@@ -247,17 +283,18 @@ func (e *encoder) call(c *flushCall) {
 	e.int(c.epoch)
 	for _, en := range c.entries {
 		e.int(en.amount)
-		e.int(int64(en.index))
+		e.bool(en.start == 0)
+		e.int(int64(en.place))
 		e.int(int64(en.id))
-		e.int(int64(en.tenant))
+		e.place(en.nothing)
 	}
 	for _, field := range c.fields {
 		e.buf = append(e.buf, field...)
 	}
 	for _, run := range c.runs {
-		e.int(int64(run.index))
-		for _, n := range run.contributions {
-			e.int(n)
+		e.int(int64(run.place))
+		for _, v := range run.values {
+			e.place(v)
 		}
 	}
 }

@@ -45,11 +45,16 @@ func (w *world) flushAll(place int) (rounds int, upset bool) {
 //	ends      from here, a writer whose calls are answered has nothing left to send after a few rounds
 //	exact     and then, all that was counted is in the totals once
 //	settled   a total that a reader has shown does not fall
+//	idle      no key is dropped that was counted for less than `forget_after`
+//	balance   what a process lists of a key, and what it says is forgotten of it, are what it has counted
 //
 // It returns how many rounds the longest flush takes from here.
 func (w *world) violation() (text string, rounds int) {
 	if w.reader.fallen != "" {
 		return "settled: " + w.reader.fallen, 0
+	}
+	if w.early != "" {
+		return "idle: " + w.early, 0
 	}
 	for i := range w.lineages {
 		if text := w.twice(i); text != "" {
@@ -71,7 +76,7 @@ func (w *world) twice(lineage int) string {
 	l := &w.lineages[lineage]
 	for key := range w.rules.keys {
 		if has := w.has(l, key); has > l.counted[key]+l.twice[key] {
-			return fmt.Sprintf("once: lineage %d has counted %d of %s, and %d are in the total", lineage+1, l.counted[key], worldFields[key][1:], has)
+			return fmt.Sprintf("once: lineage %d has counted %d of %s, and %d are in the total", lineage+1, l.counted[key], nameOfField(worldFields[key]), has)
 		}
 	}
 	return ""
@@ -82,9 +87,16 @@ func (w *world) missing(p *process) string {
 		return ""
 	}
 	l := &w.lineages[p.lineage]
-	for _, e := range p.slot.shard.ordered {
-		if has := w.has(l, keyOf(e)); e.acked-has > max(l.short[keyOf(e)], l.lost[keyOf(e)]) && w.server.generation == p.slot.generation {
-			return fmt.Sprintf("kept: %d of %s are acknowledged, and %d in the total", e.acked, e.key(), has)
+	for key := range w.rules.keys {
+		if counted := p.counted(key); counted != l.counted[key] {
+			return fmt.Sprintf("balance: %d of %s are counted, and listed or forgotten %d", l.counted[key], nameOfField(worldFields[key]), counted)
+		}
+		acked, has := p.dropped(key), w.has(l, key)
+		if e := p.entry(key); e != nil {
+			acked += e.acked
+		}
+		if acked-has > max(l.short[key], l.lost[key]) && w.server.generation == p.slot.generation {
+			return fmt.Sprintf("kept: %d of %s are acknowledged, and %d in the total", acked, nameOfField(worldFields[key]), has)
 		}
 	}
 	return ""
@@ -108,7 +120,7 @@ func (w *world) unsettled(rounds int) string {
 		for key := range w.rules.keys {
 			if has := w.has(l, key); has < l.counted[key]-l.lost[key] {
 				return fmt.Sprintf("exact: %d of %s are counted, %d may be lost, and %d are in the total, when all have flushed",
-					l.counted[key], worldFields[key][1:], l.lost[key], has)
+					l.counted[key], nameOfField(worldFields[key]), l.lost[key], has)
 			}
 		}
 	}

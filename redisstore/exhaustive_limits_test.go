@@ -19,8 +19,8 @@ const (
 	limitRestart limit = "restart"     // a copy restarts before it was told from its original: what it has counted until then is lost
 	limitLate    limit = "late"        // a call comes after its writer has given it up, and the server has gone back: it counts twice
 	limitEpoch   limit = "epoch"       // the server drops the writers, goes back to before one has heard of that, and drops its slot: twice
-	limitErased  limit = "erased"      // a key is erased, and its writer told so and restarted: it takes itself for a copy
 	limitUntold  limit = "untold"      // the server goes back, and drops the writers: readers are not told until those have sent again
+	limitSwept   limit = "swept"       // the server goes back to before a key was counted that its writer has forgotten: what was in between is lost
 	limitReturns limit = "returns"     // a wiped server gets its totals back, and a writer has changed its name or restarted: wrong either way
 )
 
@@ -32,7 +32,7 @@ func (w *world) mayCopy(p *process) bool {
 	arrived := p.slot.pending == nil
 	for i := range p.disk.Entries {
 		e := &p.disk.Entries[i]
-		arrived = arrived && w.has(&w.lineages[p.lineage], int(e.Key[0]-'a')) >= e.Value
+		arrived = arrived && w.has(&w.lineages[p.lineage], int(e.Key[2]-'a')) >= e.Value
 	}
 	return arrived || !w.rules.allows(limitCopied)
 }
@@ -73,10 +73,10 @@ func (w *world) noteReturn() {
 }
 
 // mayArrive says whether a call may arrive when the server has gone back: its writer has the name that it had, and was not told of
-// a wipe, or that keys are forgotten.
+// a wipe.
 func (w *world) mayArrive(c *flushCall) bool {
 	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool {
-		return p != nil && p.slot.name == c.writer && !w.lineages[p.lineage].returned && p.rebased == [2]int64{}
+		return p != nil && p.slot.name == c.writer && !w.lineages[p.lineage].returned
 	})
 }
 
@@ -87,34 +87,54 @@ func (w *world) lose(k kind) {
 			continue
 		}
 		l := &w.lineages[p.lineage]
-		for _, e := range p.slot.shard.ordered {
-			key := keyOf(e)
+		for key := range w.rules.keys {
 			has := w.has(l, key)
-			l.short[key] = max(l.short[key], e.acked-has)
-			l.lost[key] = max(l.lost[key], w.unrecoverable(p, e, has, k))
-			l.twice[key] = max(l.twice[key], w.uncertain(p, e, has))
+			l.short[key] = max(l.short[key], p.knownOf(key).acked+p.dropped(key)-has)
+			l.lost[key] = max(l.lost[key], w.unrecoverable(p, key, has, k))
+			l.twice[key] = max(l.twice[key], w.uncertain(p, key, has))
 		}
 	}
 }
 
+// known is what a process knows of a key.
+type known struct {
+	acked, base, gone int64
+	place             int
+	tenant            uint32
+}
+
+func (p *process) knownOf(key int) known {
+	e := p.entry(key)
+	if e == nil {
+		return known{place: noPlace}
+	}
+	return known{e.acked, e.base, e.gone, e.place, e.tenant}
+}
+
 // unrecoverable returns how much of what a process has counted is lost for good.
-func (w *world) unrecoverable(p *process, e *entry, has int64, k kind) (n int64) {
+func (w *world) unrecoverable(p *process, key int, has int64, k kind) (n int64) {
 	s, what := p.slot, limitRenamed
 	slot := w.server.slot(worldNames.flushKeys(0, s)[2])
 	h := w.server.head(s.name)
+	of, dropped := p.knownOf(key), p.dropped(key)
+	if !w.rules.allows(limitSwept) {
+		dropped = 0
+	}
 	switch {
 	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life):
-		what, n = limitReturns, w.lineages[p.lineage].counted[keyOf(e)]-has
-	case k == restarts && s.acked == "" && h != nil && s.sequence > 0:
-		what, n = limitErased, w.lineages[p.lineage].counted[keyOf(e)]-has
+		what, n = limitReturns, w.lineages[p.lineage].counted[key]-has
 	case w.server.generation != s.generation:
-		what, n = limitForeign, w.lineages[p.lineage].counted[keyOf(e)]-w.account(p.lineage, keyOf(e))
-	case slot != nil && e.index < len(slot.contributions):
-		n = e.base + p.rebased[keyOf(e)] - (has - w.server.contribution(slot.key, e.index, p.tenants[e.index]))
-	case slot == nil && (w.knows(p, e) || w.forgets(p, k)):
-		what, n = limitForgets, e.acked+p.rebased[keyOf(e)]-has
+		what, n = limitForeign, w.lineages[p.lineage].counted[key]-p.dropped(key)+dropped-w.account(p.lineage, key)
+	case slot != nil:
+		contribution, isThere := w.server.place(slot.key, of.place, of.tenant)
+		if !isThere {
+			contribution = of.gone
+		}
+		n = of.base + dropped - (has - contribution + of.gone)
+	case w.knows(p, key) || w.forgets(p, k):
+		what, n = limitForgets, of.acked+dropped-has
 	default: // it is taken for one that has not contributed yet, and brings back what is its own
-		n = e.base + p.rebased[keyOf(e)] - has
+		n = of.base + dropped - has
 	}
 	if !w.rules.allows(what) {
 		return 0
@@ -123,22 +143,23 @@ func (w *world) unrecoverable(p *process, e *entry, has int64, k kind) (n int64)
 }
 
 // uncertain returns how much of what a process has in the totals may count once more.
-func (w *world) uncertain(p *process, e *entry, has int64) int64 {
-	s := p.slot
+func (w *world) uncertain(p *process, key int, has int64) int64 {
+	s, of := p.slot, p.knownOf(key)
 	slot, h := w.server.slot(worldNames.flushKeys(0, s)[2]), w.server.head(s.name)
 	switch {
 	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life) && w.rules.allows(limitReturns):
 		return has
 	case w.server.generation != s.generation:
 		if s.generation != "" && w.rules.allows(limitReturns) {
-			return has - w.server.contribution(worldNames.slot(0, s.name, w.server.generation), e.index, p.tenants[e.index])
+			contribution, _ := w.server.place(worldNames.slot(0, s.name, w.server.generation), of.place, of.tenant)
+			return has - contribution
 		}
 	case slot == nil && w.lineages[p.lineage].returned && w.rules.allows(limitReturns):
 		return has
 	case slot == nil && h == nil && w.back && max(s.epoch, w.server.epoch) > 0 && w.rules.allows(limitEpoch):
 		return has
 	case slot == nil && w.isForgotten(p) && w.rules.allows(limitAnswer):
-		return has - e.acked
+		return has - of.acked - p.dropped(key)
 	}
 	return 0
 }
@@ -156,8 +177,8 @@ func (w *world) account(lineage, key int) (n int64) {
 }
 
 // knows says whether the server has something of a writer besides its slot.
-func (w *world) knows(p *process, e *entry) bool {
-	return w.server.head(p.slot.name) != nil || w.server.share(e.field, p.slot.name) > 0
+func (w *world) knows(p *process, key int) bool {
+	return w.server.head(p.slot.name) != nil || w.server.share(worldFields[key], p.slot.name) > 0
 }
 
 // forgets says whether a fault is that the server forgets a writer.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,11 +45,12 @@ func TestPortIsTheScript(t *testing.T) {
 			p := &portTest{t: t, client: client, names: names{newToken()}, ms: 1_800_000_000_000, counts: counts}
 			t.Repeat(map[string]func(*rapid.T){
 				"call": p.call, "again": p.again, "drop": p.drop, "time": p.time, "leave": p.leave, "erase": p.erase, "call 2": p.call, "call 3": p.call,
+				"sweep": p.sweep, "ask": p.ask,
 			})
 		})
 	}
 	t.Logf("answers: %v", counts)
-	for _, status := range []string{statusOK, statusWiped, statusBehind, statusGone, statusGoneAfter, statusFenced, statusShards, "left", "erased"} {
+	for _, status := range []string{statusOK, statusWiped, statusBehind, statusGone, statusGoneAfter, statusFenced, statusForgotten, statusShards, "left", "erased", "swept", "is there", "is gone"} {
 		require.Positive(t, counts[status], status)
 	}
 }
@@ -101,19 +103,26 @@ func (p *portTest) addEntries(t *rapid.T, c *flushCall) {
 			continue
 		}
 		n := draw[int64](t, "amount", 0, 1, 2, 7, 999_999_999, 1_000_000_000, 1<<53+1, math.MaxInt64-1, math.MaxInt64)
-		e := callEntry{amount: n, start: p.ms - draw[int64](t, "start", 0, 1000, -1000), index: i}
+		e := callEntry{amount: n, start: p.ms - draw[int64](t, "start", 0, 1000, -1000), place: i}
+		if !c.whole && rapid.IntRange(0, 2).Draw(t, "is told") == 0 {
+			e.start = 0
+		}
+		tenant := draw[uint32](t, "tenant", 1, 1, 1, 2)
+		if c.whole {
+			e.nothing = placeValue{draw(t, "forgotten", 0, 0, n/2), tenant}
+		}
 		field := portFields[i]
 		if e.id = p.port.id(field); rapid.IntRange(0, 3).Draw(t, "no id") == 0 {
 			e.id = 0
 		}
 		if rapid.IntRange(0, 20).Draw(t, "odd id") == 0 {
-			e.id = uint32(10 + i)
+			e.id = p.port.lastID + uint32(10+i)
 		}
 		if e.id == 0 {
 			c.fields = append(c.fields, field)
 		}
 		c.entries = append(c.entries, e)
-		c.runs = append(c.runs, callRun{index: i, contributions: []int64{draw(t, "contribution", n, n/2)}})
+		c.runs = append(c.runs, callRun{place: i, values: []placeValue{{draw(t, "contribution", n, n/2), tenant}}})
 	}
 }
 
@@ -227,4 +236,44 @@ func (p *portTest) erase(t *rapid.T) {
 	p.port.erase(field)
 	p.counts["erased"] += n
 	p.compare()
+}
+
+func (p *portTest) sweep(t *rapid.T) {
+	idle, interval := modelForget.Milliseconds(), modelInterval.Milliseconds()
+	for range draw(t, "sweeps", 1, 1, 2*sweeps) {
+		p.ms += draw(t, "interval", modelInterval, modelInterval, modelInterval/2, 2*modelInterval+time.Second).Milliseconds()
+		p.ms++
+		p.setClock()
+		n, dropped := int64(0), int64(0)
+		for s := (sweep{cursor: "0"}); s.cursor != ""; {
+			reply, err := modelForgetScript.Run(t.Context(), p.client, []string{p.names.totals(0)}, idle, interval, s.cursor, page).Result()
+			require.NoError(t, err)
+			n, err = s.swept(reply)
+			require.NoError(t, err)
+			dropped += n
+		}
+		require.Len(t, p.port.sweep(idle, interval, p.clock()), int(dropped))
+		p.counts["swept"] += int(dropped)
+		p.port.dropExpired(p.ms)
+		p.compare()
+	}
+}
+
+func (p *portTest) ask(t *rapid.T) {
+	name, generation, token := draw(t, "writer", "w1", "w2", "w3"), p.port.generation, draw(t, "token", "", "x.1", "y.1")
+	if h := p.port.head(name); h != nil {
+		token = draw(t, "token", token, h.token, h.token)
+	}
+	fields := append(slices.Clone(portFields), recordField(string(appendNumber(nil, uint64(p.port.lastID), idLength))))
+	if generation == "" {
+		generation = "other"
+	}
+	found := p.port.ask(name, generation, token, fields)
+	reply, err := askScript.Run(t.Context(), p.client, []string{p.names.totals(0), p.names.writers(0)}, name, generation, token,
+		fields[0], fields[1], fields[2], fields[3]).Result()
+	require.NoError(t, err)
+	require.Equal(t, found, reply)
+	for _, n := range found {
+		p.counts[map[any]string{int64(0): "is gone", int64(1): "is there"}[n]]++
+	}
 }

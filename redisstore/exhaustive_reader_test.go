@@ -38,7 +38,7 @@ func (r *watched) look(w *world) {
 	for key := range w.rules.keys {
 		total := w.server.total(worldFields[key])
 		if untold := w.back && w.server.epoch > 0 && w.rules.allows(limitUntold); total < r.floor[key] && !untold {
-			r.fallen = fmt.Sprintf("a reader has shown %d of %s, and shows %d", r.floor[key], worldFields[key][1:], total)
+			r.fallen = fmt.Sprintf("a reader has shown %d of %s, and shows %d", r.floor[key], nameOfField(worldFields[key]), total)
 		}
 		r.floor[key] = total
 	}
@@ -104,7 +104,7 @@ func (r *watched) lower(w *world) {
 // dropUnsent drops what was not acknowledged: it makes up for nothing that is lost.
 func (s *slot) dropUnsent() {
 	s.pending, s.backlog = nil, nil
-	for _, e := range s.shard.ordered {
+	for _, e := range s.shard.entries {
 		e.queued = false
 		e.value.Store(e.acked)
 	}

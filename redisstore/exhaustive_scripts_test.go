@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Here are flush.lua, leave.lua and erase.lua in Go, in the same order, but for the defects of which each leaves something out.
+// Here are flush.lua, leave.lua and erase.lua in Go; for forget.lua and ask.lua see exhaustive_forget_test.go. All is done in the same order, but for the defects of which each leaves something out.
 // TestPortIsTheScript compares them with the scripts: whoever changes those changes this as well.
 
 // see is the function of the script.
@@ -152,72 +152,89 @@ func (s *scriptServer) forget(c *flushCall, clock clockTime) {
 	})
 }
 
+// addition is what is to be added for an entry.
+type addition struct {
+	callEntry
+	named bool // the writer knows the id
+	told  bool // the totals have had the key, or have its start
+	field string
+}
+
 // take adds what is new.
 func (s *scriptServer) take(c *flushCall, clock clockTime) answer {
-	ids, firstID := s.ids(c)
-	if missing := s.missing(c); missing != "" {
-		a := s.answer(statusForgotten, clock)
-		a.ids = missing
+	list, lastID, gone := s.additions(c)
+	a := s.answer(statusOK, clock)
+	for i, e := range list {
+		if e.named && s.record(e.id) == nil && s.without != noLostRecords {
+			gone += string(appendNumber(nil, uint64(i+1), idLength))
+		}
+	}
+	if gone != "" {
+		a.status, a.token, a.ids = statusForgotten, c.acked, gone
 		return a
 	}
-	for i := range c.entries {
-		if ids[i] <= firstID && s.record(ids[i]) == nil && s.without != noLostRecords {
-			s.disturb(clock)
-			return s.answer(statusBehind, clock)
-		}
-	}
-	a := s.answer(statusOK, clock)
 	a.token = c.token
-	for i, e := range c.entries {
-		if e.id == 0 {
-			a.ids += string(appendNumber(nil, uint64(ids[i]), idLength))
-			if ids[i] > s.lastID {
-				s.lastID = ids[i]
-				s.keys = append(s.keys, scriptKey{c.fields[len(a.ids)/idLength-1], ids[i]})
+	for _, e := range list {
+		if !e.named {
+			a.ids += string(appendNumber(nil, uint64(e.id), idLength))
+			if e.id > s.lastID {
+				s.keys = append(s.keys, scriptKey{e.field, e.id})
 			}
 		}
-		a.full += s.addTo(ids[i], c, e, clock)
+		a.full += s.addTo(c, e, clock)
 	}
+	s.lastID = lastID
 	s.write(c)
 	s.prolong(c, clock)
 	s.seen(c, c.sequence+1, c.token, clock)
 	return a
 }
 
-// ids returns the ids of the entries, also those that it would give them.
-func (s *scriptServer) ids(c *flushCall) (ids []uint32, firstID uint32) {
-	last, unknown := s.lastID, 0
-	for _, e := range c.entries {
-		id := e.id
-		if id == 0 {
-			if id = s.id(c.fields[unknown]); id == 0 {
-				last++
-				id = last
-			}
-			unknown++
+// additions returns what is to be added to which ids, also those that keys would get, and the numbers of entries that are gone.
+func (s *scriptServer) additions(c *flushCall) (list []addition, lastID uint32, gone string) {
+	fields := c.fields
+	lastID = s.lastID
+	for i, e := range c.entries {
+		a := addition{callEntry: e, named: e.id != 0, told: e.start == 0}
+		if c.whole {
+			a.amount, a.told = s.difference(c.slot, e)
 		}
-		ids = append(ids, id)
+		if !a.named {
+			a.field, fields = fields[0], fields[1:]
+			a.id = s.id(a.field)
+			switch {
+			case a.id == 0 && a.told && !c.whole:
+				gone += string(appendNumber(nil, uint64(i+1), idLength))
+			case a.id == 0 && a.amount > 0:
+				lastID++
+				a.id = lastID
+			}
+		}
+		list = append(list, a)
 	}
-	return ids, s.lastID
+	return list, lastID, gone
 }
 
-func (s *scriptServer) addTo(id uint32, c *flushCall, e callEntry, clock clockTime) (full int64) {
+func (s *scriptServer) addTo(c *flushCall, e addition, clock clockTime) (full int64) {
 	n := e.amount
-	if c.whole {
-		n = s.difference(c.slot, e)
-	}
-	for int(id) > len(s.records) {
-		s.records = append(s.records, scriptRecord{})
-	}
-	r := &s.records[id-1]
-	if r.exists && n == 0 {
+	if n == 0 {
 		return 0
 	}
+	for int(e.id) > len(s.records) {
+		s.records = append(s.records, scriptRecord{})
+	}
+	r := &s.records[e.id-1]
 	if !r.exists {
 		*r = scriptRecord{exists: true, start: clock.now}
 	}
-	r.start, r.last = min(r.start, e.start), clock.now
-	if n > 0 && r.total > math.MaxInt64-n {
+	if !e.told {
+		r.start = min(r.start, e.start)
+	}
+	r.last, r.counted = max(clock.now, s.swept), clock.now-clock.stepped
+	if s.without == noLastSweep {
+		r.last = clock.now
+	}
+	if r.total > math.MaxInt64-n {
 		n, full = math.MaxInt64-r.total, 1
 	}
 	r.total += n
@@ -225,15 +242,15 @@ func (s *scriptServer) addTo(id uint32, c *flushCall, e callEntry, clock clockTi
 	return full
 }
 
-func (s *scriptServer) difference(key string, e callEntry) int64 {
-	slot := s.slot(key)
-	if slot == nil || e.index >= len(slot.contributions) || s.without == noDifference || s.isOfAnother(slot, e) {
-		return e.amount
+func (s *scriptServer) difference(key string, e callEntry) (n int64, isThere bool) {
+	before, isThere := s.place(key, e.place, e.nothing.tenant)
+	switch {
+	case s.without == noDifference:
+		return e.amount, isThere
+	case !isThere:
+		before = e.nothing.n
 	}
-	if d := e.amount - slot.contributions[e.index]; d > 0 {
-		return d
-	}
-	return 0
+	return max(0, e.amount-before), isThere
 }
 
 // write writes the contributions into the slot.
@@ -247,11 +264,10 @@ func (s *scriptServer) write(c *flushCall) {
 		slot = &s.slots[len(s.slots)-1]
 	}
 	for _, run := range c.runs {
-		for len(slot.contributions) < run.index+len(run.contributions) {
-			slot.contributions, slot.tenants = append(slot.contributions, 0), append(slot.tenants, 0)
+		for len(slot.places) < run.place+len(run.values) {
+			slot.places = append(slot.places, placeValue{})
 		}
-		copy(slot.contributions[run.index:], run.contributions)
-		copy(slot.tenants[run.index:], run.tenants)
+		copy(slot.places[run.place:], run.values)
 	}
 }
 

@@ -29,6 +29,11 @@ func (s *scenario) timed() bool {
 	return slices.ContainsFunc(s.kinds, func(k kind) bool { return periodOf[k] != 0 })
 }
 
+// sweeps says whether keys are forgotten.
+func (s *scenario) sweeps() bool {
+	return slices.ContainsFunc(s.kinds, func(k kind) bool { return k == sweepsOnce || k == sweepsOn })
+}
+
 // node is a world that was found, and how.
 type node struct {
 	before *node

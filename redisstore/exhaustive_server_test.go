@@ -2,7 +2,8 @@ package redisstore
 
 import "slices"
 
-// scriptServer is a server as the scripts see it, with one shard of totals. Its methods flush, leave and erase are the scripts in Go.
+// scriptServer is a server as the scripts see it, with one shard of totals. Its methods flush, leave, erase, sweep
+// and ask are the scripts in Go.
 type scriptServer struct {
 	without defect // what is left out of the scripts
 
@@ -13,6 +14,9 @@ type scriptServer struct {
 	epoch      int64
 	disturbed  int64 // 0 = never
 	forgotten  int64 // 0 = nobody was
+	began      int64 // the last sweep did
+	swept      int64 // when the last call of a sweep came; 0 = none has
+	since      int64 // when sweeps began that had no gap
 	keys       []scriptKey
 	records    []scriptRecord // by id less one
 
@@ -22,9 +26,7 @@ type scriptServer struct {
 
 	slots []scriptSlot
 
-	// What a later version of the scripts has besides: see exhaustive_forget_test.go.
-	forgets bool
-	dropped []droppedShare
+	dropped []droppedShare // by sweeps; the script does not know
 }
 
 type scriptKey struct {
@@ -36,6 +38,7 @@ type scriptRecord struct {
 	exists             bool
 	total, start, last int64
 	shares             []share // what of the total is whose: the script does not know, the invariants do
+	counted            int64   // when something was last added, by a clock that nobody sets
 }
 
 // share is what has been added under the name of a writer.
@@ -52,10 +55,9 @@ type scriptHead struct {
 }
 
 type scriptSlot struct {
-	key           string
-	contributions []int64 // by index; one that was not written is 0, as SETRANGE fills a gap
-	tenants       []int   // by index, of a server that forgets
-	expires       int64
+	key     string
+	places  []placeValue // one that was not written is 0, as SETRANGE fills a gap
+	expires int64
 }
 
 // clockTime is what TIME returns, as milliseconds, and as the text that is in tokens.
@@ -63,6 +65,7 @@ type clockTime struct {
 	now     int64
 	seconds string
 	micros  string
+	stepped int64 // how much somebody has set it ahead
 }
 
 // clone returns a server that shares nothing with this one.
@@ -75,7 +78,7 @@ func (s *scriptServer) clone() scriptServer {
 	}
 	c.dropped = slices.Clone(s.dropped)
 	for i := range c.slots {
-		c.slots[i].contributions, c.slots[i].tenants = slices.Clone(c.slots[i].contributions), slices.Clone(c.slots[i].tenants)
+		c.slots[i].places = slices.Clone(c.slots[i].places)
 	}
 	return c
 }
@@ -87,7 +90,7 @@ func (s *scriptServer) dropExpired(now int64) {
 
 // dropTotals drops the totals, and nothing else.
 func (s *scriptServer) dropTotals() {
-	*s = scriptServer{without: s.without, forgets: s.forgets, of: s.of, heads: s.heads, slots: s.slots}
+	*s = scriptServer{without: s.without, of: s.of, heads: s.heads, slots: s.slots}
 }
 
 // dropWriters drops what is known of the writers.
@@ -107,12 +110,13 @@ func (s *scriptServer) slot(key string) *scriptSlot {
 	return nil
 }
 
-// contribution returns what a slot has of a tenant at an index, 0 if it has nothing.
-func (s *scriptServer) contribution(key string, index, tenant int) int64 {
-	if slot := s.slot(key); slot != nil && index < len(slot.contributions) && slot.tenants[index] == tenant {
-		return slot.contributions[index]
+// place returns what a slot has in a place, if that is of a tenant.
+func (s *scriptServer) place(key string, place int, tenant uint32) (n int64, isThere bool) {
+	slot := s.slot(key)
+	if slot == nil || place < 0 || place >= len(slot.places) || slot.places[place].tenant != tenant && s.without != noTenants {
+		return 0, false
 	}
-	return 0
+	return slot.places[place].n, true
 }
 
 func (s *scriptServer) head(name string) *scriptHead {

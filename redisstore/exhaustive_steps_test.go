@@ -41,13 +41,18 @@ const (
 	leaves       // a clean shutdown without storage, and nobody starts
 	joins        // a new process starts where nobody runs
 	erases
-	looks // the reader does
-	sweeps
+	looks      // the reader does
+	sweepsOnce // a writer does
+	sweepsOn   // so long that what is idle is dropped
+	asks       // a writer does whether keys are gone
+	waitsSweep // until the next sweep
+	turnsAhead // the clock of the server
 )
 
 // periodOf says for how long a step waits.
 var periodOf = map[kind]time.Duration{
 	waitsShort: 40 * time.Minute, waitsSlot: 61 * time.Minute, waitsWriter: 7*time.Hour + 2*time.Minute, waitsWeek: 57 * time.Hour, turnsBack: -9 * time.Hour,
+	waitsSweep: worldInterval, turnsAhead: 9 * time.Hour,
 }
 
 var textOf = map[kind]string{
@@ -57,14 +62,15 @@ var textOf = map[kind]string{
 	goesBack: "the server goes back to the snapshot", waitsShort: "40 minutes pass", waitsSlot: "61 minutes pass, slots live for 60",
 	waitsWriter: "422 minutes pass, writers are known for 420", waitsWeek: "57 hours pass", turnsBack: "the clock goes back by 9 hours",
 	crashes: "crashes, another starts from nothing", restarts: "crashes and goes on from its storage", stops: "stops and goes on from its storage",
-	clones: "has its storage copied, and the copy starts as", leaves: "leaves", joins: "starts", erases: "is erased:", looks: "the reader looks", sweeps: "is forgotten:",
+	clones: "has its storage copied, and the copy starts as", leaves: "leaves", joins: "starts", erases: "is erased:", looks: "the reader looks", sweepsOnce: "the server is swept",
+	sweepsOn: "the server is swept again and again", asks: "asks", waitsSweep: "4 minutes pass", turnsAhead: "the clock goes ahead by 9 hours",
 }
 
 func (s step) String() string {
 	switch s.kind {
 	case counts:
-		return fmt.Sprint(placeName(s.place), " ", textOf[s.kind], " ", worldFields[s.key][1:])
-	case flushes, losesCall, losesAnswer, crashes, restarts, stops, leaves, joins:
+		return fmt.Sprint(placeName(s.place), " ", textOf[s.kind], " ", nameOfField(worldFields[s.key]))
+	case flushes, losesCall, losesAnswer, crashes, restarts, stops, leaves, joins, asks:
 		return placeName(s.place) + " " + textOf[s.kind]
 	case clones:
 		return placeName(s.place) + " " + textOf[s.kind] + " " + placeName(1-s.place)
@@ -72,8 +78,8 @@ func (s step) String() string {
 		return textOf[s.kind] + " " + placeName(s.place)
 	case comesLate:
 		return fmt.Sprint(textOf[s.kind], " number ", s.late+1)
-	case erases, sweeps:
-		return textOf[s.kind] + " " + worldFields[s.key][1:]
+	case erases:
+		return textOf[s.kind] + " " + nameOfField(worldFields[s.key])
 	default:
 		return textOf[s.kind]
 	}
@@ -89,11 +95,11 @@ func (w *world) steps() (list []step) {
 			for i := range w.late {
 				list = append(list, step{kind: k, late: i})
 			}
-		case erases, sweeps:
+		case erases:
 			for key := range w.rules.keys {
 				list = append(list, step{kind: k, key: key})
 			}
-		case flushes, losesCall, losesAnswer, dropsSlot, crashes, restarts, stops, leaves, clones, joins:
+		case flushes, losesCall, losesAnswer, dropsSlot, crashes, restarts, stops, leaves, clones, joins, asks:
 			for place := range w.places {
 				if (w.places[place] == nil) == (k == joins) && (k != clones || w.places[1-place] == nil) {
 					list = append(list, step{kind: k, place: place})
@@ -136,6 +142,8 @@ func (w *world) do(s step) bool {
 		return w.flush(s.place)
 	case losesCall, losesAnswer:
 		return w.loses(s)
+	case asks:
+		return w.ask(s.place)
 	case comesLate:
 		w.deliver(w.late[s.late])
 		return true
@@ -218,16 +226,20 @@ func (w *world) restored(p *process, disk *slotState) *process {
 func (w *world) restart(place int, disk *slotState) {
 	p := w.places[place]
 	next := w.restored(p, disk)
-	for _, e := range p.slot.shard.ordered {
-		kept := int64(0)
-		if other := next.entry(keyOf(e)); other != nil {
-			kept = other.value.Load()
-		}
-		w.lineages[p.lineage].counted[keyOf(e)] -= e.value.Load() - kept
+	for key := range w.rules.keys {
+		w.lineages[p.lineage].counted[key] -= p.counted(key) - next.counted(key)
 	}
 	w.places[place] = next
 	w.lose(restarts)
 	w.reader.lower(w) // which waits for the next process as for this one
+}
+
+// counted returns what a process has counted of a key.
+func (p *process) counted(key int) int64 {
+	if e := p.entry(key); e != nil {
+		return e.value.Load() + p.dropped(key)
+	}
+	return p.dropped(key)
 }
 
 // leave is a clean shutdown: writer.leave.
@@ -277,8 +289,13 @@ func (w *world) doServer(s step) bool {
 		w.ownServer().dropSlot(key)
 	case erases:
 		return w.erase(s.key)
-	case sweeps:
-		return w.sweep(s.key)
+	case sweepsOnce:
+		w.sweep(1)
+	case sweepsOn:
+		w.sweep(int(worldIdle/worldInterval) + 1)
+	case turnsBack, turnsAhead:
+		w.stepped += periodOf[s.kind].Milliseconds()
+		w.wait(periodOf[s.kind])
 	default:
 		w.wait(periodOf[s.kind])
 	}

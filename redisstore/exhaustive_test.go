@@ -46,12 +46,17 @@ var scenarios = []scenario{
 		writers: 2, keys: 1, counts: 4, late: 1, lineages: 3, depth: 5, long: 7,
 	},
 	{
-		name: "erasing", kinds: with(erases, wipes, copiesServer, goesBack), prepared: flushed,
-		writers: 2, keys: 2, counts: 5, late: 1, depth: 5, long: 7,
+		name: "erasing", kinds: with(erases, wipes, copiesServer, goesBack, restarts), prepared: flushed,
+		writers: 2, keys: 2, counts: 5, late: 1, storage: 1, depth: 5, long: 7,
 	},
 	{
-		name: "forgetting", kinds: with(sweeps, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, waitsSlot), prepared: flushed,
-		writers: 2, keys: 1, counts: 4, late: 1, depth: 5, long: 7,
+		name: "forgetting", kinds: with(sweepsOn, asks, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, restarts), prepared: flushed,
+		writers: 2, keys: 1, counts: 4, late: 1, storage: 1, depth: 5, long: 7,
+	},
+	{
+		name: "sweeping", kinds: []kind{counts, flushes, asks, sweepsOnce, waitsSweep, waitsShort, turnsBack, turnsAhead, copiesServer, goesBack},
+		prepared: append(slices.Clone(flushed[:3]), step{kind: sweepsOnce}, step{kind: waitsSweep}, step{kind: sweepsOnce}),
+		writers:  1, keys: 1, counts: 4, depth: 6, long: 10,
 	},
 	{
 		name: "reader", kinds: []kind{counts, flushes, losesAnswer, wipes, dropsWriters, dropsSlot, copiesServer, goesBack, looks},
@@ -61,7 +66,7 @@ var scenarios = []scenario{
 	{
 		name: "everything", kinds: with(
 			wipes, dropsTotals, dropsWriters, dropsSlot, copiesServer, goesBack, waitsShort, waitsSlot, waitsWriter, waitsWeek, turnsBack,
-			crashes, restarts, stops, clones, leaves, joins, erases, looks,
+			crashes, restarts, stops, clones, leaves, joins, erases, looks, sweepsOn, asks,
 		),
 		prepared: flushed, writers: 2, keys: 1, counts: 4, late: 1, lineages: 3, storage: 1, reader: true, depth: 3, long: 5,
 	},

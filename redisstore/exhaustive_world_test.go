@@ -2,9 +2,12 @@ package redisstore
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/capability"
 )
 
 // world is all of a fleet: a shard on its server, the writers, and the calls that may still arrive. What it points to is never changed, so
@@ -15,12 +18,14 @@ type world struct {
 	server   *scriptServer
 	snapshot *scriptServer // what a replica or a backup has; nil = there is none
 	clock    int64         // of the server
+	stepped  int64         // how much somebody has set it ahead
 	late     []*flushCall  // may arrive once more, the latest last
 
 	places   [2]*process // nil = nobody runs there
 	lineages []lineage
 	counts   int  // that are left to count
 	back     bool // the server has gone back to a snapshot
+	early    string
 
 	reader watched
 	said   string // what the last step has led to
@@ -32,10 +37,6 @@ type process struct {
 	stored  bool       // it has a storage
 	disk    *slotState // nil = nothing was saved
 	lineage int
-
-	// For a server that forgets.
-	tenants [2]int   // by index
-	rebased [2]int64 // by key, what the process takes for forgotten
 }
 
 // lineage is a process, those which go on from its storage, and its copies. The server knows none of that: the invariants do. Arrays are by
@@ -62,7 +63,7 @@ func (l *lineage) add(name string) {
 var (
 	worldNames   = names{"x"}
 	worldPeriods = periods{slot: time.Hour, writer: writerExpiries * time.Hour}
-	worldFields  = [2]string{":a", ":b"}
+	worldFields  = [2]string{`:["a",{},{}]`, `:["b",{},{}]`}
 	worldLocal   = newLocal(1, 10)
 )
 
@@ -81,14 +82,16 @@ func newWorld(rules *scenario) *world {
 
 // start starts a new process.
 func (w *world) start(place int) {
-	p := &process{slot: newSlot(&localShard{}), lineage: len(w.lineages), stored: place < w.rules.storage}
+	p := &process{slot: newSlot(newLocalShard()), lineage: len(w.lineages), stored: place < w.rules.storage}
 	w.lineages = append(w.lineages, lineage{names: []string{p.slot.name}})
 	w.places[place] = p
 }
 
-func newServer(rules *scenario) *scriptServer {
-	return &scriptServer{without: rules.without, forgets: slices.Contains(rules.kinds, sweeps)}
+func newLocalShard() *localShard {
+	return &localShard{entries: map[string]*entry{}, forgotten: map[string]capability.Forgotten{}}
 }
+
+func newServer(rules *scenario) *scriptServer { return &scriptServer{without: rules.without} }
 
 // clone returns a world that may be changed, but for what it points to.
 func (w *world) clone() *world {
@@ -115,10 +118,12 @@ func (w *world) ownServer() *scriptServer {
 // cloneSlot returns a slot that shares nothing with another.
 func cloneSlot(s *slot) *slot {
 	c := *s
-	c.shard, c.taken = &localShard{}, nil
-	for _, e := range s.shard.ordered {
-		c.shard.ordered = append(c.shard.ordered, cloneEntry(e, c.shard))
+	c.shard, c.taken, c.asking = newLocalShard(), nil, nil
+	for key, e := range s.shard.entries {
+		c.shard.entries[key] = cloneEntry(e, c.shard)
 	}
+	maps.Copy(c.shard.forgotten, s.shard.forgotten)
+	c.places, c.free = c.entries(s.places), slices.Clone(s.free)
 	c.shard.changed, c.backlog = c.entries(s.shard.changed), c.entries(s.backlog)
 	if s.pending != nil {
 		c.pending = &flush{token: s.pending.token, whole: s.pending.whole, entries: c.entries(s.pending.entries)}
@@ -126,18 +131,21 @@ func cloneSlot(s *slot) *slot {
 	return &c
 }
 
-// entries returns the entries of the slot that are in the places of others.
+// entries returns the entries of the slot that have the keys of others; nil has none.
 func (s *slot) entries(others []*entry) (list []*entry) {
 	for _, e := range others {
-		list = append(list, s.shard.ordered[e.index])
+		if e != nil {
+			e = s.shard.entries[e.key()]
+		}
+		list = append(list, e)
 	}
 	return list
 }
 
 func cloneEntry(e *entry, shard *localShard) *entry {
 	c := &entry{
-		local: worldLocal, shard: shard, field: e.field, index: e.index, start: e.start,
-		id: e.id, queued: e.queued, sent: e.sent, acked: e.acked, base: e.base, foreign: e.foreign, kept: e.kept,
+		local: worldLocal, shard: shard, field: e.field, start: e.start, place: e.place, tenant: e.tenant,
+		id: e.id, queued: e.queued, sent: e.sent, acked: e.acked, base: e.base, foreign: e.foreign, kept: e.kept, gone: e.gone,
 	}
 	c.value.Store(e.value.Load())
 	c.changed.Store(e.changed.Load())
@@ -145,16 +153,18 @@ func cloneEntry(e *entry, shard *localShard) *entry {
 }
 
 // keyOf returns the number of the key of an entry.
-func keyOf(e *entry) int { return int(e.field[1] - 'a') }
+func keyOf(e *entry) int { return keyOfField(e.field) }
+
+func keyOfField(field string) int { return int(field[3] - 'a') }
+
+func nameOfField(field string) string { return field[3:4] }
 
 // entry returns the entry of a key, nil if the process has none.
-func (p *process) entry(key int) *entry {
-	for _, e := range p.slot.shard.ordered {
-		if keyOf(e) == key {
-			return e
-		}
-	}
-	return nil
+func (p *process) entry(key int) *entry { return p.slot.shard.entries[worldFields[key][1:]] }
+
+// dropped returns what the process takes for forgotten of a key.
+func (p *process) dropped(key int) int64 {
+	return int64(p.slot.shard.forgotten[nameOfField(worldFields[key])].Total)
 }
 
 // count counts one record.
@@ -163,8 +173,8 @@ func (w *world) count(place, key int) {
 	e := p.entry(key)
 	if e == nil { // as local.make does
 		shard := p.slot.shard
-		e = &entry{local: worldLocal, shard: shard, field: worldFields[key], index: len(shard.ordered), start: worldBegin}
-		shard.ordered = append(shard.ordered, e)
+		e = &entry{local: worldLocal, shard: shard, field: worldFields[key], place: noPlace, start: worldBegin}
+		shard.entries[e.key()] = e
 	}
 	e.Add(1, time.Time{})
 	w.lineages[p.lineage].counted[key]++
@@ -174,7 +184,7 @@ func (w *world) count(place, key int) {
 // tick moves the clock by what a call takes.
 func (w *world) tick() clockTime {
 	w.clock++
-	return clockTime{now: w.clock, seconds: strconv.FormatInt(w.clock/1000, 10), micros: strconv.FormatInt(w.clock%1000*1000, 10)}
+	return clockTime{now: w.clock, seconds: strconv.FormatInt(w.clock/1000, 10), micros: strconv.FormatInt(w.clock%1000*1000, 10), stepped: w.stepped}
 }
 
 // send makes the next call of a process, nil if it has nothing to say: writer.round for one shard.
@@ -188,7 +198,6 @@ func (w *world) send(p *process) (*flush, *flushCall) {
 		return nil, nil
 	}
 	c := readCall(worldNames.flushKeys(0, p.slot), p.slot.flushArgs(f, 1, worldPeriods))
-	c.setTenants(p)
 	if len(f.entries) > 0 {
 		if p.stored {
 			p.disk = p.slot.state(worldNames.prefix, 1)
@@ -215,10 +224,6 @@ func (w *world) deliver(c *flushCall) answer {
 // take gives the answer to the process at a place.
 func (w *world) take(place int, f *flush, a answer) {
 	p := w.places[place]
-	if a.status == statusForgotten {
-		w.takeForgotten(p, f, a)
-		return
-	}
 	what, err := w.rules.without.settle(p.slot, f, a)
 	if err != nil {
 		w.said = fmt.Sprint(err)
