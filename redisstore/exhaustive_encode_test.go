@@ -26,7 +26,6 @@ func (e *encoder) hash(w *world) uint64 {
 func (e *encoder) sum(w *world, first int) uint64 {
 	e.buf, e.names, e.times, e.w = e.buf[:0], e.names[:0], e.times[:0], w
 	e.int(int64(w.counts))
-	e.bool(w.back)
 	for _, place := range []int{first, 1 - first} {
 		e.bool(place < w.rules.storage)
 		e.process(w.places[place])

@@ -18,8 +18,6 @@ const (
 	limitApart   limit = "apart"       // the server loses totals of copies that it has not told apart, or has forgotten: both bring them back
 	limitRestart limit = "restart"     // a copy restarts before it was told from its original: what it has counted until then is lost
 	limitLate    limit = "late"        // a call comes after its writer has given it up, and the server has gone back: it counts twice
-	limitEpoch   limit = "epoch"       // the server drops the writers, goes back to before one has heard of that, and drops its slot: twice
-	limitUntold  limit = "untold"      // the server goes back, and drops the writers: readers are not told until those have sent again
 	limitSwept   limit = "swept"       // the server goes back to before a key was counted that its writer has forgotten: what was in between is lost
 	limitReturns limit = "returns"     // a wiped server gets its totals back, and a writer has changed its name or restarted: wrong either way
 )
@@ -77,6 +75,14 @@ func (w *world) noteReturn() {
 func (w *world) mayArrive(c *flushCall) bool {
 	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool {
 		return p != nil && p.slot.name == c.writer && !w.lineages[p.lineage].returned
+	})
+}
+
+// isOfProcess says whether a call may arrive when the server has dropped what it knows of writers: its writer has not restarted, nor has it
+// given up what an earlier process had on its way.
+func (w *world) isOfProcess(c *flushCall) bool {
+	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool {
+		return p != nil && (strings.HasPrefix(c.token, p.slot.life) || p.slot.pending != nil && p.slot.pending.token == c.token)
 	})
 }
 
@@ -156,8 +162,6 @@ func (w *world) uncertain(p *process, key int, has int64) int64 {
 		}
 	case slot == nil && w.lineages[p.lineage].returned && w.rules.allows(limitReturns):
 		return has
-	case slot == nil && h == nil && w.back && max(s.epoch, w.server.epoch) > 0 && w.rules.allows(limitEpoch):
-		return has
 	case slot == nil && w.isForgotten(p) && w.rules.allows(limitAnswer):
 		return has - of.acked - p.dropped(key)
 	}
@@ -183,7 +187,8 @@ func (w *world) knows(p *process, key int) bool {
 
 // forgets says whether a fault is that the server forgets a writer.
 func (w *world) forgets(p *process, k kind) bool {
-	return k == dropsWriters || k == dropsSlot || periodOf[k] != 0 && w.clock-p.slot.seen > worldPeriods.slot.Milliseconds()
+	silent := w.clock - p.slot.seen
+	return k == dropsWriters || k == dropsSlot || silent > worldPeriods.writer.Milliseconds() || periodOf[k] != 0 && silent > worldPeriods.slot.Milliseconds()
 }
 
 // isForgotten says whether the server, which has no slot of a writer, knows nothing else of it, or has not heard of it for so long that it

@@ -166,8 +166,6 @@ var limits = []struct {
 	{limitApart, "copies", 4, "once: "},
 	{limitRestart, "copies", 6, "exact: "},
 	{limitLate, "server", 6, "once: "},
-	{limitEpoch, "server", 6, "once: "},
-	{limitUntold, "reader", 6, "settled: "},
 	{limitSwept, "forgetting", 6, "exact: "},
 	{limitReturns, "storage", 6, "once: "},
 }

@@ -37,7 +37,7 @@ func (r *watched) look(w *world) {
 	}
 	for key := range w.rules.keys {
 		total := w.server.total(worldFields[key])
-		if untold := w.back && w.server.epoch > 0 && w.rules.allows(limitUntold); total < r.floor[key] && !untold {
+		if total < r.floor[key] {
 			r.fallen = fmt.Sprintf("a reader has shown %d of %s, and shows %d", r.floor[key], nameOfField(worldFields[key]), total)
 		}
 		r.floor[key] = total

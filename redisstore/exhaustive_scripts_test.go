@@ -108,6 +108,7 @@ func (s *scriptServer) judgeUnknown(c *flushCall, clock clockTime) (a answer, go
 			return s.answer(statusBehind, clock), false
 		}
 	case !c.whole && s.without != noAskingForAll:
+		s.disturb(clock)
 		a := s.answer(statusBehind, clock)
 		if s.without != noQuestionMark {
 			a.token = "?" + clock.seconds + "." + clock.micros
@@ -231,6 +232,9 @@ func (s *scriptServer) addTo(c *flushCall, e addition, clock clockTime) (full in
 		r.start = min(r.start, e.start)
 	}
 	r.last, r.counted = max(clock.now, s.swept), clock.now-clock.stepped
+	if clock.now < s.swept {
+		r.counted -= worldInterval.Milliseconds() // it is only known to be after the last sweep
+	}
 	if s.without == noLastSweep {
 		r.last = clock.now
 	}

@@ -273,7 +273,7 @@ func (w *world) doServer(s step) bool {
 		if w.snapshot == nil || w.snapshot == w.server {
 			return false
 		}
-		w.server, w.snapshot, w.back = w.snapshot, nil, true
+		w.server, w.snapshot = w.snapshot, nil
 		w.ownServer().dropExpired(w.clock)
 		w.noteReturn()
 		w.late = slices.DeleteFunc(w.late, func(c *flushCall) bool { return !w.mayArrive(c) })
@@ -281,6 +281,7 @@ func (w *world) doServer(s step) bool {
 		w.ownServer().dropTotals()
 	case dropsWriters:
 		w.ownServer().dropWriters()
+		w.late = slices.DeleteFunc(w.late, func(c *flushCall) bool { return !w.isOfProcess(c) })
 	case dropsSlot:
 		key := worldNames.flushKeys(0, w.places[s.place].slot)[2]
 		if w.server.slot(key) == nil {

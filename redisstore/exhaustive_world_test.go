@@ -23,8 +23,7 @@ type world struct {
 
 	places   [2]*process // nil = nobody runs there
 	lineages []lineage
-	counts   int  // that are left to count
-	back     bool // the server has gone back to a snapshot
+	counts   int // that are left to count
 	early    string
 
 	reader watched

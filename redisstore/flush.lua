@@ -111,7 +111,7 @@ else
     -- contributions the totals have none.
     local token = '?' .. clock[1] .. '.' .. clock[2]
     see(ARGV[6], token)
-    return answer('behind', token)
+    return disturbed('behind', token)
   end
   if n == 0 then
     return answer('ok')

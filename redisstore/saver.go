@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
@@ -183,18 +184,19 @@ func (v *saver) close(ctx context.Context) error {
 	return nil
 }
 
-// state returns what is to be kept of the slot.
+// state returns what is to be kept of the slot. It shares nothing with the slot.
 func (s *slot) state(prefix string, shards int) *slotState {
 	state := &slotState{
 		Version: stateVersion, Prefix: prefix, Shards: shards,
 		Name: s.name, Generation: s.generation, Epoch: s.epoch, Sequence: s.sequence, Acked: s.acked, Seen: s.seen,
-		Tenants: s.tenants, Free: s.free, Forgotten: s.shard.forgottenTotals(),
+		Tenants: s.tenants, Free: slices.Clone(s.free), Forgotten: s.shard.forgottenTotals(),
 	}
 	sent := map[*entry]*int64{}
 	if s.pending != nil {
 		state.Token = s.pending.token
 		for _, e := range s.pending.entries {
-			sent[e] = &e.sent
+			n := e.sent
+			sent[e] = &n
 		}
 	}
 	s.all(func(e *entry) {

@@ -230,7 +230,8 @@ func (s *slot) beat() *flush {
 // settle takes the answer to f, which next or beat has returned.
 func (s *slot) settle(f *flush, a answer) (event, error) {
 	if a.status != statusShards { // which is not of the shard that the slot is of
-		s.epoch, s.seen = a.epoch, a.now // also of one that is forgotten: else its new name would be, again and again
+		s.seen = a.now // also of one that is forgotten: else its new name would be, again and again
+		s.learnEpoch(a)
 	}
 	// An id is sure as long as the server has the token with whose answer it came, or a later one.
 	if a.status != statusOK && a.status != statusForgotten {
@@ -268,6 +269,16 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		return eventNone, fmt.Errorf("%w: %s", errShards, a.generation)
 	default:
 		return eventNone, fmt.Errorf("%w: status %q", errWrongAnswer, a.status)
+	}
+}
+
+// learnEpoch enters the epoch of the server. A name that has contributed keeps the earliest in which the server has had it: in a later one,
+// a server that has nothing of it would take it for one that has not contributed yet.
+func (s *slot) learnEpoch(a answer) {
+	if a.status == statusOK || a.status == statusBehind || a.status == statusForgotten {
+		s.epoch = min(s.epoch, a.epoch)
+	} else {
+		s.epoch = a.epoch
 	}
 }
 
