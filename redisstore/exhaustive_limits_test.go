@@ -78,14 +78,6 @@ func (w *world) mayArrive(c *flushCall) bool {
 	})
 }
 
-// isOfProcess says whether a call may arrive when the server has dropped what it knows of writers: its writer has not restarted, nor has it
-// given up what an earlier process had on its way.
-func (w *world) isOfProcess(c *flushCall) bool {
-	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool {
-		return p != nil && (strings.HasPrefix(c.token, p.slot.life) || p.slot.pending != nil && p.slot.pending.token == c.token)
-	})
-}
-
 // lose notes after something has happened what of the counts the limits are about.
 func (w *world) lose(k kind) {
 	for _, p := range w.places {

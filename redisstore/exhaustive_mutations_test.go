@@ -115,7 +115,7 @@ var defects = []struct {
 	{noTenants, "forgetting", 6, "exact: "},
 	{noRebase, "forgetting", 6, "ends: "},
 	{noGoneShare, "forgetting", 6, "exact: "},
-	{noAskToken, "forgetting", 6, "once: "},
+	{noAskToken, "forgetting", 6, "exact: "},
 	{noContinuity, "sweeping", 6, "idle: "},
 	{noLastSweep, "sweeping", 6, "idle: "},
 	{noSeenOfGone, "time", 6, "ends: "},

@@ -281,7 +281,6 @@ func (w *world) doServer(s step) bool {
 		w.ownServer().dropTotals()
 	case dropsWriters:
 		w.ownServer().dropWriters()
-		w.late = slices.DeleteFunc(w.late, func(c *flushCall) bool { return !w.isOfProcess(c) })
 	case dropsSlot:
 		key := worldNames.flushKeys(0, w.places[s.place].slot)[2]
 		if w.server.slot(key) == nil {

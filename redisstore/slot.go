@@ -251,6 +251,9 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		}
 		return eventWiped, nil
 	case statusBehind:
+		// The sequence is past that of each flush so far, also one that is given up: a server that has it, even from before a restart, is
+		// not taken for one to which another process writes.
+		s.sequence += 2
 		s.acked, s.pending, s.restored = a.token, nil, false
 		s.resend()
 		return eventBehind, nil
