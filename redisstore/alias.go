@@ -50,6 +50,14 @@ func (l *aliases) of(key string, overflow *entry) *alias {
 	return a
 }
 
+// has says whether a key is counted under another.
+func (l *aliases) has(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.byKey[key]
+	return ok
+}
+
 // remove forgets that a key was counted under another: it has its own entry now.
 func (l *aliases) remove(key string) {
 	l.mu.Lock()

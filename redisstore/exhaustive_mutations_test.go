@@ -104,7 +104,7 @@ var defects = []struct {
 	{noGone, "server", 6, "once: "},
 	{noRepeats, "network", 6, "once: "},
 	{noAskingForAll, "server", 6, "once: "},
-	{noQuestionMark, "server", 6, "once: "},
+	{noQuestionMark, "forgetting", 6, "ends: "},
 	{noMaxOfSeen, "time", 6, "once: "},
 	{noLongMemory, "time", 6, "once: "},
 	{noLostRecords, "erasing", 6, "exact: "},

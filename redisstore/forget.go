@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/saturating"
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
@@ -54,16 +55,8 @@ func (s *localShard) forget(e *entry, amount int64) {
 	metric, _ := serieskey.MetricOf(e.key())
 	f := s.forgotten[metric]
 	f.Keys++
-	f.Total = addUp(f.Total, amount)
+	f.Total, _ = saturating.Add(f.Total, int(min(amount, math.MaxInt)))
 	s.forgotten[metric] = f
-}
-
-// addUp adds what is not negative, up to the largest int.
-func addUp(total int, n int64) int {
-	if n > int64(math.MaxInt-total) {
-		return math.MaxInt
-	}
-	return total + int(n)
 }
 
 // forgottenTotals returns what is forgotten, by metric.
@@ -80,7 +73,9 @@ func (s *localShard) addForgotten(all map[string]capability.Forgotten) {
 	defer s.mu.RUnlock()
 	for metric, f := range s.forgotten {
 		sum := all[metric]
-		all[metric] = capability.Forgotten{Keys: sum.Keys + f.Keys, Total: addUp(sum.Total, int64(f.Total))}
+		sum.Keys += f.Keys
+		sum.Total, _ = saturating.Add(sum.Total, f.Total)
+		all[metric] = sum
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/saturating"
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -167,14 +168,11 @@ func (e *entry) Add(n int, _ time.Time) bool {
 		if old == dropped {
 			return false
 		}
-		sum := old + int64(n)
-		if sum < old {
-			sum = math.MaxInt64
-		}
+		sum, fits := saturating.Add(old, int64(n))
 		if !e.value.CompareAndSwap(old, sum) {
 			continue
 		}
-		if sum-old < int64(n) {
+		if !fits {
 			e.local.saturated.Add(1)
 		}
 		break

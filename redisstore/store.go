@@ -148,8 +148,11 @@ func (s *redisStore) OnForget(told func(keys []string)) (unregister func()) {
 	return s.writer.listeners.OnForget(told)
 }
 
-// Has says whether this process counts under key.
+// Has says whether this process counts key, under its own or, for lack of room, under an overflow key.
 func (s *redisStore) Has(key string) bool {
+	if s.local.aliases.has(key) { // first: a key has its own entry before its alias goes
+		return true
+	}
 	_, ok := s.local.find(key)
 	return ok
 }
