@@ -161,7 +161,7 @@ func TestForgottenIsKept(t *testing.T) {
 	id := attribute.NewSet(attribute.String("extension", e.settings.ID.String()), attribute.String("metric", "m"))
 	metadatatest.AssertEqualExtensionTallyRedisKeysForgotten(t, telemetry,
 		[]metricdata.DataPoint[int64]{{Attributes: id, Value: 19}}, metricdatatest.IgnoreTimestamp())
-	metadatatest.AssertEqualExtensionTallyRedisAmountForgotten(t, telemetry,
+	metadatatest.AssertEqualExtensionTallyRedisSumForgotten(t, telemetry,
 		[]metricdata.DataPoint[int64]{{Attributes: id, Value: 38}}, metricdatatest.IgnoreTimestamp())
 	require.NoError(t, e.Shutdown(t.Context()))
 

@@ -69,18 +69,18 @@ func (n *numbers) show(set extension.Settings, s *redisStore) error {
 		}
 	}
 	err = errors.Join(
-		b.RegisterExtensionTallyRedisAmountForgottenCallback(forgotten(func(f capability.Forgotten) int { return f.Total })),
+		b.RegisterExtensionTallyRedisSumForgottenCallback(forgotten(func(f capability.Forgotten) int { return f.Total })),
 		b.RegisterExtensionTallyRedisFlushesCallback(one(n.flushes.Load)),
 		b.RegisterExtensionTallyRedisKeysCallback(one(s.local.keys.Load)),
 		b.RegisterExtensionTallyRedisKeysDroppedCallback(one(n.keysDropped.Load)),
 		b.RegisterExtensionTallyRedisKeysForgottenCallback(forgotten(func(f capability.Forgotten) int { return f.Keys })),
 		b.RegisterExtensionTallyRedisKeysFlushedCallback(one(n.keysFlushed.Load)),
-		b.RegisterExtensionTallyRedisKeysOverflowedCallback(one(s.local.overflowed.Load)),
-		b.RegisterExtensionTallyRedisKeysWaitingCallback(one(s.writer.waiting.Load)),
+		b.RegisterExtensionTallyRedisKeyLimitHitsCallback(one(s.local.overflowed.Load)),
+		b.RegisterExtensionTallyRedisKeysPendingCallback(one(s.writer.waiting.Load)),
 		b.RegisterExtensionTallyRedisStorageErrorsCallback(one(n.storageErrors.Load)),
 		b.RegisterExtensionTallyRedisFlushErrorsCallback(by("class", n.failures)),
 		b.RegisterExtensionTallyRedisEventsCallback(by("event", n.events)),
-		b.RegisterExtensionTallyRedisUnsentSecondsCallback(func(_ context.Context, o metric.Float64Observer) error {
+		b.RegisterExtensionTallyRedisServerFailingDurationCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(n.unsentSeconds(), metric.WithAttributes(id))
 			return nil
 		}),

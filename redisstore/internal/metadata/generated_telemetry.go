@@ -25,21 +25,21 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                              metric.Meter
-	mu                                 sync.Mutex
-	registrations                      []metric.Registration
-	ExtensionTallyRedisAmountForgotten metric.Int64ObservableCounter
-	ExtensionTallyRedisEvents          metric.Int64ObservableCounter
-	ExtensionTallyRedisFlushErrors     metric.Int64ObservableCounter
-	ExtensionTallyRedisFlushes         metric.Int64ObservableCounter
-	ExtensionTallyRedisKeys            metric.Int64ObservableGauge
-	ExtensionTallyRedisKeysDropped     metric.Int64ObservableCounter
-	ExtensionTallyRedisKeysFlushed     metric.Int64ObservableCounter
-	ExtensionTallyRedisKeysForgotten   metric.Int64ObservableCounter
-	ExtensionTallyRedisKeysOverflowed  metric.Int64ObservableCounter
-	ExtensionTallyRedisKeysWaiting     metric.Int64ObservableGauge
-	ExtensionTallyRedisStorageErrors   metric.Int64ObservableCounter
-	ExtensionTallyRedisUnsentSeconds   metric.Float64ObservableGauge
+	meter                                    metric.Meter
+	mu                                       sync.Mutex
+	registrations                            []metric.Registration
+	ExtensionTallyRedisEvents                metric.Int64ObservableCounter
+	ExtensionTallyRedisFlushErrors           metric.Int64ObservableCounter
+	ExtensionTallyRedisFlushes               metric.Int64ObservableCounter
+	ExtensionTallyRedisKeyLimitHits          metric.Int64ObservableCounter
+	ExtensionTallyRedisKeys                  metric.Int64ObservableGauge
+	ExtensionTallyRedisKeysDropped           metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysFlushed           metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysForgotten         metric.Int64ObservableCounter
+	ExtensionTallyRedisKeysPending           metric.Int64ObservableGauge
+	ExtensionTallyRedisServerFailingDuration metric.Float64ObservableGauge
+	ExtensionTallyRedisStorageErrors         metric.Int64ObservableCounter
+	ExtensionTallyRedisSumForgotten          metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -51,21 +51,6 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
-}
-
-// RegisterExtensionTallyRedisAmountForgottenCallback sets callback for observable ExtensionTallyRedisAmountForgotten metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyRedisAmountForgottenCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisAmountForgotten, obs: o})
-		return nil
-	}, builder.ExtensionTallyRedisAmountForgotten)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
 }
 
 // RegisterExtensionTallyRedisEventsCallback sets callback for observable ExtensionTallyRedisEvents metric.
@@ -104,6 +89,21 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyRedisFlushesCallback(cb m
 		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisFlushes, obs: o})
 		return nil
 	}, builder.ExtensionTallyRedisFlushes)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionTallyRedisKeyLimitHitsCallback sets callback for observable ExtensionTallyRedisKeyLimitHits metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeyLimitHitsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeyLimitHits, obs: o})
+		return nil
+	}, builder.ExtensionTallyRedisKeyLimitHits)
 	if err != nil {
 		return err
 	}
@@ -173,12 +173,12 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysForgottenCallbac
 	return nil
 }
 
-// RegisterExtensionTallyRedisKeysOverflowedCallback sets callback for observable ExtensionTallyRedisKeysOverflowed metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysOverflowedCallback(cb metric.Int64Callback) error {
+// RegisterExtensionTallyRedisKeysPendingCallback sets callback for observable ExtensionTallyRedisKeysPending metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysPendingCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeysOverflowed, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeysPending, obs: o})
 		return nil
-	}, builder.ExtensionTallyRedisKeysOverflowed)
+	}, builder.ExtensionTallyRedisKeysPending)
 	if err != nil {
 		return err
 	}
@@ -188,12 +188,12 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysOverflowedCallba
 	return nil
 }
 
-// RegisterExtensionTallyRedisKeysWaitingCallback sets callback for observable ExtensionTallyRedisKeysWaiting metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyRedisKeysWaitingCallback(cb metric.Int64Callback) error {
+// RegisterExtensionTallyRedisServerFailingDurationCallback sets callback for observable ExtensionTallyRedisServerFailingDuration metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisServerFailingDurationCallback(cb metric.Float64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisKeysWaiting, obs: o})
+		cb(ctx, &observerFloat64{inst: builder.ExtensionTallyRedisServerFailingDuration, obs: o})
 		return nil
-	}, builder.ExtensionTallyRedisKeysWaiting)
+	}, builder.ExtensionTallyRedisServerFailingDuration)
 	if err != nil {
 		return err
 	}
@@ -218,12 +218,12 @@ func (builder *TelemetryBuilder) RegisterExtensionTallyRedisStorageErrorsCallbac
 	return nil
 }
 
-// RegisterExtensionTallyRedisUnsentSecondsCallback sets callback for observable ExtensionTallyRedisUnsentSeconds metric.
-func (builder *TelemetryBuilder) RegisterExtensionTallyRedisUnsentSecondsCallback(cb metric.Float64Callback) error {
+// RegisterExtensionTallyRedisSumForgottenCallback sets callback for observable ExtensionTallyRedisSumForgotten metric.
+func (builder *TelemetryBuilder) RegisterExtensionTallyRedisSumForgottenCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerFloat64{inst: builder.ExtensionTallyRedisUnsentSeconds, obs: o})
+		cb(ctx, &observerInt64{inst: builder.ExtensionTallyRedisSumForgotten, obs: o})
 		return nil
-	}, builder.ExtensionTallyRedisUnsentSeconds)
+	}, builder.ExtensionTallyRedisSumForgotten)
 	if err != nil {
 		return err
 	}
@@ -271,12 +271,6 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
-	builder.ExtensionTallyRedisAmountForgotten, err = builder.meter.Int64ObservableCounter(
-		"otelcol_extension_tally_redis_amount_forgotten",
-		metric.WithDescription("Sum of what this process had counted of keys that were dropped because nobody in the fleet had counted them for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
-		metric.WithUnit("{amount}"),
-	)
-	errs = errors.Join(errs, err)
 	builder.ExtensionTallyRedisEvents, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_redis_events",
 		metric.WithDescription("Number of times that a shard was found in another state than this process had left it in, by kind. Each is dealt with; see the log. [Alpha]"),
@@ -293,6 +287,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_extension_tally_redis_flushes",
 		metric.WithDescription("Number of flushes that the server took. [Alpha]"),
 		metric.WithUnit("{flush}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionTallyRedisKeyLimitHits, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_redis_key_limit_hits",
+		metric.WithDescription("Number of times that a key had no room in `max_keys` and was counted under the overflow key of its metric. [Alpha]"),
+		metric.WithUnit("{hit}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyRedisKeys, err = builder.meter.Int64ObservableGauge(
@@ -319,16 +319,16 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExtensionTallyRedisKeysOverflowed, err = builder.meter.Int64ObservableCounter(
-		"otelcol_extension_tally_redis_keys_overflowed",
-		metric.WithDescription("Number of times that a key had no room in `max_keys` and was counted under the overflow key of its metric. [Alpha]"),
+	builder.ExtensionTallyRedisKeysPending, err = builder.meter.Int64ObservableGauge(
+		"otelcol_extension_tally_redis_keys_pending",
+		metric.WithDescription("Number of keys with something that the server has not taken, after the last flush. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExtensionTallyRedisKeysWaiting, err = builder.meter.Int64ObservableGauge(
-		"otelcol_extension_tally_redis_keys_waiting",
-		metric.WithDescription("Number of keys with something that the server has not taken, after the last flush. [Alpha]"),
-		metric.WithUnit("{key}"),
+	builder.ExtensionTallyRedisServerFailingDuration, err = builder.meter.Float64ObservableGauge(
+		"otelcol_extension_tally_redis_server_failing_duration",
+		metric.WithDescription("Time for which the server has not taken a flush; 0 while it works. [Alpha]"),
+		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyRedisStorageErrors, err = builder.meter.Int64ObservableCounter(
@@ -337,10 +337,10 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{error}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExtensionTallyRedisUnsentSeconds, err = builder.meter.Float64ObservableGauge(
-		"otelcol_extension_tally_redis_unsent_seconds",
-		metric.WithDescription("Time for which the server has not taken a flush; 0 while it works. [Alpha]"),
-		metric.WithUnit("s"),
+	builder.ExtensionTallyRedisSumForgotten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_tally_redis_sum_forgotten",
+		metric.WithDescription("Sum of what this process had counted of keys that were dropped because nobody in the fleet had counted them for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
+		metric.WithUnit("{unit}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

@@ -21,22 +21,6 @@ func NewSettings(tt *componenttest.Telemetry) extension.Settings {
 	return set
 }
 
-func AssertEqualExtensionTallyRedisAmountForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
-	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_redis_amount_forgotten",
-		Description: "Sum of what this process had counted of keys that were dropped because nobody in the fleet had counted them for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
-		Unit:        "{amount}",
-		Data: metricdata.Sum[int64]{
-			Temporality: metricdata.CumulativeTemporality,
-			IsMonotonic: true,
-			DataPoints:  dps,
-		},
-	}
-	got, err := tt.GetMetric("otelcol_extension_tally_redis_amount_forgotten")
-	require.NoError(t, err)
-	metricdatatest.AssertEqual(t, want, got, opts...)
-}
-
 func AssertEqualExtensionTallyRedisEvents(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_redis_events",
@@ -81,6 +65,22 @@ func AssertEqualExtensionTallyRedisFlushes(t *testing.T, tt *componenttest.Telem
 		},
 	}
 	got, err := tt.GetMetric("otelcol_extension_tally_redis_flushes")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualExtensionTallyRedisKeyLimitHits(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_extension_tally_redis_key_limit_hits",
+		Description: "Number of times that a key had no room in `max_keys` and was counted under the overflow key of its metric. [Alpha]",
+		Unit:        "{hit}",
+		Data: metricdata.Sum[int64]{
+			Temporality: metricdata.CumulativeTemporality,
+			IsMonotonic: true,
+			DataPoints:  dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_extension_tally_redis_key_limit_hits")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -147,32 +147,30 @@ func AssertEqualExtensionTallyRedisKeysForgotten(t *testing.T, tt *componenttest
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualExtensionTallyRedisKeysOverflowed(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+func AssertEqualExtensionTallyRedisKeysPending(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_redis_keys_overflowed",
-		Description: "Number of times that a key had no room in `max_keys` and was counted under the overflow key of its metric. [Alpha]",
-		Unit:        "{key}",
-		Data: metricdata.Sum[int64]{
-			Temporality: metricdata.CumulativeTemporality,
-			IsMonotonic: true,
-			DataPoints:  dps,
-		},
-	}
-	got, err := tt.GetMetric("otelcol_extension_tally_redis_keys_overflowed")
-	require.NoError(t, err)
-	metricdatatest.AssertEqual(t, want, got, opts...)
-}
-
-func AssertEqualExtensionTallyRedisKeysWaiting(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
-	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_redis_keys_waiting",
+		Name:        "otelcol_extension_tally_redis_keys_pending",
 		Description: "Number of keys with something that the server has not taken, after the last flush. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_extension_tally_redis_keys_waiting")
+	got, err := tt.GetMetric("otelcol_extension_tally_redis_keys_pending")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualExtensionTallyRedisServerFailingDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_extension_tally_redis_server_failing_duration",
+		Description: "Time for which the server has not taken a flush; 0 while it works. [Alpha]",
+		Unit:        "s",
+		Data: metricdata.Gauge[float64]{
+			DataPoints: dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_extension_tally_redis_server_failing_duration")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -193,16 +191,18 @@ func AssertEqualExtensionTallyRedisStorageErrors(t *testing.T, tt *componenttest
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
-func AssertEqualExtensionTallyRedisUnsentSeconds(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
+func AssertEqualExtensionTallyRedisSumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
-		Name:        "otelcol_extension_tally_redis_unsent_seconds",
-		Description: "Time for which the server has not taken a flush; 0 while it works. [Alpha]",
-		Unit:        "s",
-		Data: metricdata.Gauge[float64]{
-			DataPoints: dps,
+		Name:        "otelcol_extension_tally_redis_sum_forgotten",
+		Description: "Sum of what this process had counted of keys that were dropped because nobody in the fleet had counted them for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
+		Unit:        "{unit}",
+		Data: metricdata.Sum[int64]{
+			Temporality: metricdata.CumulativeTemporality,
+			IsMonotonic: true,
+			DataPoints:  dps,
 		},
 	}
-	got, err := tt.GetMetric("otelcol_extension_tally_redis_unsent_seconds")
+	got, err := tt.GetMetric("otelcol_extension_tally_redis_sum_forgotten")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
