@@ -49,7 +49,7 @@ func TestScreenshots(t *testing.T) {
 			b.run(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}))
 			b.open(r, shot.query)
 			for round := range rounds {
-				add(round)
+				add(round + 1)
 				r.settled(t)
 			}
 			b.until(`document.querySelector('#rows .spark polyline')?.getAttribute('points').split(' ').length > 20`)
@@ -62,7 +62,7 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// rounds is how often a store is counted in while its page is watched.
+// rounds is how often a store is counted in while its page is watched, after once before.
 const rounds = 25
 
 // madeUp is a store with made-up totals, and a metric that is at its limit.
@@ -93,7 +93,7 @@ func realLog(t *testing.T) (*tallyprocessor.MemoryStore, func(round int)) {
 	nginx := tallyprocessor.NewMemoryStore()
 	nginx.Describe(store.Description{Metric: "http.requests", Description: "Requests by method and status.", Unit: "{record}", CardinalityLimit: 10_000})
 	return nginx, func(round int) {
-		for _, r := range requests[round*len(requests)/rounds : (round+1)*len(requests)/rounds] {
+		for _, r := range requests[round*len(requests)/(rounds+1) : (round+1)*len(requests)/(rounds+1)] {
 			nginx.Inc(fmt.Sprintf(`["http.requests",{"service.name":"nginx"},{"http.request.method":"%s","http.response.status_code":%s}]`, r[1], r[2]))
 		}
 	}
