@@ -73,6 +73,17 @@ func (s *mapStore) Totals(context.Context) iter.Seq2[store.Total, error] {
 	}
 }
 
+// sum returns the sum of all totals.
+func (s *mapStore) sum() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := 0
+	for _, t := range s.totals {
+		sum += t.Value
+	}
+	return sum
+}
+
 // A processor that is assembled in Go counts in the store that it is given.
 func ExampleWithMetricStore() {
 	ctx, totals := context.Background(), newMapStore()
@@ -167,13 +178,7 @@ func TestProcessorOverMapStore(t *testing.T) {
 			Factory: factory,
 			Config:  cfg,
 			Counted: func(id string) int { return totals.Get(fmt.Sprintf(`["c",{},{"test_id":%q}]`, id)) },
-			Sum: func() int {
-				sum := 0
-				for t := range totals.Totals(context.Background()) {
-					sum += t.Value
-				}
-				return sum
-			},
+			Sum:     totals.sum,
 		}
 	})
 }
