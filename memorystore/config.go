@@ -27,13 +27,13 @@ type Config struct {
 	// 0 = it never is.
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
-	// Erase names keys that the next start takes out of the Storage for good: those that have all attributes of one of its items,
+	// Erase names keys that the next start, and no later one, takes out of the Storage for good: those that have all attributes of one of its items,
 	// by name and value. A number matches each number that equals it, and any value matches what is shown as it is: 7 the int 7, the
-	// double 7.0 and the string "7". It is for a few keys and for one start.
+	// double 7.0 and the string "7". It is for a few keys. It is done again after it has changed, or after a start without it.
 	Erase []map[string]any `mapstructure:"erase"`
 
-	// EraseMetrics names metrics all of whose totals the next start takes out of the Storage for good, as if they had never been
-	// counted: what a metric has left that was renamed, or that counts something else now. It is for one start.
+	// EraseMetrics names metrics all of whose totals the next start, and no later one, takes out of the Storage for good, as if they had never been
+	// counted: what a metric has left that was renamed, or that counts something else now. It is one request together with Erase.
 	EraseMetrics []string `mapstructure:"erase_metrics"`
 
 	// prevent unkeyed literal initialization

@@ -122,32 +122,37 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 	if err != nil {
 		return nil, err
 	}
-	v := newSaver(client, e.settings.ID.String(), e.store)
-	v.eraseMetrics = e.cfg.EraseMetrics
-	erase, err := newEraser(e.cfg.Erase)
+	v, err := e.load(ctx, client)
 	if err != nil {
-		return nil, errors.Join(err, v.close(ctx))
+		return nil, errors.Join(err, client.Close(ctx))
 	}
+	l := startLoop(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, numbers: e.numbers})
+	_ = l.flushNow(ctx) // sets aside what is damaged, if anything; health reports the error, and the next flush tries again
+	return l, nil
+}
+
+// load fills the store from the storage, and erases there what the configuration asks for.
+func (e *memoryExtension) load(ctx context.Context, client *statestorage.Client) (*saver, error) {
+	r, err := newRequest(e.cfg)
+	if err != nil {
+		return nil, err
+	}
+	v := newSaver(client, e.settings.ID.String(), e.store, r)
 	damages, err := v.load(ctx)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("`storage` is %q: %w", e.cfg.Storage, err), v.close(ctx))
+	e.tell(damages)
+	if err == nil {
+		err = v.settle(ctx, e.settings.Logger)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("`storage` is %q: %w", e.cfg.Storage, err)
+	}
+	return v, nil
+}
+
+func (e *memoryExtension) tell(damages []damage) {
 	for _, d := range damages {
 		e.numbers.damaged.Add(1)
 		e.settings.Logger.Error("A part of the stored totals cannot be read. The one before it is used, if there is one.",
 			zap.String("slot", d.name), zap.String("set_aside_as", d.aside), zap.Error(d.err))
 	}
-	l := startLoop(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, numbers: e.numbers})
-	if len(damages) > 0 {
-		_ = l.flushNow(ctx) // sets them aside; health reports the error, and the next flush tries again
-	}
-	if len(erase)+len(e.cfg.EraseMetrics) > 0 {
-		keys := e.memory.Forget(erase.matches) + v.erased
-		if err := l.overwrite(ctx); err != nil {
-			return l, err
-		}
-		e.settings.Logger.Info("Keys are erased from the totals, as `erase` and `erase_metrics` say. Take them out of the configuration, or the next start erases again",
-			zap.Int("keys", keys)) // and not which: that would keep them in the log
-	}
-	return l, nil
 }

@@ -131,7 +131,7 @@ func TestFault_storage_older_state(t *testing.T) {
 		require.NoError(t, i.Shutdown(t.Context()))
 		for name, blob := range d.data {
 			if name[:4] == "meta" {
-				blob = append(blob[:len(blob)-6], blob[len(blob)-4:]...) // what the description adds up, the empty list of what was forgotten
+				blob = append(blob[:len(blob)-7], blob[len(blob)-4:]...) // what the description adds up, and two empty lists
 			}
 			d.data[name] = withVersion(t, blob, 1)
 		}

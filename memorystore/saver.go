@@ -32,8 +32,9 @@ type saver struct {
 	saved   [state.Sections]slot
 	pending []*storage.Operation // sets aside what load found damaged; goes ahead of the next flush
 
-	eraseMetrics []string // these are not restored
-	erased       int      // keys that were not
+	request request
+	erased  int           // keys of its metrics, which were not restored
+	erasure state.Erasure // the request that was done last
 }
 
 // slot is where the last complete state of a section is.
@@ -56,8 +57,8 @@ type loaded struct {
 	broken  sections // have a damage
 }
 
-func newSaver(client *statestorage.Client, owner string, s *memoryStore) *saver {
-	v := &saver{client: client, owner: owner, store: s}
+func newSaver(client *statestorage.Client, owner string, s *memoryStore, r request) *saver {
+	v := &saver{client: client, owner: owner, store: s, request: r}
 	for section := range v.saved {
 		v.saved[section].number = state.Slots - 1 // so the first write goes to slot 0
 	}
@@ -147,6 +148,7 @@ func (v *saver) compareWithMeta(l *loaded) {
 }
 
 func (v *saver) restore(l *loaded) {
+	v.erasure = l.blobs[state.Meta].Erasure
 	for _, b := range l.blobs {
 		for _, e := range b.Entries {
 			if metric, ok := serieskey.MetricOf(e.Key); ok && v.erases(metric) {
@@ -171,7 +173,10 @@ func (v *saver) restore(l *loaded) {
 	v.store.markAll(&l.broken)
 }
 
-func (v *saver) erases(metric string) bool { return slices.Contains(v.eraseMetrics, metric) }
+// erases says whether a metric is one of the request, which is to be done.
+func (v *saver) erases(metric string) bool {
+	return slices.Contains(v.request.metrics, metric) && !v.request.is(v.erasure)
+}
 
 // flush writes what has changed; wrote says whether there was anything. After an error all of it counts as changed
 // still, and the next flush writes to the same slots, so the last complete state is never touched.
@@ -219,6 +224,7 @@ func (v *saver) look(ctx context.Context) (dirty sections, blobs [state.Sections
 	}
 	blobs[state.Meta].Descriptions = v.descriptions()
 	blobs[state.Meta].Forgotten = v.forgotten()
+	blobs[state.Meta].Erasure = v.erasure
 	return dirty, blobs, nil
 }
 

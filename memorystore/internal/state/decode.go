@@ -61,6 +61,9 @@ func decode(r *reader, version uint16, owner string, section int) (Blob, error) 
 		if version > 1 {
 			b.Forgotten = r.forgotten()
 		}
+		if version > 3 {
+			b.Erasure = r.erasure()
+		}
 	} else {
 		b.Entries = r.entries(section)
 	}
@@ -168,4 +171,19 @@ func (r *reader) forgotten() []Forgotten {
 		list = append(list, f)
 	}
 	return list
+}
+
+func (r *reader) erasure() (e Erasure) {
+	switch r.uvarint() {
+	case 0:
+		return e
+	case 1:
+		copy(e.Salt[:], r.bytes(uint64(len(e.Salt))))
+		copy(e.Hash[:], r.bytes(uint64(len(e.Hash))))
+		e.Time = int64(r.uint64())
+		r.bad = r.bad || e == (Erasure{})
+	default:
+		r.bad = true
+	}
+	return e
 }

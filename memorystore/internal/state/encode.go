@@ -36,7 +36,7 @@ func Encode(b Blob) []byte {
 func (b Blob) sizeHint() int {
 	size := 64 + len(b.Owner)
 	if b.Section == Meta {
-		size += 2 * Buckets
+		size += 2*Buckets + 64
 	}
 	for _, e := range b.Entries {
 		size += len(e.Key) + 32
@@ -71,7 +71,18 @@ func (b Blob) appendMeta(dst []byte) []byte {
 		dst = appendText(dst, f.Metric)
 		dst = binary.AppendUvarint(dst, uint64(f.Total))
 	}
-	return dst
+	return appendErasure(dst, b.Erasure)
+}
+
+// appendErasure appends a list of one, or of none.
+func appendErasure(dst []byte, e Erasure) []byte {
+	if e == (Erasure{}) {
+		return append(dst, 0)
+	}
+	dst = append(dst, 1)
+	dst = append(dst, e.Salt[:]...)
+	dst = append(dst, e.Hash[:]...)
+	return binary.BigEndian.AppendUint64(dst, uint64(e.Time))
 }
 
 func appendText(dst []byte, s string) []byte {

@@ -10,8 +10,9 @@
 //	section     uint16
 //	buckets     uint16: how many there are
 //	generation  uint64: from 1, one more at each write of the section
-//	body        of a bucket: its entries; of Meta: the generations of all buckets, the descriptions, and what was
-//	            forgotten, which version 1 has not; before version 3 descriptions have no Sum
+//	body        of a bucket: its entries; of Meta: the generations of all buckets, the descriptions, what was
+//	            forgotten (since version 2), and which erasure was done (since version 4); before version 3
+//	            descriptions have no Sum
 //	checksum    uint32: CRC-32C of everything before it
 //
 // Integers of fixed size are big-endian, text is its length as a uvarint and then its bytes, a list is its length as
@@ -33,7 +34,7 @@ import (
 
 const (
 	// Version is the format that Encode writes. Decode reads the older ones too.
-	Version = 3
+	Version = 4
 	// Buckets is how many sections the keys are spread over. It is part of the format.
 	Buckets = 256
 	// Meta is the section after the buckets.
@@ -64,6 +65,7 @@ type Blob struct {
 	Generations  [Buckets]uint64 // of Meta: those of the buckets when it was written; 0 = never written
 	Descriptions []Description   // of Meta: ascending by metric
 	Forgotten    []Forgotten     // of Meta: ascending by metric
+	Erasure      Erasure         // of Meta: the last that was done; the zero Erasure = none, or none was asked for since
 }
 
 // Entry is the total of one key.
@@ -81,6 +83,13 @@ type Forgotten struct {
 
 // Description is what a backend shows of a metric, and what its totals add up.
 type Description struct{ Metric, Description, Unit, Sum string }
+
+// Erasure says that a request to erase keys was done, and not what it was: the request names log content.
+type Erasure struct {
+	Salt [16]byte // of Hash
+	Hash [32]byte // of the request
+	Time int64    // Unix time in nanoseconds
+}
 
 // Bucket returns the section of a key. xxHash64 is specified and stable, so it is the same for ever.
 func Bucket(key string) int { return int(xxhash.Sum64String(key) % Buckets) }

@@ -48,7 +48,9 @@ func bucketBlob() Blob {
 func metaBlob() Blob {
 	b := Blob{Owner: owner, Section: Meta, Generation: math.MaxUint64, Descriptions: []Description{
 		{}, {"log.record.count", "The number of log records observed.", "{record}", "records"},
-	}, Forgotten: []Forgotten{{"", 1}, {"log.record.count", math.MaxInt}}}
+	}, Forgotten: []Forgotten{{"", 1}, {"log.record.count", math.MaxInt}}, Erasure: Erasure{Time: 1_700_000_000_000_000_003}}
+	copy(b.Erasure.Salt[:], "a salt of 16 by.")
+	copy(b.Erasure.Hash[:], "a hash that is as long as SHA256")
 	b.Generations[0], b.Generations[17], b.Generations[255] = 1, 3, math.MaxUint64
 	return b
 }
@@ -56,6 +58,7 @@ func metaBlob() Blob {
 func TestRoundTrip(t *testing.T) {
 	for _, b := range []Blob{
 		bucketBlob(), metaBlob(), {Owner: "", Section: 0, Generation: 1, Entries: []Entry{}},
+		{Section: Meta, Generation: 1, Descriptions: []Description{}, Forgotten: []Forgotten{}},
 	} {
 		got, err := Decode(Encode(b), b.Owner, b.Section)
 		require.NoError(t, err)
@@ -65,11 +68,16 @@ func TestRoundTrip(t *testing.T) {
 
 // What an earlier release wrote is read.
 func TestGoldenEarlierVersions(t *testing.T) {
-	v2 := metaBlob()
+	v3 := metaBlob()
+	v3.Erasure = Erasure{}
+	v2 := v3
+	v2.Descriptions = slices.Clone(v3.Descriptions)
 	v2.Descriptions[1].Sum = ""
 	v1 := v2
 	v1.Forgotten = nil
-	for name, b := range map[string]Blob{"v1-bucket": bucketBlob(), "v1-meta": v1, "v2-bucket": bucketBlob(), "v2-meta": v2} {
+	for name, b := range map[string]Blob{
+		"v1-bucket": bucketBlob(), "v1-meta": v1, "v2-bucket": bucketBlob(), "v2-meta": v2, "v3-bucket": bucketBlob(), "v3-meta": v3,
+	} {
 		data, err := os.ReadFile(filepath.Join("testdata", name+".bin"))
 		require.NoError(t, err)
 		got, err := Decode(data, owner, b.Section)
@@ -78,10 +86,10 @@ func TestGoldenEarlierVersions(t *testing.T) {
 	}
 }
 
-func TestGoldenVersion3(t *testing.T) {
+func TestGoldenVersion4(t *testing.T) {
 	for name, b := range map[string]Blob{"bucket": bucketBlob(), "meta": metaBlob()} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("testdata", "v3-"+name+".bin")
+			path := filepath.Join("testdata", "v4-"+name+".bin")
 			if *update {
 				require.NoError(t, os.WriteFile(path, Encode(b), 0o600))
 			}
@@ -222,6 +230,23 @@ func TestForgottenOutOfOrder(t *testing.T) {
 	}
 }
 
+// There is one encoding of no erasure, and no list of two.
+func TestErasureIsOneOrNone(t *testing.T) {
+	meta := Encode(Blob{Owner: owner, Section: Meta, Generation: 1})
+	body := meta[:len(meta)-checksumSize-1]
+	zero := make([]byte, len(Erasure{}.Salt)+len(Erasure{}.Hash)+8)
+	one := append([]byte{1}, bytes.Repeat([]byte{7}, len(zero))...)
+	for name, list := range map[string][]byte{
+		"zero": append([]byte{1}, zero...), "two": append(append([]byte{2}, one[1:]...), one[1:]...), "cut": one[:len(one)-1],
+		"more": append(slices.Clone(one), 0), "missing": nil,
+	} {
+		_, err := Decode(appendChecksum(append(slices.Clone(body), list...)), owner, Meta)
+		require.ErrorIs(t, err, ErrDamaged, name)
+	}
+	_, err := Decode(appendChecksum(append(slices.Clone(body), one...)), owner, Meta)
+	require.NoError(t, err)
+}
+
 // FuzzDecode: it never panics, and whatever decodes encodes to the same bytes, but for the older version. The fuzzer cannot guess a checksum, so
 // the input is tried with a right one as well, and as a body behind a right header.
 func FuzzDecode(f *testing.F) {
@@ -231,7 +256,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data[:len(data)-checksumSize])
 		f.Add(data[len(header(17)) : len(data)-checksumSize])
 	}
-	for _, name := range []string{"v1-bucket.bin", "v1-meta.bin", "v2-meta.bin"} {
+	for _, name := range []string{"v1-bucket.bin", "v1-meta.bin", "v2-meta.bin", "v3-meta.bin"} {
 		data, err := os.ReadFile(filepath.Join("testdata", name))
 		require.NoError(f, err)
 		f.Add(data)
