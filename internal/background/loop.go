@@ -29,11 +29,11 @@ type Settings struct {
 	// Name says what the work does, for errors: "send totals".
 	Name string
 
-	// Delay is the time until the first run; 0 = it is at once.
+	// Delay is the time until the first run of an Interval; 0 = it is at once.
 	Delay time.Duration
 
-	// Interval is the time from the beginning of one run to that of the next, which waits for the one before. It must be positive. Runs
-	// that somebody asks for come in between.
+	// Interval is the time from the beginning of one run to that of the next, which waits for the one before. Runs that somebody asks for
+	// come in between. 0 = there are no others.
 	Interval time.Duration
 
 	// Jitter is how much shorter an interval may be, at random, as a part of it: so that many processes do not work at the same moments.
@@ -43,7 +43,8 @@ type Settings struct {
 	// Run is the work. Its ctx goes on until the time for Stop is over.
 	Run Work
 
-	// Last is the last run. Its ctx is that of Stop, and may be over: then nobody waits for it.
+	// Last is the last run. Its ctx is that of Stop, and may be over: then nobody waits for it. nil = there is none, and Stop cancels the ctx
+	// of the present run at once.
 	Last Work
 
 	// Failed is called by the goroutine with the error of each Run. nil = nobody is told.
@@ -56,6 +57,7 @@ type Loop struct {
 	asked    chan struct{}        // has room for one
 	stop     chan context.Context // of the last run
 	done     chan struct{}        // closed when the goroutine has ended
+	left     chan struct{}        // closed when Stop waits no longer
 	lastErr  error                // of the last run; set before done is closed
 
 	// mu guards the fields below.
@@ -83,7 +85,8 @@ type run struct {
 // New returns a Loop that is yet to be started.
 func New(settings Settings) *Loop {
 	return &Loop{
-		settings: settings, asked: make(chan struct{}, 1), stop: make(chan context.Context, 1), done: make(chan struct{}),
+		settings: settings, asked: make(chan struct{}, 1), stop: make(chan context.Context, 1),
+		done: make(chan struct{}), left: make(chan struct{}),
 	}
 }
 
@@ -108,7 +111,7 @@ func (l *Loop) Do(ctx context.Context) error {
 	}
 	select {
 	case <-r.done:
-	case <-l.done:
+	case <-l.left:
 	case <-ctx.Done():
 	}
 	select {
@@ -154,13 +157,17 @@ func (l *Loop) take() *run {
 }
 
 // Stop has the last run begin after the present one, and waits for it until ctx ends. Then the ctx of the present run is canceled, and
-// the goroutine is left behind: it ends when its work does. Whoever waits for another run gets ErrNotRunning. Stop does nothing for a Loop
+// the goroutine is left behind: it ends when its work does. Whoever still waits for a run gets ErrNotRunning. Stop does nothing for a Loop
 // that does not run; it can not be started any more.
 func (l *Loop) Stop(ctx context.Context) error {
 	if !l.end() {
 		return nil
 	}
+	defer close(l.left)
 	defer l.cancel()
+	if l.settings.Last == nil {
+		l.cancel()
+	}
 	l.stop <- ctx
 	select {
 	case <-l.done:
@@ -187,13 +194,18 @@ func (l *Loop) loop(ctx context.Context) {
 	defer close(l.done)
 	timer := time.NewTimer(l.settings.Delay)
 	defer timer.Stop()
+	if l.settings.Interval == 0 {
+		timer.Stop()
+	}
 	for {
 		select {
 		case <-timer.C:
 			timer.Reset(l.interval())
 		case <-l.asked:
 		case last := <-l.stop:
-			l.lastErr = l.guard(last, l.settings.Last)
+			if l.settings.Last != nil {
+				l.lastErr = l.guard(last, l.settings.Last)
+			}
 			return
 		}
 		if len(l.stop) == 0 { // else it goes before what has come together with it

@@ -188,12 +188,53 @@ func TestStopDeadline(t *testing.T) {
 				began := time.Now()
 				require.ErrorIs(t, l.Stop(ctx), context.DeadlineExceeded)
 				assert.Equal(t, 200*time.Millisecond, time.Since(began))
-				close(release)
-				if !last {
+				if !last { // even if the run never ends
 					require.ErrorIs(t, <-waiting, ErrNotRunning)
 				}
+				close(release)
 			})
 		}
+	}
+}
+
+// Without an interval there are only the runs that somebody asks for.
+func TestOnRequestOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &recorder{takes: time.Second}
+		settings := w.settings()
+		settings.Delay, settings.Interval = 0, 0
+		l := New(settings)
+		l.Start(t.Context())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Empty(t, w.begins)
+		require.NoError(t, l.Do(t.Context()))
+		time.Sleep(time.Hour)
+		require.NoError(t, l.Do(t.Context()))
+		require.NoError(t, l.Stop(t.Context()))
+		assert.Equal(t, seconds(3600, 7201), w.begins)
+		assert.Equal(t, 1, w.last)
+	})
+}
+
+// Without a last run nothing is waited for but the end of the present one, which is canceled at once.
+func TestStopWithoutALastRun(t *testing.T) {
+	for takes := range 3 { // seconds after it was canceled
+		synctest.Test(t, func(t *testing.T) {
+			l := New(Settings{Name: "work", Run: func(ctx context.Context) error {
+				<-ctx.Done()
+				time.Sleep(time.Duration(takes) * time.Second)
+				return context.Cause(ctx)
+			}})
+			l.Start(t.Context())
+			waiting := make(chan error, 1)
+			go func() { waiting <- l.Do(context.Background()) }()
+			time.Sleep(time.Minute)
+			began := time.Now()
+			require.NoError(t, l.Stop(t.Context()))
+			assert.Equal(t, time.Duration(takes)*time.Second, time.Since(began))
+			require.ErrorIs(t, <-waiting, context.Canceled, "it is the error of the run")
+		})
 	}
 }
 
