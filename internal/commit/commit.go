@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -35,22 +36,17 @@ const (
 	mostBackoff  = time.Second
 )
 
-// Committer is the one goroutine that flushes a store. It tries again until the store has taken what was asked for.
+// Committer flushes a store in a goroutine of its own, when somebody waits for it. It tries again until the store has taken what was asked
+// for. It is safe for concurrent use.
 type Committer struct {
-	flush  func(context.Context) error
-	failed func() // is called after each flush that has failed
-
-	wake    chan struct{}
-	cancel  context.CancelFunc
-	stopped chan struct{} // closed when it flushes no more
+	flush   func(context.Context) error
+	failed  func() // is called after each flush that has failed
+	flushes *background.Loop
 	ended   chan struct{} // closed by Stop, when nobody is to wait any longer
 
-	// mu guards the fields below.
-	mu      sync.Mutex
-	asked   uint64        // number of the last who asked
-	kept    uint64        // all up to this number are durable
-	changed chan struct{} // closed, and made anew, when kept or failing has changed
-	failing bool          // the last flush has failed, or the present one has stalled
+	// mu guards the field below.
+	mu    sync.Mutex
+	works chan struct{} // closed while the last flush has not failed, and the present one has not stalled
 }
 
 // New returns a Committer for a store that can be durable; for another it returns an error. failed is called after each flush that has
@@ -60,64 +56,43 @@ func New(s store.MetricStore, failed func()) (*Committer, error) {
 	if !ok || !capability.InfoOf(s).Durable {
 		return nil, fmt.Errorf("`durable` is true: %w", ErrNotDurable)
 	}
-	return &Committer{
-		flush: flusher.Flush, failed: failed, wake: make(chan struct{}, 1), cancel: func() {},
-		stopped: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{}),
-	}, nil
+	c := &Committer{flush: flusher.Flush, failed: failed, ended: make(chan struct{}), works: make(chan struct{})}
+	c.flushes = background.New(background.Settings{Name: "flush the store", Run: c.commit})
+	close(c.works)
+	return c, nil
 }
 
 // Start starts the goroutine, which goes on until Stop, not until ctx ends.
-func (c *Committer) Start(ctx context.Context) {
-	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	go c.run(ctx)
-}
-
-func (c *Committer) run(ctx context.Context) {
-	defer close(c.stopped)
-	for {
-		select {
-		case <-c.wake:
-			c.commit(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+func (c *Committer) Start(ctx context.Context) { c.flushes.Start(ctx) }
 
 // commit flushes until the store has taken what was asked for, or ctx ends.
-func (c *Committer) commit(ctx context.Context) {
+func (c *Committer) commit(ctx context.Context) error {
 	for backoff := leastBackoff; ; backoff = min(2*backoff, mostBackoff) {
-		asked := c.lastAsked()
-		if err := c.attempt(ctx); err == nil {
-			c.note(asked, false)
-			return
+		err := c.attempt(ctx)
+		c.note(err == nil)
+		if err == nil {
+			return nil
 		}
 		c.failed()
-		c.note(0, true)
 		select {
 		case <-time.After(backoff):
 		case <-ctx.Done():
-			return
+			return ErrStopped
 		}
 	}
 }
 
 // attempt flushes once. While that takes too long the store counts as failing.
 func (c *Committer) attempt(ctx context.Context) error {
-	var mu sync.Mutex // keeps the one apart from the other
-	ended := false
+	noted := make(chan struct{})
 	stalled := time.AfterFunc(StalledAfter, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if !ended {
-			c.note(0, true)
-		}
+		defer close(noted)
+		c.note(false)
 	})
-	defer stalled.Stop()
 	err := Guarded(func() error { return c.flush(ctx) })
-	mu.Lock()
-	defer mu.Unlock()
-	ended = true
+	if !stalled.Stop() {
+		<-noted // or it would be noted after what the caller notes
+	}
 	return err
 }
 
@@ -131,89 +106,74 @@ func Guarded(flush func() error) (err error) {
 	return flush()
 }
 
-func (c *Committer) lastAsked() uint64 {
+// note notes whether the store works, and tells all who wait for that.
+func (c *Committer) note(works bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.asked
-}
-
-// note notes what is durable, and whether the store fails, and tells all who wait.
-func (c *Committer) note(kept uint64, failing bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.kept, c.failing = max(c.kept, kept), failing
-	close(c.changed)
-	c.changed = make(chan struct{})
+	select {
+	case <-c.works:
+		if !works {
+			c.works = make(chan struct{})
+		}
+	default:
+		if works {
+			close(c.works)
+		}
+	}
 }
 
 // Wait returns when everything that was added to the store before the call is durable, or with an error when ctx, or the
-// committer, has ended before.
+// Committer, has ended before.
 func (c *Committer) Wait(ctx context.Context) error {
-	mine := c.ask()
-	return c.until(ctx, ErrUnconfirmed, func() bool { return c.kept >= mine })
-}
-
-// ask has the goroutine flush, and returns the number whose turn is to be waited for.
-func (c *Committer) ask() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asked++
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	err := c.flushes.Do(ctx)
+	if err == nil {
+		return nil
 	}
-	return c.asked
+	if errors.Is(err, background.ErrNotRunning) {
+		err = ErrStopped
+	}
+	return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 }
 
 // Works says whether the store takes what it is given: the last flush has not failed, nor the present one stalled.
 func (c *Committer) Works() bool {
-	works, _ := c.look(c.works)
-	return works
+	select {
+	case <-c.working():
+		return true
+	default:
+		return false
+	}
 }
 
 // WaitUntilWorks returns when the store takes what it is given, or with an error when ctx, or the Committer, has ended before.
 func (c *Committer) WaitUntilWorks(ctx context.Context) error {
-	return c.until(ctx, ErrStoreFails, c.works)
-}
-
-func (c *Committer) works() bool { return !c.failing }
-
-// until waits for a condition, which is asked under the lock.
-func (c *Committer) until(ctx context.Context, failure error, condition func() bool) error {
-	for {
-		var reason error // to give up
-		met, changed := c.look(condition)
-		if met {
-			return nil
-		}
-		select {
-		case <-changed:
-			continue
-		case <-ctx.Done():
-			reason = context.Cause(ctx)
-		case <-c.ended:
-			reason = ErrStopped
-		}
-		if met, _ := c.look(condition); met {
-			return nil
-		}
-		return fmt.Errorf("%w: %w", failure, reason)
+	working := c.working()
+	var reason error // to give up
+	select {
+	case <-working:
+		return nil
+	case <-ctx.Done():
+		reason = context.Cause(ctx)
+	case <-c.ended:
+		reason = ErrStopped
+	}
+	select {
+	case <-working: // together with the reason
+		return nil
+	default:
+		return fmt.Errorf("%w: %w", ErrStoreFails, reason)
 	}
 }
 
-// look returns whether a condition is met, and what is closed when that may change.
-func (c *Committer) look(condition func() bool) (met bool, changed <-chan struct{}) {
+// working returns what is closed when the store works.
+func (c *Committer) working() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return condition(), c.changed
+	return c.works
 }
 
 // Stop ends the goroutine and waits for it until ctx ends: a store may not let it go. Whoever waits then gets an error.
 func (c *Committer) Stop(ctx context.Context) {
 	defer close(c.ended)
-	c.cancel()
-	select {
-	case <-c.stopped:
-	case <-ctx.Done():
-	}
+	_ = c.flushes.Stop(ctx) // whoever waits is told, and so was failed
 }
