@@ -149,10 +149,10 @@ func (e *memoryExtension) load(ctx context.Context, client *statestorage.Client)
 	return v, nil
 }
 
-func (e *memoryExtension) tell(damages []damage) {
+func (e *memoryExtension) tell(damages []statestorage.Damage) {
 	for _, d := range damages {
 		e.numbers.damaged.Add(1)
 		e.settings.Logger.Error("A part of the stored totals cannot be read. The one before it is used, if there is one.",
-			zap.String("slot", d.name), zap.String("set_aside_as", d.aside), zap.Error(d.err))
+			zap.String("slot", d.Name), zap.String("set_aside_as", d.Aside), zap.Error(d.Err))
 	}
 }

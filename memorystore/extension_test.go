@@ -119,7 +119,7 @@ func TestFault_storage_foreign_state(t *testing.T) {
 		blob []byte
 		want error
 	}{
-		"newer": {newerState(t), state.ErrNewer},
+		"newer": {newerState(t), statestorage.ErrNewer},
 		"another component": {
 			state.Encode(state.Blob{Owner: "tally_memory/other", Section: state.Bucket("key 1"), Generation: 9}),
 			state.ErrForeign,
@@ -132,7 +132,7 @@ func TestFault_storage_foreign_state(t *testing.T) {
 			before := maps.Clone(d.data)
 			i := newInstance(t, d)
 			err := i.Start(t.Context(), i.host)
-			require.ErrorIs(t, err, errRefused)
+			require.ErrorIs(t, err, statestorage.ErrRefused)
 			require.ErrorIs(t, err, tt.want)
 			assert.ErrorContains(t, err, slot)
 			assert.ErrorContains(t, err, "`storage`")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -94,7 +95,7 @@ func TestFault_storage_downgrade(t *testing.T) {
 	}
 	before := newer.copy()
 	older := newInstance(t, newer)
-	require.ErrorIs(t, older.Start(t.Context(), older.host), errRefused)
+	require.ErrorIs(t, older.Start(t.Context(), older.host), statestorage.ErrRefused)
 	require.Equal(t, before.data, newer.data)
 
 	for name, blob := range newer.data { // the newer version comes back

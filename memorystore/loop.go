@@ -50,7 +50,7 @@ func (l *loop) failed(err error) {
 
 // close flushes for the last time and closes the client, however long that takes.
 func (l *loop) close(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, l.saver.close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, l.saver.client.Close(context.WithoutCancel(ctx))) }()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -17,11 +17,7 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-var (
-	errRefused = errors.New("refuse the state in the storage, which stays as it is; give this extension a `storage`, or " +
-		"that storage a directory, of its own, or run the newer version of tally that wrote the state")
-	errLost = errors.New("state is missing, or older than the last flush")
-)
+var errLost = errors.New("state is missing, or older than the last flush")
 
 // saver keeps a store in a storage client. It is serial; the store may be counted in meanwhile.
 type saver struct {
@@ -43,18 +39,10 @@ type slot struct {
 	number     int
 }
 
-// damage is a part of the state that load could not read.
-type damage struct {
-	name  string // of the slot
-	aside string // where its bytes go; empty when there are none
-	err   error
-}
-
 // loaded is what was found in the slots of all sections.
 type loaded struct {
-	blobs   [state.Sections]state.Blob // generation 0 = none
-	damages []damage
-	broken  sections // have a damage
+	blobs  [state.Sections]state.Blob // generation 0 = none
+	broken sections                   // have a damage
 }
 
 func newSaver(client *statestorage.Client, owner string, s *memoryStore, r request) *saver {
@@ -67,70 +55,49 @@ func newSaver(client *statestorage.Client, owner string, s *memoryStore, r reque
 
 // load fills the store from the storage and returns what was damaged. The next flush sets that aside and writes the
 // sections that it was part of anew. An error means that nothing was read, written or restored.
-func (v *saver) load(ctx context.Context) ([]damage, error) {
-	values, err := v.read(ctx)
+func (v *saver) load(ctx context.Context) ([]statestorage.Damage, error) {
+	var l loaded
+	damages, err := v.client.Load(ctx, slotNames(), func(i int, value []byte) error {
+		return v.choose(&l, i/state.Slots, i%state.Slots, value)
+	})
 	if err != nil {
 		return nil, err
 	}
-	var l loaded
-	for section := range values {
-		if err := v.choose(&l, section, values[section]); err != nil {
-			return nil, err // the first is enough: all slots of one storage have one writer
-		}
+	for _, d := range damages {
+		v.pending = append(v.pending, d.SetAside()...)
 	}
-	v.compareWithMeta(&l)
+	damages = append(damages, v.compareWithMeta(&l)...)
 	v.restore(&l)
-	return l.damages, nil
+	return damages, nil
 }
 
-func (v *saver) read(ctx context.Context) (values [state.Sections][state.Slots][]byte, err error) {
-	ops := make([]*storage.Operation, 0, state.Sections*state.Slots)
+// slotNames returns the names of all slots, those of a section one after the other.
+func slotNames() []string {
+	names := make([]string, 0, state.Sections*state.Slots)
 	for section := range state.Sections {
 		for number := range state.Slots {
-			ops = append(ops, storage.GetOperation(state.Name(section, number)))
+			names = append(names, state.Name(section, number))
 		}
 	}
-	if err := v.client.Batch(ctx, ops...); err != nil {
-		return values, fmt.Errorf("read state: %w", err)
-	}
-	for i, op := range ops {
-		values[i/state.Slots][i%state.Slots] = op.Value
-	}
-	return values, nil
+	return names
 }
 
-// choose takes the valid slot of the highest generation.
-func (v *saver) choose(l *loaded, section int, values [state.Slots][]byte) error {
-	for number, value := range values {
-		if value == nil {
-			continue
-		}
-		name := state.Name(section, number)
-		b, err := state.Decode(value, v.owner, section)
-		switch {
-		case errors.Is(err, state.ErrDamaged):
-			l.broken[section] = true
-			l.damages = append(l.damages, v.setAside(name, value, err))
-		case err != nil:
-			return fmt.Errorf("%w: slot %s: %w", errRefused, name, err)
-		case b.Generation > l.blobs[section].Generation:
-			l.blobs[section] = b
-			v.saved[section] = slot{generation: b.Generation, number: number}
-		}
+// choose takes a valid slot, unless the other one has a higher generation.
+func (v *saver) choose(l *loaded, section, number int, value []byte) error {
+	b, err := state.Decode(value, v.owner, section)
+	switch {
+	case err != nil:
+		l.broken[section] = true // or all is refused
+	case b.Generation > l.blobs[section].Generation:
+		l.blobs[section] = b
+		v.saved[section] = slot{generation: b.Generation, number: number}
 	}
-	return nil
-}
-
-// setAside moves the bytes of a slot to a name that nobody reads.
-func (v *saver) setAside(name string, value []byte, err error) damage {
-	d := damage{name: name, aside: fmt.Sprintf("damaged.%s.%d", name, time.Now().UnixNano()), err: err}
-	v.pending = append(v.pending, storage.SetOperation(d.aside, value), storage.DeleteOperation(name))
-	return d
+	return err
 }
 
 // compareWithMeta finds the buckets whose last flush is not there although no slot is damaged: a storage that is
 // damaged itself loses slots.
-func (v *saver) compareWithMeta(l *loaded) {
+func (v *saver) compareWithMeta(l *loaded) (lost []statestorage.Damage) {
 	for section, generation := range l.blobs[state.Meta].Generations {
 		found := &v.saved[section]
 		if found.generation >= generation {
@@ -138,13 +105,14 @@ func (v *saver) compareWithMeta(l *loaded) {
 		}
 		if !l.broken[section] {
 			l.broken[section] = true
-			l.damages = append(l.damages, damage{
-				name: state.Name(section, 1-found.number),
-				err:  fmt.Errorf("%w: found generation %d instead of %d", errLost, found.generation, generation),
+			lost = append(lost, statestorage.Damage{
+				Name: state.Name(section, 1-found.number),
+				Err:  fmt.Errorf("%w: found generation %d instead of %d", errLost, found.generation, generation),
 			})
 		}
 		found.generation = generation // the next one must be later
 	}
+	return lost
 }
 
 func (v *saver) restore(l *loaded) {
@@ -269,11 +237,4 @@ func (v *saver) forgotten() []state.Forgotten {
 	}
 	slices.SortFunc(list, func(a, b state.Forgotten) int { return cmp.Compare(a.Metric, b.Metric) })
 	return list
-}
-
-func (v *saver) close(ctx context.Context) error {
-	if err := v.client.Close(ctx); err != nil {
-		return fmt.Errorf("close storage client: %w", err)
-	}
-	return nil
 }

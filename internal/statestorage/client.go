@@ -1,7 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package statestorage opens the storage extensions that stores keep their state in.
+// Package statestorage opens the storage extensions that stores keep their state in, and reads it: what is damaged, or of another, is told
+// apart in one way.
 package statestorage
 
 import (
@@ -75,12 +76,16 @@ func (c *Client) Batch(ctx context.Context, ops ...*storage.Operation) error {
 
 // Close closes the client, after a call that was left behind.
 func (c *Client) Close(ctx context.Context) error {
-	return c.call(ctx, func() error {
+	err := c.call(ctx, func() error {
 		if c.inner == nil {
 			return nil
 		}
 		return c.inner.Close(context.WithoutCancel(ctx))
 	})
+	if err != nil {
+		return fmt.Errorf("close storage client: %w", err)
+	}
+	return nil
 }
 
 // call calls the storage, when it is free.

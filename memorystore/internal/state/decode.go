@@ -3,8 +3,9 @@ package state
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
+
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 )
 
 // The fewest bytes that a list element takes: what bounds the memory that a count in the input can ask for.
@@ -14,26 +15,24 @@ const (
 	minForgottenSize   = 1 + 1
 )
 
-// Decode reads the blob of a section that owner wrote. Its error is ErrDamaged, ErrNewer or ErrForeign with details.
+// Decode reads the blob of a section that owner wrote. Its error is ErrForeign, or ErrDamaged or ErrNewer of
+// package statestorage, with details.
 // It keeps nothing of data and allocates in proportion to its size.
 func Decode(data []byte, owner string, section int) (Blob, error) {
 	if len(data) == 0 {
-		return Blob{}, fmt.Errorf("%w: it is empty", ErrDamaged)
+		return Blob{}, fmt.Errorf("%w: it is empty", statestorage.ErrDamaged)
 	}
 	if len(data) < len(magic)+2+checksumSize || string(data[:len(magic)]) != magic {
-		return Blob{}, fmt.Errorf("%w: its %d bytes do not begin as tally's do", ErrDamaged, len(data))
+		return Blob{}, fmt.Errorf("%w: its %d bytes do not begin as tally's do", statestorage.ErrDamaged, len(data))
 	}
 	end := len(data) - checksumSize
-	if want, got := binary.BigEndian.Uint32(data[end:]), crc32.Checksum(data[:end], castagnoli); want != got {
-		return Blob{}, fmt.Errorf("%w: the checksum of its %d bytes is %08x instead of %08x", ErrDamaged, len(data), got, want)
+	if want, got := binary.BigEndian.Uint32(data[end:]), statestorage.Checksum(data[:end]); want != got {
+		return Blob{}, fmt.Errorf("%w: the checksum of its %d bytes is %08x instead of %08x", statestorage.ErrDamaged, len(data), got, want)
 	}
 	r := reader{rest: data[len(magic):end]}
 	version := r.uint16()
-	switch {
-	case version > Version:
-		return Blob{}, fmt.Errorf("%w: it is version %d, this is version %d", ErrNewer, version, Version)
-	case version == 0:
-		return Blob{}, fmt.Errorf("%w: there is no version 0", ErrDamaged)
+	if err := statestorage.CheckVersion(int(version), Version); err != nil {
+		return Blob{}, err
 	}
 	return decode(&r, version, owner, section)
 }
@@ -45,13 +44,13 @@ func decode(r *reader, version uint16, owner string, section int) (Blob, error) 
 	b := Blob{Owner: gotOwner, Section: gotSection, Generation: r.uint64()}
 	switch {
 	case r.bad:
-		return Blob{}, fmt.Errorf("%w: its header ends early", ErrDamaged)
+		return Blob{}, fmt.Errorf("%w: its header ends early", statestorage.ErrDamaged)
 	case gotKind != kind || gotOwner != owner:
 		return Blob{}, fmt.Errorf("%w: %q of kind %q wrote it, this is %q of kind %q", ErrForeign, gotOwner, gotKind, owner, kind)
 	case gotSection != section || gotBuckets != Buckets:
 		return Blob{}, fmt.Errorf("%w: it is section %d of %d, not %d of %d", ErrForeign, gotSection, gotBuckets, section, Buckets)
 	case b.Generation == 0:
-		return Blob{}, fmt.Errorf("%w: it has no generation", ErrDamaged)
+		return Blob{}, fmt.Errorf("%w: it has no generation", statestorage.ErrDamaged)
 	}
 	if section == Meta {
 		for i := range b.Generations {
@@ -68,7 +67,7 @@ func decode(r *reader, version uint16, owner string, section int) (Blob, error) 
 		b.Entries = r.entries(section)
 	}
 	if r.bad || len(r.rest) > 0 {
-		return Blob{}, fmt.Errorf("%w: its content is not as tally writes it", ErrDamaged)
+		return Blob{}, fmt.Errorf("%w: its content is not as tally writes it", statestorage.ErrDamaged)
 	}
 	return b, nil
 }

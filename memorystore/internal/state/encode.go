@@ -2,7 +2,8 @@ package state
 
 import (
 	"encoding/binary"
-	"hash/crc32"
+
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 )
 
 const (
@@ -12,8 +13,6 @@ const (
 
 	checksumSize = 4
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Encode returns the bytes of b, whose lists must be in order.
 func Encode(b Blob) []byte {
@@ -90,5 +89,5 @@ func appendText(dst []byte, s string) []byte {
 }
 
 func appendChecksum(dst []byte) []byte {
-	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst, castagnoli))
+	return binary.BigEndian.AppendUint32(dst, statestorage.Checksum(dst))
 }

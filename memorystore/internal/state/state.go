@@ -45,14 +45,8 @@ const (
 	Slots = 2
 )
 
-var (
-	// ErrDamaged says that a blob is not as it was written: empty, cut, changed or continued.
-	ErrDamaged = errors.New("state is damaged")
-	// ErrNewer says that a newer version of tally wrote a blob.
-	ErrNewer = errors.New("state is of a newer version")
-	// ErrForeign says that a blob is whole but belongs to another component, or elsewhere.
-	ErrForeign = errors.New("state belongs to another component")
-)
+// ErrForeign says that a blob is whole but belongs to another component, or elsewhere.
+var ErrForeign = errors.New("state belongs to another component; give this extension a `storage`, or that storage a directory, of its own")
 
 // Blob is the content of one section.
 type Blob struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/statestorage"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; never for a version that was released")
@@ -117,17 +118,17 @@ func TestFault_storage_every_bit_and_every_cut(t *testing.T) {
 		for i := range len(data) * 8 {
 			data[i/8] ^= 1 << (i % 8)
 			_, err := Decode(data, owner, b.Section)
-			require.ErrorIs(t, err, ErrDamaged, "bit %d", i)
+			require.ErrorIs(t, err, statestorage.ErrDamaged, "bit %d", i)
 			data[i/8] ^= 1 << (i % 8)
 		}
 		for n := range data {
 			_, err := Decode(data[:n], owner, b.Section)
-			require.ErrorIs(t, err, ErrDamaged, "%d bytes", n)
+			require.ErrorIs(t, err, statestorage.ErrDamaged, "%d bytes", n)
 		}
 		_, err := Decode(append(data, 0), owner, b.Section)
-		require.ErrorIs(t, err, ErrDamaged)
+		require.ErrorIs(t, err, statestorage.ErrDamaged)
 		_, err = Decode(append(data, data...), owner, b.Section)
-		require.ErrorIs(t, err, ErrDamaged)
+		require.ErrorIs(t, err, statestorage.ErrDamaged)
 		tried += len(data)*8 + len(data)
 	}
 	evidence.Report(t, evidence.Figure{
@@ -153,30 +154,30 @@ func TestRefusals(t *testing.T) {
 		data []byte
 		want error
 	}{
-		"newer":           {patched(version, 0, Version+1), ErrNewer},
-		"newest":          {patched(version, 0xff, 0xff), ErrNewer},
-		"version 0":       {patched(version, 0, 0), ErrDamaged},
+		"newer":           {patched(version, 0, Version+1), statestorage.ErrNewer},
+		"newest":          {patched(version, 0xff, 0xff), statestorage.ErrNewer},
+		"version 0":       {patched(version, 0, 0), statestorage.ErrDamaged},
 		"other kind":      {patched(version+3, 'T'), ErrForeign},
 		"other owner":     {blob(func(b *Blob) { b.Owner = "tally_memory/other" }), ErrForeign},
 		"no owner":        {blob(func(b *Blob) { b.Owner = "" }), ErrForeign},
 		"other section":   {blob(func(b *Blob) { b.Section = 18 }), ErrForeign},
 		"meta":            {Encode(metaBlob()), ErrForeign},
 		"other layout":    {patched(version+2+len(kind)+1+len(owner)+1+2, 2, 0), ErrForeign},
-		"generation 0":    {blob(func(b *Blob) { b.Generation = 0 }), ErrDamaged},
-		"value 0":         {blob(func(b *Blob) { b.Entries[0].Value = 0 }), ErrDamaged},
-		"negative value":  {blob(func(b *Blob) { b.Entries[0].Value = -1 }), ErrDamaged},
-		"key twice":       {blob(func(b *Blob) { b.Entries[1].Key = b.Entries[0].Key }), ErrDamaged},
-		"out of order":    {blob(func(b *Blob) { b.Entries[0].Key, b.Entries[1].Key = keys[1], keys[0] }), ErrDamaged},
-		"key elsewhere":   {blob(func(b *Blob) { b.Entries = []Entry{{Key: inBucket(18, 1)[0], Value: 1}} }), ErrDamaged},
-		"text":            {[]byte("hello, world; this is not a state"), ErrDamaged},
-		"empty":           {[]byte{}, ErrDamaged},
-		"header alone":    {appendChecksum([]byte(magic + "\x00\x01")), ErrDamaged},
-		"no list":         {appendChecksum(header(17)), ErrDamaged},
-		"text too long":   {appendChecksum([]byte(magic + "\x00\x01\x05ta")), ErrDamaged},
-		"text far beyond": {appendChecksum([]byte(magic + "\x00\x01\xff\xff\xff\xff\x7ftally")), ErrDamaged},
-		"long uvarint":    {appendChecksum(append(header(17), 0x80, 0)), ErrDamaged},
-		"huge count":      {appendChecksum(append(header(17), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)), ErrDamaged},
-		"overlong number": {appendChecksum(append(header(17), bytes.Repeat([]byte{0xff}, 11)...)), ErrDamaged},
+		"generation 0":    {blob(func(b *Blob) { b.Generation = 0 }), statestorage.ErrDamaged},
+		"value 0":         {blob(func(b *Blob) { b.Entries[0].Value = 0 }), statestorage.ErrDamaged},
+		"negative value":  {blob(func(b *Blob) { b.Entries[0].Value = -1 }), statestorage.ErrDamaged},
+		"key twice":       {blob(func(b *Blob) { b.Entries[1].Key = b.Entries[0].Key }), statestorage.ErrDamaged},
+		"out of order":    {blob(func(b *Blob) { b.Entries[0].Key, b.Entries[1].Key = keys[1], keys[0] }), statestorage.ErrDamaged},
+		"key elsewhere":   {blob(func(b *Blob) { b.Entries = []Entry{{Key: inBucket(18, 1)[0], Value: 1}} }), statestorage.ErrDamaged},
+		"text":            {[]byte("hello, world; this is not a state"), statestorage.ErrDamaged},
+		"empty":           {[]byte{}, statestorage.ErrDamaged},
+		"header alone":    {appendChecksum([]byte(magic + "\x00\x01")), statestorage.ErrDamaged},
+		"no list":         {appendChecksum(header(17)), statestorage.ErrDamaged},
+		"text too long":   {appendChecksum([]byte(magic + "\x00\x01\x05ta")), statestorage.ErrDamaged},
+		"text far beyond": {appendChecksum([]byte(magic + "\x00\x01\xff\xff\xff\xff\x7ftally")), statestorage.ErrDamaged},
+		"long uvarint":    {appendChecksum(append(header(17), 0x80, 0)), statestorage.ErrDamaged},
+		"huge count":      {appendChecksum(append(header(17), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)), statestorage.ErrDamaged},
+		"overlong number": {appendChecksum(append(header(17), bytes.Repeat([]byte{0xff}, 11)...)), statestorage.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(tt.data, owner, 17)
@@ -184,7 +185,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	_, err := Decode(append(append([]byte(nil), Encode(metaBlob())...), 1), owner, Meta)
-	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorIs(t, err, statestorage.ErrDamaged)
 }
 
 // header returns a blob up to its body.
@@ -197,10 +198,10 @@ func TestDescriptionsOutOfOrder(t *testing.T) {
 	b := metaBlob()
 	slices.Reverse(b.Descriptions)
 	_, err := Decode(Encode(b), owner, Meta)
-	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorIs(t, err, statestorage.ErrDamaged)
 	b.Descriptions[0] = b.Descriptions[1]
 	_, err = Decode(Encode(b), owner, Meta)
-	require.ErrorIs(t, err, ErrDamaged, "twice")
+	require.ErrorIs(t, err, statestorage.ErrDamaged, "twice")
 }
 
 // What bounds the memory that a count can ask for is what an element takes at the least.
@@ -226,7 +227,7 @@ func TestForgottenOutOfOrder(t *testing.T) {
 		b := metaBlob()
 		b.Forgotten = list
 		_, err := Decode(Encode(b), owner, Meta)
-		require.ErrorIs(t, err, ErrDamaged, "%v", list)
+		require.ErrorIs(t, err, statestorage.ErrDamaged, "%v", list)
 	}
 }
 
@@ -241,7 +242,7 @@ func TestErasureIsOneOrNone(t *testing.T) {
 		"more": append(slices.Clone(one), 0), "missing": nil,
 	} {
 		_, err := Decode(appendChecksum(append(slices.Clone(body), list...)), owner, Meta)
-		require.ErrorIs(t, err, ErrDamaged, name)
+		require.ErrorIs(t, err, statestorage.ErrDamaged, name)
 	}
 	_, err := Decode(appendChecksum(append(slices.Clone(body), one...)), owner, Meta)
 	require.NoError(t, err)
