@@ -205,7 +205,7 @@ func (i *instance) kill(t testing.TB) {
 	d.with(func() { d.err = nil })
 }
 
-func (i *instance) damaged() int { return int(i.numbers.damaged.Load()) }
+func (i *instance) damaged() int { return int(i.ownMetrics.damaged.Load()) }
 
 // totals returns all totals, whose times are as time.Unix gives them.
 func (i *instance) totals(t testing.TB) map[string]store.Total {

@@ -97,7 +97,7 @@ func TestFault_storage_durable_crash(t *testing.T) {
 		require.NoError(t, after.Shutdown(t.Context()))
 		require.GreaterOrEqual(t, total, low, "what was acknowledged is on disk")
 		require.LessOrEqual(t, total, high, "and no more than what was attempted")
-		require.Zero(t, after.loop)
+		require.Zero(t, after.flusher)
 		counts += low
 		unconfirmed += total - low
 		if total > low {

@@ -157,7 +157,7 @@ func (v *saver) settle(ctx context.Context, logger *zap.Logger) error {
 		return nil
 	case v.request.text == "":
 		v.erasure = state.Erasure{}
-		_ = v.overwrite(ctx, sections{state.Meta: true}) // the next flush tries again, and tells that the storage fails
+		_ = v.overwrite(ctx, sectionSet{state.Meta: true}) // the next flush tries again, and tells that the storage fails
 		return nil
 	case v.request.is(v.erasure):
 		logger.Info(fmt.Sprintf("Already erased at %s; remove %s from the configuration",
@@ -182,13 +182,13 @@ func (v *saver) erase(ctx context.Context) (keys int, err error) {
 		return keys, err
 	}
 	v.erasure = v.request.done(time.Now())
-	return keys, v.overwrite(ctx, sections{state.Meta: true})
+	return keys, v.overwrite(ctx, sectionSet{state.Meta: true})
 }
 
 // overwrite writes sections so often that no slot of them has what was there before.
-func (v *saver) overwrite(ctx context.Context, set sections) error {
+func (v *saver) overwrite(ctx context.Context, set sectionSet) error {
 	for range state.Slots {
-		v.store.markAll(&set)
+		v.store.markAllDirty(&set)
 		if _, err := v.flush(ctx); err != nil {
 			return err
 		}

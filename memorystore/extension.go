@@ -25,8 +25,8 @@ type memoryExtension struct {
 	store    *memoryStore // memory, kept in the storage; nil without `storage`
 
 	// set by Start
-	numbers        *numbers
-	loop           *loop
+	ownMetrics     *ownMetrics
+	flusher        *flusher
 	stopForgetting func() // nil = there is nothing to stop
 }
 
@@ -66,16 +66,16 @@ func (e *memoryExtension) Dependencies() []component.ID {
 func (e *memoryExtension) Start(ctx context.Context, host component.Host) error {
 	ctx, cancel := deadline.Or(ctx, statestorage.StartTimeout)
 	defer cancel()
-	n, err := newNumbers(e.settings, e.memory)
+	n, err := newOwnMetrics(e.settings, e.memory)
 	if err != nil {
 		return fmt.Errorf("start tally_memory: %w", err)
 	}
-	e.numbers = n
+	e.ownMetrics = n
 	if e.store != nil {
-		if e.loop, err = e.open(ctx, host); err != nil {
+		if e.flusher, err = e.open(ctx, host); err != nil {
 			return fmt.Errorf("start tally_memory: %w", errors.Join(err, e.Shutdown(ctx)))
 		}
-		e.store.loop.Store(e.loop)
+		e.store.flusher.Store(e.flusher)
 	}
 	e.stopForgetting = e.keepForgetting(context.WithoutCancel(ctx))
 	return nil
@@ -106,18 +106,18 @@ func (e *memoryExtension) Shutdown(ctx context.Context) error {
 		e.stopForgetting()
 		e.stopForgetting = nil
 	}
-	if e.loop != nil {
-		err = e.loop.stop(ctx)
-		e.loop = nil
+	if e.flusher != nil {
+		err = e.flusher.stop(ctx)
+		e.flusher = nil
 	}
-	if e.numbers != nil {
-		e.numbers.builder.Shutdown()
-		e.numbers = nil
+	if e.ownMetrics != nil {
+		e.ownMetrics.builder.Shutdown()
+		e.ownMetrics = nil
 	}
 	return err
 }
 
-func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop, error) {
+func (e *memoryExtension) open(ctx context.Context, host component.Host) (*flusher, error) {
 	client, err := statestorage.Open(ctx, host, *e.cfg.Storage, e.settings.ID)
 	if err != nil {
 		return nil, err
@@ -126,9 +126,9 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*loop,
 	if err != nil {
 		return nil, errors.Join(err, client.Close(ctx))
 	}
-	l := startLoop(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, numbers: e.numbers})
-	_ = l.flushNow(ctx) // sets aside what is damaged, if anything; health reports the error, and the next flush tries again
-	return l, nil
+	f := startFlusher(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, ownMetrics: e.ownMetrics})
+	_ = f.flushNow(ctx) // sets aside what is damaged, if anything; health reports the error, and the next flush tries again
+	return f, nil
 }
 
 // load fills the store from the storage, and erases there what the configuration asks for.
@@ -139,7 +139,7 @@ func (e *memoryExtension) load(ctx context.Context, client *statestorage.Client)
 	}
 	v := newSaver(client, e.settings.ID.String(), e.store, r)
 	damages, err := v.load(ctx)
-	e.tell(damages)
+	e.logDamages(damages)
 	if err == nil {
 		err = v.settle(ctx, e.settings.Logger)
 	}
@@ -149,9 +149,9 @@ func (e *memoryExtension) load(ctx context.Context, client *statestorage.Client)
 	return v, nil
 }
 
-func (e *memoryExtension) tell(damages []statestorage.Damage) {
+func (e *memoryExtension) logDamages(damages []statestorage.Damage) {
 	for _, d := range damages {
-		e.numbers.damaged.Add(1)
+		e.ownMetrics.damaged.Add(1)
 		e.settings.Logger.Error("A part of the stored totals cannot be read. The one before it is used, if there is one.",
 			zap.String("slot", d.Name), zap.String("set_aside_as", d.Aside), zap.Error(d.Err))
 	}

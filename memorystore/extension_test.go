@@ -211,7 +211,7 @@ func TestFault_storage_full_heals(t *testing.T) {
 		}, i.host.statuses)
 		assert.Equal(t, 2, i.logs.Len())
 		metadatatest.AssertEqualExtensionTallyMemoryFlushes(t, i.telemetry, point(1), opts...)
-		assert.Zero(t, i.numbers.unsavedSeconds())
+		assert.Zero(t, i.ownMetrics.failingSeconds())
 
 		again := start(t, d.copy())
 		assert.Len(t, again.values(t), 100)

@@ -117,10 +117,10 @@ func TestPanickingFlush(t *testing.T) {
 		countKeys(i, 100, 1)
 		_, found := i.store.takeDirty() // as a flush does
 		require.True(t, found)
-		i.loop.failed(fmt.Errorf("flush: %w", background.ErrPanic))
+		i.flusher.failed(fmt.Errorf("flush: %w", background.ErrPanic))
 		dirty, _ := i.store.takeDirty()
 		assert.Equal(t, allSections(), dirty)
-		i.store.markAll(&dirty)
+		i.store.markAllDirty(&dirty)
 		assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, i.host.statuses)
 		require.NoError(t, i.Shutdown(t.Context()))
 	})

@@ -25,8 +25,8 @@ type saver struct {
 	owner  string
 	store  *memoryStore
 
-	saved   [state.Sections]slot
-	pending []*storage.Operation // sets aside what load found damaged; goes ahead of the next flush
+	saved    [state.Sections]slot
+	setAside []*storage.Operation // moves what load found damaged; goes ahead of the next flush
 
 	request request
 	erased  int           // keys of its metrics, which were not restored
@@ -42,7 +42,7 @@ type slot struct {
 // loaded is what was found in the slots of all sections.
 type loaded struct {
 	blobs  [state.Sections]state.Blob // generation 0 = none
-	broken sections                   // have a damage
+	broken sectionSet                 // have a damage
 }
 
 func newSaver(client *statestorage.Client, owner string, s *memoryStore, r request) *saver {
@@ -64,9 +64,9 @@ func (v *saver) load(ctx context.Context) ([]statestorage.Damage, error) {
 		return nil, err
 	}
 	for _, d := range damages {
-		v.pending = append(v.pending, d.SetAside()...)
+		v.setAside = append(v.setAside, d.SetAside()...)
 	}
-	damages = append(damages, v.compareWithMeta(&l)...)
+	damages = append(damages, v.findLost(&l)...)
 	v.restore(&l)
 	return damages, nil
 }
@@ -95,9 +95,9 @@ func (v *saver) choose(l *loaded, section, number int, value []byte) error {
 	return err
 }
 
-// compareWithMeta finds the buckets whose last flush is not there although no slot is damaged: a storage that is
+// findLost finds the buckets whose last flush is not there although no slot is damaged: a storage that is
 // damaged itself loses slots.
-func (v *saver) compareWithMeta(l *loaded) (lost []statestorage.Damage) {
+func (v *saver) findLost(l *loaded) (lost []statestorage.Damage) {
 	for section, generation := range l.blobs[state.Meta].Generations {
 		found := &v.saved[section]
 		if found.generation >= generation {
@@ -117,64 +117,68 @@ func (v *saver) compareWithMeta(l *loaded) (lost []statestorage.Damage) {
 
 func (v *saver) restore(l *loaded) {
 	v.erasure = l.blobs[state.Meta].Erasure
+	var erased []string // metrics
+	if !v.request.is(v.erasure) {
+		erased = v.request.metrics
+	}
 	for _, b := range l.blobs {
-		for _, e := range b.Entries {
-			if metric, ok := serieskey.MetricOf(e.Key); ok && v.erases(metric) {
-				v.erased++
-				continue
-			}
-			v.store.Store.Restore(store.Total{
-				Key: e.Key, Value: e.Value, Start: time.Unix(0, e.Start), Last: time.Unix(0, e.Last),
-			})
-		}
-		for _, d := range b.Descriptions {
-			if !v.erases(d.Metric) {
-				v.store.Store.Describe(store.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum})
-			}
-		}
-		for _, f := range b.Forgotten {
-			if !v.erases(f.Metric) {
-				v.store.RestoreForgotten(f.Metric, f.Total)
-			}
+		v.restoreTotals(b.Entries, erased)
+	}
+	for _, d := range l.blobs[state.Meta].Descriptions {
+		if !slices.Contains(erased, d.Metric) {
+			v.store.Store.Describe(store.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum})
 		}
 	}
-	v.store.markAll(&l.broken)
+	for _, f := range l.blobs[state.Meta].Forgotten {
+		if !slices.Contains(erased, f.Metric) {
+			v.store.RestoreForgotten(f.Metric, f.Total)
+		}
+	}
+	v.store.markAllDirty(&l.broken)
 }
 
-// erases says whether a metric is one of the request, which is to be done.
-func (v *saver) erases(metric string) bool {
-	return slices.Contains(v.request.metrics, metric) && !v.request.is(v.erasure)
+// restoreTotals restores all but those of the metrics erased.
+func (v *saver) restoreTotals(entries []state.Entry, erased []string) {
+	for _, e := range entries {
+		if metric, ok := serieskey.MetricOf(e.Key); ok && slices.Contains(erased, metric) {
+			v.erased++
+			continue
+		}
+		v.store.Store.Restore(store.Total{
+			Key: e.Key, Value: e.Value, Start: time.Unix(0, e.Start), Last: time.Unix(0, e.Last),
+		})
+	}
 }
 
 // flush writes what has changed; wrote says whether there was anything. After an error all of it counts as changed
 // still, and the next flush writes to the same slots, so the last complete state is never touched.
 func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
 	dirty, blobs, err := v.collect(ctx)
-	if dirty == (sections{}) {
+	if dirty == (sectionSet{}) {
 		return false, nil
 	}
 	if err == nil {
 		err = v.write(ctx, &dirty, &blobs)
 	}
 	if err != nil {
-		v.store.markAll(&dirty)
+		v.store.markAllDirty(&dirty)
 		return true, fmt.Errorf("write state: %w", err)
 	}
-	v.pending = nil
+	v.setAside = nil
 	return true, nil
 }
 
 // collect returns the sections to be written, and their content in order. Meta is one of them if there are any, since it
 // has the generations of the others.
-func (v *saver) collect(ctx context.Context) (dirty sections, blobs [state.Sections]state.Blob, err error) {
-	v.store.WithoutForgetting(func() { dirty, blobs, err = v.look(ctx) })
+func (v *saver) collect(ctx context.Context) (dirty sectionSet, blobs [state.Sections]state.Blob, err error) {
+	v.store.WithoutForgetting(func() { dirty, blobs, err = v.collectNow(ctx) })
 	return dirty, blobs, err
 }
 
-// look is collect while no key is dropped.
-func (v *saver) look(ctx context.Context) (dirty sections, blobs [state.Sections]state.Blob, err error) {
+// collectNow is collect while no key is dropped.
+func (v *saver) collectNow(ctx context.Context) (dirty sectionSet, blobs [state.Sections]state.Blob, err error) {
 	dirty, found := v.store.takeDirty()
-	if !found && len(v.pending) == 0 {
+	if !found && len(v.setAside) == 0 {
 		return dirty, blobs, nil
 	}
 	dirty[state.Meta] = true
@@ -196,9 +200,9 @@ func (v *saver) look(ctx context.Context) (dirty sections, blobs [state.Sections
 	return dirty, blobs, nil
 }
 
-func (v *saver) write(ctx context.Context, dirty *sections, blobs *[state.Sections]state.Blob) error {
+func (v *saver) write(ctx context.Context, dirty *sectionSet, blobs *[state.Sections]state.Blob) error {
 	saved := v.saved
-	ops := slices.Clone(v.pending)
+	ops := slices.Clone(v.setAside)
 	for section, in := range dirty { // Meta is the last
 		if !in {
 			continue

@@ -17,14 +17,14 @@ type memoryStore struct {
 	*memory.Store
 
 	// dirty is set after the change that it stands for: whoever clears it and then looks sees that change.
-	dirty [state.Sections]atomic.Bool
-	loop  atomic.Pointer[loop] // nil before Start
+	dirty   [state.Sections]atomic.Bool
+	flusher atomic.Pointer[flusher] // nil before Start
 }
 
-// sections is a set of sections.
-type sections [state.Sections]bool
+// sectionSet is a set of sections of the state.
+type sectionSet [state.Sections]bool
 
-func allSections() (all sections) {
+func allSections() (all sectionSet) {
 	for section := range all {
 		all[section] = true
 	}
@@ -51,7 +51,7 @@ func newStore(forgetAfter time.Duration) *memoryStore {
 // dropped notes that the sections of keys have changed.
 func (s *memoryStore) dropped(keys []string) {
 	for _, key := range keys {
-		s.mark(state.Bucket(key))
+		s.markDirty(state.Bucket(key))
 	}
 }
 
@@ -64,7 +64,7 @@ func (s *memoryStore) Inc(key string) { s.Add(key, 1) }
 // Add adds n to the total of key.
 func (s *memoryStore) Add(key string, n int) {
 	s.Store.Add(key, n)
-	s.mark(state.Bucket(key))
+	s.markDirty(state.Bucket(key))
 }
 
 // Bind returns the Counter of key.
@@ -81,27 +81,27 @@ type counter struct {
 // Add adds n to the total.
 func (c *counter) Add(n int, now time.Time) bool {
 	ok := c.Counter.Add(n, now)
-	mark(c.dirty)
+	setDirty(c.dirty)
 	return ok
 }
 
 // Restore sets a total. It is not for a key that is counted at the same time.
 func (s *memoryStore) Restore(total store.Total) {
 	s.Store.Restore(total)
-	s.mark(state.Bucket(total.Key))
+	s.markDirty(state.Bucket(total.Key))
 }
 
 // Describe sets the description of a metric.
 func (s *memoryStore) Describe(d store.Description) {
 	s.Store.Describe(d)
-	s.mark(state.Meta)
+	s.markDirty(state.Meta)
 }
 
 // Flush returns when everything added before is in the storage, with the error of the storage, or when ctx ends. What
 // is not in the storage then stays in memory and is tried again. After the extension's Shutdown it is an error.
 func (s *memoryStore) Flush(ctx context.Context) error {
-	if l := s.loop.Load(); l != nil {
-		return l.flushNow(ctx)
+	if f := s.flusher.Load(); f != nil {
+		return f.flushNow(ctx)
 	}
 	return nil // before Start nobody has the store
 }
@@ -113,26 +113,27 @@ func (s *memoryStore) Info() store.Info {
 	return info
 }
 
-func (s *memoryStore) mark(section int) { mark(&s.dirty[section]) }
+func (s *memoryStore) markDirty(section int) { setDirty(&s.dirty[section]) }
 
-// mark says that a section has changed. It writes only the first time, so that counters do not contend.
-func mark(dirty *atomic.Bool) {
+// setDirty says that a section has changed. It writes only the first time, so that counters do not contend.
+func setDirty(dirty *atomic.Bool) {
 	if !dirty.Load() {
 		dirty.Store(true)
 	}
 }
 
-func (s *memoryStore) markAll(set *sections) {
+// markAllDirty says that the sections of a set have changed.
+func (s *memoryStore) markAllDirty(set *sectionSet) {
 	for section, in := range set {
 		if in {
-			s.mark(section)
+			s.markDirty(section)
 		}
 	}
 }
 
 // takeDirty returns the sections that have changed, and whether there are any; from now on they have not. The caller
-// gives back, with markAll, those that it could not save.
-func (s *memoryStore) takeDirty() (set sections, found bool) {
+// gives back, with markAllDirty, those that it could not save.
+func (s *memoryStore) takeDirty() (set sectionSet, found bool) {
 	for section := range set {
 		if s.dirty[section].Load() && s.dirty[section].Swap(false) {
 			set[section], found = true, true

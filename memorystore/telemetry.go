@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -17,8 +18,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// numbers are the extension's own metrics. They are read when somebody collects.
-type numbers struct {
+// ownMetrics are the extension's own metrics. They are read when somebody collects.
+type ownMetrics struct {
 	builder *metadata.TelemetryBuilder
 
 	flushes      atomic.Int64
@@ -27,59 +28,59 @@ type numbers struct {
 	failingSince atomic.Pointer[time.Time] // with a monotonic reading; nil = the storage works
 }
 
-func newNumbers(set extension.Settings, store *memory.Store) (*numbers, error) {
+func newOwnMetrics(set extension.Settings, store *memory.Store) (*ownMetrics, error) {
 	b, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}
-	n := &numbers{builder: b}
-	id := metric.WithAttributeSet(attribute.NewSet(attribute.String("extension", set.ID.String())))
-	one := func(load func() int64) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(load(), id)
-			return nil
-		}
-	}
-	err = errors.Join(
-		b.RegisterExtensionTallyMemoryFlushesCallback(one(n.flushes.Load)),
-		b.RegisterExtensionTallyMemoryFlushErrorsCallback(one(n.flushErrors.Load)),
-		b.RegisterExtensionTallyMemoryStateDamagedCallback(one(n.damaged.Load)),
-		b.RegisterExtensionTallyMemoryKeysCallback(func(ctx context.Context, o metric.Int64Observer) error {
-			keys, err := count(ctx, store)
-			o.Observe(keys, id)
-			return err
-		}),
-		b.RegisterExtensionTallyMemorySumForgottenCallback(
-			byMetric(set, store, func(f capability.Forgotten) int { return f.Total })),
-		b.RegisterExtensionTallyMemoryKeysForgottenCallback(
-			byMetric(set, store, func(f capability.Forgotten) int { return f.Keys })),
-		b.RegisterExtensionTallyMemoryStorageFailingDurationCallback(func(_ context.Context, o metric.Float64Observer) error {
-			o.Observe(n.unsavedSeconds(), id)
-			return nil
-		}),
-	)
-	if err != nil {
+	m := &ownMetrics{builder: b}
+	if err := m.register(set.ID, store); err != nil {
 		b.Shutdown()
 		return nil, err
 	}
-	return n, nil
+	return m, nil
+}
+
+// register says how each metric is read.
+func (m *ownMetrics) register(id component.ID, store *memory.Store) error {
+	of := metric.WithAttributeSet(attribute.NewSet(attribute.String("extension", id.String())))
+	one := func(load func() int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(load(), of)
+			return nil
+		}
+	}
+	return errors.Join(
+		m.builder.RegisterExtensionTallyMemoryFlushesCallback(one(m.flushes.Load)),
+		m.builder.RegisterExtensionTallyMemoryFlushErrorsCallback(one(m.flushErrors.Load)),
+		m.builder.RegisterExtensionTallyMemoryStateDamagedCallback(one(m.damaged.Load)),
+		m.builder.RegisterExtensionTallyMemoryKeysCallback(func(ctx context.Context, o metric.Int64Observer) error {
+			keys, err := count(ctx, store)
+			o.Observe(keys, of)
+			return err
+		}),
+		m.builder.RegisterExtensionTallyMemorySumForgottenCallback(byMetric(id, store, func(f capability.Forgotten) int { return f.Total })),
+		m.builder.RegisterExtensionTallyMemoryKeysForgottenCallback(byMetric(id, store, func(f capability.Forgotten) int { return f.Keys })),
+		m.builder.RegisterExtensionTallyMemoryStorageFailingDurationCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(m.failingSeconds(), of)
+			return nil
+		}),
+	)
 }
 
 // byMetric shows a number of what was forgotten.
-func byMetric(
-	set extension.Settings, store capability.Forgetter, number func(capability.Forgotten) int,
-) metric.Int64Callback {
+func byMetric(id component.ID, store capability.Forgetter, number func(capability.Forgotten) int) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
 		for name, f := range store.Forgotten() {
 			o.Observe(min(int64(number(f)), shown.Largest), metric.WithAttributes(
-				attribute.String("extension", set.ID.String()), attribute.String("metric", name)))
+				attribute.String("extension", id.String()), attribute.String("metric", name)))
 		}
 		return nil
 	}
 }
 
-func (n *numbers) unsavedSeconds() float64 {
-	since := n.failingSince.Load()
+func (m *ownMetrics) failingSeconds() float64 {
+	since := m.failingSince.Load()
 	if since == nil {
 		return 0
 	}
