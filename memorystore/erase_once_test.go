@@ -5,12 +5,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/logtally/tallyprocessor/internal/evidence"
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
@@ -146,16 +146,16 @@ type starts struct {
 // TestEraseInAnyOrder starts with requests and without, in random order, with crashes in the starts and after.
 func TestEraseInAnyOrder(t *testing.T) {
 	outcomes := map[string]int{}
-	for seed := range uint64(25) {
-		r := rand.New(rand.NewPCG(seed, 10))
+	for seed := range evidence.Rounds(10, 1000) {
+		r := rand.New(rand.NewPCG(uint64(seed), 10))
 		m := &starts{disk: newDisk(), values: map[string]int{}, remembered: []int{0}}
 		request := 0
 		for range 12 {
-			if r.IntN(3) > 0 { // else it is left as it is
+			if r.IntN(4) > min(2, len(m.remembered)) { // else it is left as it is, most often after a crash
 				request = r.IntN(len(requests))
 			}
 			if r.IntN(3) == 0 {
-				budget := []int{r.IntN(8), r.IntN(530), 510 + r.IntN(10)}[r.IntN(3)]
+				budget := []int{r.IntN(8), 250 + r.IntN(280), 510 + r.IntN(10)}[r.IntN(3)]
 				m.crash(t, request, budget, r.IntN(2) == 0)
 			} else {
 				outcomes[m.start(t, request, r)]++
@@ -165,9 +165,9 @@ func TestEraseInAnyOrder(t *testing.T) {
 			}
 		}
 	}
-	assert.Greater(t, outcomes["erased"], 40)
-	assert.Greater(t, outcomes["already"], 20)
-	assert.Greater(t, outcomes["nothing"], 20)
+	assert.Greater(t, outcomes["erased"], 15)
+	assert.Greater(t, outcomes["already"], 5)
+	assert.Greater(t, outcomes["nothing"], 5)
 }
 
 // crash is a start whose writes are cut short. It may have done what it was asked to, or not.
@@ -239,11 +239,14 @@ func anyKey(n int) string {
 
 // requireErased fails if a slot of the storage has a key that was to be erased.
 func (m *starts) requireErased(t *testing.T, request int) {
-	for name, value := range m.disk.copy().data {
-		for n := range 24 {
-			if key := anyKey(n); m.erases(t, request, key) && !strings.HasPrefix(name, "damaged.") {
-				require.NotContains(t, string(value), key, name)
-			}
+	for n := range 24 {
+		key := anyKey(n)
+		if !m.erases(t, request, key) {
+			continue
+		}
+		for number := range state.Slots { // the others are not for it
+			name := state.Name(state.Bucket(key), number)
+			assert.NotContains(t, string(m.disk.copy().data[name]), key, name)
 		}
 	}
 }
