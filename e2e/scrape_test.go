@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -46,18 +43,7 @@ func (c *collector) scrape(t *testing.T) page {
 	t.Helper()
 	body, err := c.page()
 	require.NoError(t, err)
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
-	require.NoError(t, err)
-	p := page{}
-	for name, family := range families {
-		for _, m := range family.GetMetric() {
-			if m.GetHistogram() == nil {
-				p[seriesOf(name, m)] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
-			}
-		}
-	}
-	return p
+	return parsePage(t, body)
 }
 
 func seriesOf(name string, m *dto.Metric) string {

@@ -1,0 +1,123 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"io"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Each chapter of these pages that has logs and totals runs as it is printed, on the built Collector: the totals come out.
+func TestRecipes(t *testing.T) {
+	for _, path := range []string{"docs/recipes.md", "docs/migrating.md"} {
+		list := chapters(t, path)
+		run := 0
+		for _, c := range list[1:] {
+			if len(c.blocks["prometheus"]) == 0 {
+				continue
+			}
+			run++
+			t.Run(c.title, func(t *testing.T) { c.check(t, list[0].blocks["yaml"]) })
+		}
+		assert.Greater(t, run, 5, path)
+	}
+}
+
+// check runs the configuration of a chapter on its logs, until the totals are those that it shows.
+func (c chapter) check(t *testing.T, frame []string) {
+	place := newPlace(t)
+	place.write(t, c)
+	want := parsePage(t, []byte(strings.Join(c.blocks["prometheus"], "")))
+	collector := startCollector(t, "", place.all(t, append(frame, c.blocks["yaml"]...))...)
+	for _, script := range place.all(t, c.blocks["sh"]) {
+		bash(t, script)
+	}
+	var got page
+	defer func() {
+		if t.Failed() {
+			t.Logf("shown: %v\nwanted: %v", got, want)
+		}
+	}()
+	waitFor(t, "the totals of the page", func() bool {
+		got = collector.scrape(t)
+		maps.Copy(got, place.exported(t))
+		got = got.like(want)
+		return maps.Equal(got, want)
+	})
+}
+
+// exported returns the page of the Prometheus exporter, if the configuration has one.
+func (p *place) exported(t *testing.T) page {
+	t.Helper()
+	address := p.ports["localhost:9464"]
+	if address == "" {
+		return nil
+	}
+	response, err := client.Get("http://" + address + "/metrics")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return parsePage(t, body)
+}
+
+// The pages say when a Collector that keeps its totals reads a file again, and when it does not.
+func TestKeepingTotals(t *testing.T) {
+	const lines = 5000
+	c := chapterOf(t, "docs/keeping.md", "Keep totals over restarts")
+	whole := often(c.blocks["yaml"][0])
+	for name, test := range map[string]struct {
+		config string
+		want   float64
+	}{
+		"as it is printed":              {whole, lines},
+		"without a storage of file_log": {strings.Replace(whole, "    storage: file_storage # offsets\n", "", 1), 2 * lines},
+	} {
+		t.Run(name, func(t *testing.T) {
+			place := newPlace(t)
+			require.NoError(t, os.WriteFile(place.logs, []byte(strings.Repeat("a line\n", lines)), 0o600))
+			total := func() float64 {
+				return float64(place.exported(t).of("log_record_count_total").sum())
+			}
+			first := startCollector(t, "", place.of(t, test.config))
+			waitFor(t, "the file to be counted", func() bool { return total() == lines })
+			require.Zero(t, first.terminate(t))
+
+			second := startCollector(t, "", place.of(t, test.config))
+			waitFor(t, "the totals after a restart", func() bool { return total() == test.want })
+			appendTo(t, place.logs, "one more\n")
+			waitFor(t, "the line that was added", func() bool { return total() == test.want+1 })
+			require.Zero(t, second.terminate(t))
+		})
+	}
+}
+
+// often makes a configuration of the pages emit in less time than they say.
+func often(config string) string {
+	return strings.Replace(config, "collection_interval: 10s", "collection_interval: 200ms", 1)
+}
+
+// A backup that is restored has the totals and the offsets of one moment: all that was written since is read again, and counted once.
+func TestRestore(t *testing.T) {
+	config := often(chapterOf(t, "docs/keeping.md", "Keep totals over restarts").blocks["yaml"][0])
+	place := newPlace(t)
+	run := func(want int) {
+		c := startCollector(t, "", place.of(t, config))
+		waitFor(t, "the total to be complete", func() bool { return place.exported(t).of("log_record_count_total").sum() == want })
+		require.Zero(t, c.terminate(t))
+	}
+	require.NoError(t, os.WriteFile(place.logs, []byte(strings.Repeat("a line\n", 100)), 0o600))
+	run(100)
+	backup := copyState(t, place.state)
+	appendTo(t, place.logs, strings.Repeat("since the backup\n", 23))
+	run(123)
+	place.state = backup
+	run(123)
+}
