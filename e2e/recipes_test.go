@@ -7,11 +7,15 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
 // Each chapter of these pages that has logs and totals runs as it is printed, on the built Collector: the totals come out.
@@ -120,4 +124,12 @@ func TestRestore(t *testing.T) {
 	run(123)
 	place.state = backup
 	run(123)
+}
+
+// Prometheus takes the alerts of the page.
+func TestAlerts(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	require.NoError(t, os.WriteFile(rules, []byte(chapterOf(t, "docs/telemetry.md", "Alerts").blocks["rules"][0]), 0o600))
+	out, err := exec.CommandContext(t.Context(), needs.Program(t, "promtool"), "check", "rules", rules).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
