@@ -19,10 +19,12 @@ import (
 
 // chapter is what is below one heading of the second level in a document. Its blocks of code, by language, are its fixtures:
 //
-//   - yaml: the configuration of a Collector, in pieces that are merged with the first block of the page;
+//   - yaml: the configuration of a Collector, in pieces that are merged with the frame of the recipes;
 //   - json, text: lines of a log file, which take the place of /var/log/app/*.log;
 //   - sh: commands, run while the Collector does;
 //   - prometheus: all series of the metrics in it.
+//
+// A second word after the language sets a block apart: `yaml before`.
 type chapter struct {
 	title  string
 	blocks map[string][]string

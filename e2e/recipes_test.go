@@ -20,15 +20,15 @@ import (
 
 // Each chapter of these pages that has logs and totals runs as it is printed, on the built Collector: the totals come out.
 func TestRecipes(t *testing.T) {
+	frame := chapters(t, "docs/recipes.md")[0].blocks["yaml"]
 	for _, path := range []string{"docs/recipes.md", "docs/migrating.md"} {
-		list := chapters(t, path)
 		run := 0
-		for _, c := range list[1:] {
+		for _, c := range chapters(t, path) {
 			if len(c.blocks["prometheus"]) == 0 {
 				continue
 			}
 			run++
-			t.Run(c.title, func(t *testing.T) { c.check(t, list[0].blocks["yaml"]) })
+			t.Run(c.title, func(t *testing.T) { c.check(t, frame) })
 		}
 		assert.Greater(t, run, 5, path)
 	}
@@ -129,7 +129,7 @@ func TestRestore(t *testing.T) {
 // Prometheus takes the alerts of the page.
 func TestAlerts(t *testing.T) {
 	rules := filepath.Join(t.TempDir(), "rules.yaml")
-	require.NoError(t, os.WriteFile(rules, []byte(chapterOf(t, "docs/telemetry.md", "Alerts").blocks["rules"][0]), 0o600))
+	require.NoError(t, os.WriteFile(rules, []byte(chapterOf(t, "docs/telemetry.md", "Alerts").blocks["yaml rules"][0]), 0o600))
 	out, err := exec.CommandContext(t.Context(), needs.Program(t, "promtool"), "check", "rules", rules).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
