@@ -4,13 +4,16 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -126,10 +129,59 @@ func TestRestore(t *testing.T) {
 	run(123)
 }
 
-// Prometheus takes the alerts of the page.
-func TestAlerts(t *testing.T) {
-	rules := filepath.Join(t.TempDir(), "rules.yaml")
-	require.NoError(t, os.WriteFile(rules, []byte(chapterOf(t, "docs/telemetry.md", "Alerts").blocks["yaml rules"][0]), 0o600))
-	out, err := exec.CommandContext(t.Context(), needs.Program(t, "promtool"), "check", "rules", rules).CombinedOutput()
-	require.NoError(t, err, "%s", out)
+// Prometheus takes the alerts and the queries of the pages.
+func TestAlertsAndQueries(t *testing.T) {
+	alerts := chapterOf(t, "docs/telemetry.md", "Alerts").blocks["yaml rules"]
+	queries := "groups:\n  - name: queries\n    rules:\n"
+	for _, c := range chapters(t, "docs/recipes.md") {
+		for query := range strings.Lines(strings.Join(c.blocks["promql"], "")) {
+			queries += fmt.Sprintf("      - {alert: Query, expr: %q}\n", strings.TrimSpace(query))
+		}
+	}
+	require.Greater(t, strings.Count(queries, "\n"), 6)
+	for _, text := range append(alerts, queries) {
+		rules := filepath.Join(t.TempDir(), "rules.yaml")
+		require.NoError(t, os.WriteFile(rules, []byte(text), 0o600))
+		out, err := exec.CommandContext(t.Context(), needs.Program(t, "promtool"), "check", "rules", rules).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}
+
+// With `durable` and a file_log that sends on what it reads before it stores how far it has read, as the page says, a Collector that is
+// killed misses no line; some may count twice.
+func TestKilledReaderMissesNoLine(t *testing.T) {
+	const rounds, chunk = 6, 50
+	config := often(chapterOf(t, "docs/keeping.md", "Keep totals over restarts").blocks["yaml"][0])
+	config = strings.Replace(config, "processors:\n  tally:\n", "processors:\n  tally:\n    durable: true\n"+
+		"    logs: {lines: {attributes: [{key: line, value: body}], cardinality_limit: 0}}\n", 1)
+	config = strings.Replace(config, "start_at: beginning", "start_at: beginning\n    poll_interval: 20ms", 1)
+	place := newPlace(t)
+	require.NoError(t, os.WriteFile(place.logs, nil, 0o600))
+	const synchronous = "--feature-gates=stanza.synchronousLogEmitter"
+	lines := 0
+	write := func() {
+		for range chunk {
+			lines++
+			appendTo(t, place.logs, fmt.Sprintf("line %d\n", lines))
+		}
+	}
+	for range rounds {
+		c := startCollector(t, "", place.of(t, config), synchronous)
+		for range 10 + rand.IntN(30) {
+			write()
+			time.Sleep(time.Duration(rand.IntN(int(10 * time.Millisecond))))
+		}
+		require.NoError(t, c.cmd.Process.Kill())
+		<-c.exited
+	}
+	write()
+	startCollector(t, "", place.of(t, config), synchronous)
+	var counted page
+	defer func() {
+		t.Logf("%d lines, %d of them counted, %d times, after %d kills", lines, len(counted), counted.sum(), rounds)
+	}()
+	waitFor(t, "every line to be counted", func() bool {
+		counted = place.exported(t).of("lines_total")
+		return len(counted) == lines
+	})
 }
