@@ -83,3 +83,25 @@ func TestConsoleWithTLSAndToken(t *testing.T) {
 	out, err := exec.Command("bash", "-c", strings.Replace(ask, "https:", "http:", 1)).CombinedOutput()
 	require.Error(t, err, "%s", out)
 }
+
+// The console answers each query of its page, about the logs of the quickstart.
+func TestConsoleQueries(t *testing.T) {
+	quickstart, err := os.ReadFile(filepath.Join(root, quickstartPath))
+	require.NoError(t, err)
+	place := newPlace(t)
+	startCollector(t, "", place.of(t, string(quickstart)), place.of(t, "extensions:\n  tally_console: {endpoint: \"localhost:13690\", sample_interval: 100ms}\n"))
+	ask := func(query string) error {
+		return exec.CommandContext(t.Context(), "bash", "-c", query+" >/dev/null").Run()
+	}
+	waitFor(t, "nginx to be counted", func() bool {
+		return ask(place.of(t, "curl -sf 'localhost:13690/api/v1/totals?metric=http.requests&where=resource.service.name=nginx'")) == nil
+	})
+	asked := 0
+	for _, c := range chapters(t, "docs/console.md") {
+		for query := range strings.Lines(strings.Join(c.blocks["sh"], "")) {
+			asked++
+			require.NoError(t, ask(place.of(t, strings.TrimSpace(query))), query)
+		}
+	}
+	assert.Equal(t, 4, asked)
+}
