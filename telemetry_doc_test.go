@@ -18,12 +18,6 @@ const telemetryPage = "docs/telemetry.md"
 // ownMetadata are the files that say which metrics the components have.
 var ownMetadata = []string{"metadata.yaml", "memorystore/metadata.yaml", "redisstore/metadata.yaml", "tallyconsole/metadata.yaml"}
 
-// renamed are metrics of which another change gives the names on the right.
-var renamed = strings.NewReplacer(
-	"tally_redis_amount_forgotten", "tally_redis_sum_forgotten", "tally_redis_unsent_seconds", "tally_redis_server_failing_duration",
-	"tally_redis_keys_waiting", "tally_redis_keys_pending", "tally_redis_keys_overflowed", "tally_redis_key_limit_hits",
-)
-
 // telemetryMetadata is what a metadata.yaml says of metrics and of the values of their labels.
 type telemetryMetadata struct {
 	Attributes map[string]struct {
@@ -41,7 +35,7 @@ func readMetadata(t *testing.T, path string) (m telemetryMetadata) {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	retrieved, err := confmap.NewRetrievedFromYAML([]byte(renamed.Replace(string(text))))
+	retrieved, err := confmap.NewRetrievedFromYAML(text)
 	require.NoError(t, err)
 	conf, err := retrieved.AsConf()
 	require.NoError(t, err)
