@@ -80,7 +80,8 @@ func documented(t *testing.T) (metrics, others map[string][]string) {
 	return metrics, others
 }
 
-// The page has each metric that there is, with its labels, and no other; and each value of the labels that have a list of them.
+// The page has each metric that there is, with its labels, and no other; and each value of the labels that have a list
+// of them.
 func TestTelemetryPage(t *testing.T) {
 	metrics, others := documented(t)
 	want := map[string][]string{}
@@ -98,7 +99,8 @@ func TestTelemetryPage(t *testing.T) {
 	assert.ElementsMatch(t, redis["event"].Enum, others["events"])
 }
 
-// What a page calls one of tally's own metrics is the name of one: on every page, with the suffixes of histograms and of other readers.
+// What a page calls one of tally's own metrics is the name of one: on every page, with the suffixes of histograms and
+// of other readers.
 func TestPagesNameMetricsThatExist(t *testing.T) {
 	names := map[string]bool{}
 	for _, path := range ownMetadata {

@@ -29,8 +29,8 @@ func TestTwoCollectorsOnOneHost(t *testing.T) {
 	startCollector(t, "", place.of(t, string(base)), place.of(t, second))
 }
 
-// The shell commands of the page give the server its users, with which a Collector of the page counts and reads; after a restart of the
-// server as well.
+// The shell commands of the page give the server its users, with which a Collector of the page counts and reads; after
+// a restart of the server as well.
 func TestServerWithAPassword(t *testing.T) {
 	t.Setenv("TALLY_REDIS_PASSWORD", "some|long>password <with* '\"blanks")
 	t.Setenv("ADMIN_REDIS_PASSWORD", "another")

@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// chapter is what is below one heading of the second level in a document. Its blocks of code, by language, are its fixtures:
+// chapter is what is below one heading of the second level in a document. Its blocks of code, by language, are its
+// fixtures:
 //
 //   - yaml: the configuration of a Collector, in pieces that are merged with the frame of the recipes;
 //   - json, text: lines of a log file, which take the place of /var/log/app/*.log;
@@ -72,7 +73,8 @@ func chapterOf(t *testing.T, path, title string) chapter {
 // logFiles are the files of an application, in the documents.
 const logFiles = "/var/log/app/*.log"
 
-// place gives what a document names a place in this test: ports, the log file and the folder of the state. The same name stays the same.
+// place gives what a document names a place in this test: ports, the log file and the folder of the state. The same
+// name stays the same.
 type place struct {
 	logs, state string
 	ports       map[string]string

@@ -21,7 +21,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
-// Each chapter of these pages that has logs and totals runs as it is printed, on the built Collector: the totals come out.
+// Each chapter of these pages that has logs and totals runs as it is printed, on the built Collector: the totals come
+// out.
 func TestRecipes(t *testing.T) {
 	frame := chapters(t, "docs/recipes.md")[0].blocks["yaml"]
 	for _, path := range []string{"docs/recipes.md", "docs/migrating.md"} {
@@ -111,7 +112,8 @@ func often(config string) string {
 	return strings.Replace(config, "collection_interval: 10s", "collection_interval: 200ms", 1)
 }
 
-// A backup that is restored has the totals and the offsets of one moment: all that was written since is read again, and counted once.
+// A backup that is restored has the totals and the offsets of one moment: all that was written since is read again, and
+// counted once.
 func TestRestore(t *testing.T) {
 	config := often(chapterOf(t, "docs/keeping.md", "Keep totals over restarts").blocks["yaml"][0])
 	place := newPlace(t)
@@ -147,8 +149,8 @@ func TestAlertsAndQueries(t *testing.T) {
 	}
 }
 
-// With `durable` and a file_log that sends on what it reads before it stores how far it has read, as the page says, a Collector that is
-// killed misses no line; some may count twice.
+// With `durable` and a file_log that sends on what it reads before it stores how far it has read, as the page says, a
+// Collector that is killed misses no line; some may count twice.
 func TestKilledReaderMissesNoLine(t *testing.T) {
 	const rounds, chunk = 6, 50
 	config := often(chapterOf(t, "docs/keeping.md", "Keep totals over restarts").blocks["yaml"][0])
