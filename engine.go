@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"go.opentelemetry.io/collector/processor"
@@ -16,11 +17,13 @@ import (
 	"github.com/logtally/tallyprocessor/internal/extract"
 	"github.com/logtally/tallyprocessor/internal/ledger"
 	"github.com/logtally/tallyprocessor/internal/memory"
+	"github.com/logtally/tallyprocessor/internal/recovered"
 	"github.com/logtally/tallyprocessor/internal/selfmetrics"
 	"github.com/logtally/tallyprocessor/store"
 )
 
 var (
+	errNoAnswer         = errors.New("the store does not answer")
 	errLost             = errors.New("shut down before all records were counted")
 	errForgetsOtherwise = errors.New("the store that was injected does not drop keys after that time: make it with `WithForgetAfter`, or take the option out")
 	errNeedsAdder       = errors.New("store cannot add more than 1 at once, which a metric with a `sum` needs: it does not implement Adder")
@@ -57,10 +60,7 @@ func startEngine(
 		e.exhibit.Totals = selfmetrics.NewTotals(set.MeterProvider, set.ID.String(), e.metrics, own, e.log.Unpublished)
 		in, beside = own, own.KeepForgetting
 	}
-	if err := e.build(cfg, set.Logger, in, x); err != nil {
-		return nil, err
-	}
-	if err := e.applier.Introduce(ctx); err != nil {
+	if err := e.meet(ctx, cfg, set.Logger, in, x); err != nil {
 		return nil, err
 	}
 	if err := e.show(set, label); err != nil {
@@ -74,7 +74,37 @@ func startEngine(
 	return e, nil
 }
 
-// build makes the parts that count in a store, which it does not touch.
+// startTimeout is how long Start waits for the store where the Collector gives no deadline.
+const startTimeout = 30 * time.Second
+
+// meet makes the parts that count in a store, and tells the store of them. It keeps the deadline of ctx, or startTimeout: a store that answers
+// later is let go of then. A panic of the store is an error.
+func (e *engine) meet(ctx context.Context, cfg *Config, logger *zap.Logger, in store.MetricStore, x *extract.Extractor) error {
+	ctx, cancel := deadline.Or(ctx, startTimeout)
+	defer cancel()
+	met := make(chan error, 1)
+	go func() {
+		met <- recovered.Call(func() error {
+			if err := e.build(cfg, logger, in, x); err != nil {
+				return err
+			}
+			return e.applier.Introduce(ctx)
+		})
+	}()
+	select {
+	case err := <-met:
+		return err
+	case <-ctx.Done():
+		go func() {
+			if <-met == nil {
+				e.applier.Close()
+			}
+		}()
+		return fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
+	}
+}
+
+// build makes the parts that count in a store.
 func (e *engine) build(cfg *Config, logger *zap.Logger, in store.MetricStore, x *extract.Extractor) error {
 	if cfg.ForgetAfter > 0 && capability.InfoOf(in).ForgetAfter != cfg.ForgetAfter {
 		return fmt.Errorf("`forget_after` is %v: %w", cfg.ForgetAfter, errForgetsOtherwise)
@@ -126,7 +156,7 @@ func (e *engine) shutdown(ctx context.Context) error {
 	if e.committer != nil {
 		e.committer.Stop(ctx)
 	}
-	// Waits for a worker that the store has not let go, if there is one. What is left of its part counts nothing.
+	// Waits while the store tells of keys that it has dropped.
 	_ = deadline.Within(ctx, func(context.Context) error { e.applier.Close(); return nil })
 	var errs []error
 	for i, m := range e.metrics {
@@ -135,8 +165,7 @@ func (e *engine) shutdown(ctx context.Context) error {
 		}
 	}
 	if e.flusher != nil {
-		flush := func(ctx context.Context) error { return commit.Guarded(func() error { return e.flusher.Flush(ctx) }) }
-		if err := deadline.Within(ctx, flush); err != nil {
+		if err := deadline.Within(ctx, e.flusher.Flush); err != nil {
 			errs = append(errs, fmt.Errorf("flush the store: %w", err))
 		}
 	}

@@ -13,13 +13,15 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/logtally/tallyprocessor"
+	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// gate blocks the calls of one name, once it is shut, until it is released: heeding their context or deaf to it.
+// gate blocks the calls of one name, once it is shut, until it is released: heeding their context or deaf to it. Or it makes them panic.
 type gate struct {
 	name     string
 	deaf     bool
+	panics   bool
 	shut     atomic.Bool
 	released chan struct{}
 }
@@ -27,6 +29,9 @@ type gate struct {
 func (g *gate) pass(ctx context.Context, name string) error {
 	if name != g.name || !g.shut.Load() {
 		return nil
+	}
+	if g.panics {
+		panic("the neighbor")
 	}
 	if g.deaf {
 		ctx = context.Background()
@@ -45,7 +50,10 @@ type plainStore struct {
 	m *tallyprocessor.MemoryStore
 }
 
-func (s plainStore) Get(key string) int { return s.m.Get(key) }
+func (s plainStore) Get(key string) int {
+	_ = s.g.pass(context.Background(), "Get") // it cannot fail
+	return s.m.Get(key)
+}
 func (s plainStore) Inc(key string) {
 	_ = s.g.pass(context.Background(), "Inc") // it cannot fail
 	s.m.Inc(key)
@@ -69,7 +77,10 @@ func (s fullStore) Add(key string, n int) {
 	s.m.Add(key, n)
 }
 func (s fullStore) Flush(ctx context.Context) error { return s.g.pass(ctx, "Flush") }
-func (s fullStore) Info() store.Info                { return store.Info{Durable: true} }
+func (s fullStore) Info() store.Info {
+	_ = s.g.pass(context.Background(), "Info") // it cannot fail
+	return store.Info{Durable: true}
+}
 func (s fullStore) Describe(d store.Description) {
 	_ = s.g.pass(context.Background(), "Describe") // it cannot fail
 	s.m.Describe(d)
@@ -88,7 +99,10 @@ func (s fullStore) Claim(d store.Description, begin func() any) (any, func(), er
 // boundStore is a store with Counters.
 type boundStore struct{ fullStore }
 
-func (s boundStore) Now() time.Time { return s.m.Now() }
+func (s boundStore) Now() time.Time {
+	_ = s.g.pass(context.Background(), "Now") // it cannot fail
+	return s.m.Now()
+}
 func (s boundStore) Bind(key string) store.Counter {
 	_ = s.g.pass(context.Background(), "Bind") // it cannot fail
 	return gatedCounter{s.m.Bind(key), s.g}
@@ -102,6 +116,46 @@ type gatedCounter struct {
 func (c gatedCounter) Add(n int, now time.Time) bool {
 	_ = c.g.pass(context.Background(), "Counter.Add") // it cannot fail
 	return c.Counter.Add(n, now)
+}
+
+// forgettingStore is a store that drops keys, with what else the stores of this project can do.
+type forgettingStore struct{ boundStore }
+
+func (s forgettingStore) OnForget(told func([]string)) (unregister func()) {
+	_ = s.g.pass(context.Background(), "OnForget") // it cannot fail
+	end := s.m.OnForget(told)
+	return func() {
+		_ = s.g.pass(context.Background(), "unregister") // it cannot fail
+		end()
+	}
+}
+func (s forgettingStore) Has(key string) bool {
+	_ = s.g.pass(context.Background(), "Has") // it cannot fail
+	return s.m.Has(key)
+}
+func (s forgettingStore) Forgotten() map[string]capability.Forgotten {
+	_ = s.g.pass(context.Background(), "Forgotten") // it cannot fail
+	return s.m.Forgotten()
+}
+func (s forgettingStore) Saturated() int64 {
+	_ = s.g.pass(context.Background(), "Saturated") // it cannot fail
+	return s.m.Saturated()
+}
+func (s forgettingStore) KeysOf(metric string) (keys iter.Seq[string], atMost int) {
+	_ = s.g.pass(context.Background(), "KeysOf") // it cannot fail
+	return s.m.KeysOf(metric)
+}
+func (s forgettingStore) Overflowed(metric, key string, n int) {
+	_ = s.g.pass(context.Background(), "Overflowed") // it cannot fail
+	s.m.Overflowed(metric, key, n)
+}
+func (s forgettingStore) Overflows(metric string, limit int) []capability.Overflow {
+	_ = s.g.pass(context.Background(), "Overflows") // it cannot fail
+	return s.m.Overflows(metric, limit)
+}
+func (s forgettingStore) Self() store.MetricStore {
+	_ = s.g.pass(context.Background(), "Self") // it cannot fail
+	return s
 }
 
 // neighbors is a host: a store and a storage behind the gate.

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componentstatus"
 
-	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/evidence"
+	"github.com/logtally/tallyprocessor/internal/recovered"
 	"github.com/logtally/tallyprocessor/internal/statestorage"
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 	"github.com/logtally/tallyprocessor/store"
@@ -117,7 +117,7 @@ func TestPanickingFlush(t *testing.T) {
 		countKeys(i, 100, 1)
 		_, found := i.store.takeDirty() // as a flush does
 		require.True(t, found)
-		i.flusher.failed(fmt.Errorf("flush: %w", background.ErrPanic))
+		i.flusher.failed(fmt.Errorf("flush: %w", recovered.ErrPanic))
 		dirty, _ := i.store.takeDirty()
 		assert.Equal(t, allSections(), dirty)
 		i.store.markAllDirty(&dirty)

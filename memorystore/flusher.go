@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/background"
+	"github.com/logtally/tallyprocessor/internal/recovered"
 )
 
 var errStopped = errors.New("store is shut down")
@@ -41,7 +42,7 @@ func (f *flusher) flush(ctx context.Context) error {
 
 // failed deals with a flush that has panicked: nobody knows what it has written. Other errors flush has dealt with.
 func (f *flusher) failed(err error) {
-	if errors.Is(err, background.ErrPanic) {
+	if errors.Is(err, recovered.ErrPanic) {
 		all := allSections()
 		f.saver.store.markAllDirty(&all)
 		f.health.note(err)

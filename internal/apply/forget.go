@@ -53,14 +53,26 @@ func (a *Applier) forget(keys []string) {
 	for _, key := range keys {
 		metric, _ := serieskey.MetricOf(key)
 		if i, ours := a.byName[metric]; ours {
-			a.limiters[i].Forget(key, func(key string) bool {
-				back := a.Store.(capability.Forgetter).Has(key)
-				a.Observer.KeyDropped(i, key, back)
-				return !back
-			})
+			a.forgetKey(i, key)
 		}
 	}
 	a.counters.shrink()
+}
+
+// forgetKey forgets a key of metric i, unless the store has it again. It runs in a goroutine of the store's, where a panic of the store
+// would end the process: the key keeps its place then.
+func (a *Applier) forgetKey(i int, key string) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.StoreFailed()
+			a.Observer.Panicked(i, p)
+		}
+	}()
+	a.limiters[i].Forget(key, func(key string) bool {
+		back := a.Store.(capability.Forgetter).Has(key)
+		a.Observer.KeyDropped(i, key, back)
+		return !back
+	})
 }
 
 func (a *Applier) metricNumbers() map[string]int {

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/logtally/tallyprocessor/internal/capability"
-	"github.com/logtally/tallyprocessor/internal/deadline"
 	"github.com/logtally/tallyprocessor/internal/limiter"
 	"github.com/logtally/tallyprocessor/internal/meaning"
 	"github.com/logtally/tallyprocessor/internal/serieskey"
@@ -22,46 +20,31 @@ import (
 var ErrOtherMeaning = errors.New("the store has totals of that name which add up something else: give the metric another name, or drop " +
 	"those totals (`erase_metrics` of `tally_memory`)")
 
-var errNoAnswer = errors.New("the store does not answer")
-
 func meaningOf(d store.Description) meaning.Meaning { return meaning.Meaning{Unit: d.Unit, Sum: d.Sum} }
 
-// startTimeout is how long Start waits for the store where the Collector gives no deadline.
-const startTimeout = 30 * time.Second
-
-// Introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
-// before, and stay so until the store forgets them. It keeps the deadline of ctx, or startTimeout. What was begun is ended after an error; if the store
-// does not return, when it does.
+// Introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted before, and stay so
+// until the store forgets them. The store may take the time that ctx gives it. After an error, or a panic of the store, what was begun is ended.
 func (a *Applier) Introduce(ctx context.Context) error {
-	ctx, cancel := deadline.Or(ctx, startTimeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- a.introduce(ctx) }()
-	select {
-	case err := <-done:
-		if err != nil {
+	known := false
+	defer func() {
+		if !known {
 			a.Close()
 		}
-		return err
-	case <-ctx.Done():
-		go func() {
-			_ = <-done // nobody waits for it any more
-			a.Close()
-		}()
-		return fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
-	}
+	}()
+	err := a.introduce(ctx)
+	known = err == nil
+	return err
 }
 
-// introduce is Introduce without the deadline. An error leaves to Close what was begun.
 func (a *Applier) introduce(ctx context.Context) error {
 	a.listen()
 	if err := a.claim(); err != nil {
 		return err
 	}
+	defer a.catchUp() // after an error too: others go on with the keys that were entered for them
 	if err := a.admitAll(ctx, &admission{Applier: a, numbers: a.metricNumbers(), earlier: a.earlierMeanings()}); err != nil {
 		return err
 	}
-	a.catchUp()
 	if describer, ok := a.Store.(store.Describer); ok {
 		for _, d := range a.Metrics {
 			describer.Describe(d)
@@ -94,10 +77,10 @@ func (a *Applier) claim() error {
 	return nil
 }
 
-// Close ends what Introduce has begun at the store. It is for once, and waits for a worker which the store has not let go.
+// Close ends what Introduce has begun at the store. It is for once, and waits while the store tells of keys that it has dropped.
 func (a *Applier) Close() {
 	for _, end := range a.ends {
-		end()
+		a.ask(end)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/capability"
 	"github.com/logtally/tallyprocessor/internal/extract"
+	"github.com/logtally/tallyprocessor/internal/recovered"
 	"github.com/logtally/tallyprocessor/internal/saturating"
 	"github.com/logtally/tallyprocessor/store"
 )
@@ -84,7 +85,7 @@ func (a *Applier) Numbers() Numbers {
 		StoreErrors: a.numbers.storeErrors.Load(), LongestKey: a.numbers.longestKey.Load(),
 	}
 	if s, ok := a.Store.(capability.Saturater); ok {
-		n.Saturations = s.Saturated()
+		a.ask(func() { n.Saturations = s.Saturated() })
 	}
 	return n
 }
@@ -100,11 +101,18 @@ func (a *Applier) MetricNumbers(i int) MetricNumbers {
 }
 
 // Forgotten returns what the store has dropped, by the name of a metric; nil if it drops nothing.
-func (a *Applier) Forgotten() map[string]capability.Forgotten {
+func (a *Applier) Forgotten() (forgotten map[string]capability.Forgotten) {
 	if f, ok := a.Store.(capability.Forgetter); ok {
-		return f.Forgotten()
+		a.ask(func() { forgotten = f.Forgotten() })
 	}
-	return nil
+	return forgotten
+}
+
+// ask calls the store where its panic would end the process. Such a panic is one more error of the store.
+func (a *Applier) ask(call func()) {
+	if recovered.Call(func() error { call(); return nil }) != nil {
+		a.StoreFailed()
+	}
 }
 
 // StoreFailed enters that the store has failed otherwise than on a series.

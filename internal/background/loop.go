@@ -9,17 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/logtally/tallyprocessor/internal/recovered"
 )
 
-var (
-	// ErrNotRunning says that a Loop is not started yet, or has ended.
-	ErrNotRunning = errors.New("not running")
-	// ErrPanic says that the work has panicked.
-	ErrPanic = errors.New("panicked")
-)
+// ErrNotRunning says that a Loop is not started yet, or has ended.
+var ErrNotRunning = errors.New("not running")
 
 // Work is one run. It is to end with ctx; a panic is an error.
 type Work func(ctx context.Context) error
@@ -227,14 +224,13 @@ func (l *Loop) run(ctx context.Context) {
 	}
 }
 
-// guard returns the panic of work as an error, with its stack but without its value, which may have log content.
-func (l *Loop) guard(ctx context.Context, work Work) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = l.named(fmt.Errorf("%w: %T\n%s", ErrPanic, p, debug.Stack()))
-		}
-	}()
-	return work(ctx)
+// guard returns the panic of work as an error.
+func (l *Loop) guard(ctx context.Context, work Work) error {
+	err := recovered.Call(func() error { return work(ctx) })
+	if errors.Is(err, recovered.ErrPanic) {
+		return l.named(err)
+	}
+	return err
 }
 
 // interval returns the time until the next run.

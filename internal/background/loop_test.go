@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/logtally/tallyprocessor/internal/recovered"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -247,11 +249,11 @@ func TestPanics(t *testing.T) {
 		l.Start(t.Context())
 		time.Sleep(25 * time.Second)
 		err := l.Do(t.Context())
-		require.ErrorIs(t, err, ErrPanic)
+		require.ErrorIs(t, err, recovered.ErrPanic)
 		require.ErrorContains(t, err, "work: panicked: string\n")
 		require.ErrorContains(t, err, "loop_test.go", "it has the stack")
 		assert.NotContains(t, err.Error(), "a secret")
-		require.ErrorIs(t, l.Stop(t.Context()), ErrPanic)
+		require.ErrorIs(t, l.Stop(t.Context()), recovered.ErrPanic)
 		assert.Len(t, failures, 4, "of the runs of 0 s, 10 s and 20 s, and of the one that was asked for")
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtally/tallyprocessor/internal/background"
 	"github.com/logtally/tallyprocessor/internal/capability"
+	"github.com/logtally/tallyprocessor/internal/recovered"
 	"github.com/logtally/tallyprocessor/store"
 )
 
@@ -19,8 +20,6 @@ var (
 	// ErrStoreFails says that the store does not take what it is given.
 	ErrStoreFails = errors.New("the store does not keep what it is given, and with `durable` no logs go on until it does")
 
-	// ErrStorePanic says that the store has panicked.
-	ErrStorePanic = errors.New("the store has panicked")
 	// ErrNotDurable says that the store cannot do what `durable` asks for.
 	ErrNotDurable = errors.New("store keeps nothing over restarts: name a `store` that does, such as a `tally_memory` with `storage`")
 	// ErrStopped says that the Committer has ended.
@@ -89,21 +88,11 @@ func (c *Committer) attempt(ctx context.Context) error {
 		defer close(noted)
 		c.note(false)
 	})
-	err := Guarded(func() error { return c.flush(ctx) })
+	err := recovered.Call(func() error { return c.flush(ctx) })
 	if !stalled.Stop() {
 		<-noted // or it would be noted after what the caller notes
 	}
 	return err
-}
-
-// Guarded returns the panic of a store as an error.
-func Guarded(flush func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %T", ErrStorePanic, p)
-		}
-	}()
-	return flush()
 }
 
 // note notes whether the store works, and tells all who wait for that.

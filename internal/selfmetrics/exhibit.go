@@ -1,6 +1,10 @@
 package selfmetrics
 
-import "context"
+import (
+	"context"
+
+	"github.com/logtally/tallyprocessor/internal/deadline"
+)
 
 // Exhibit is what a processor shows on the Collector's telemetry, also when it has ended: the Collector pushes its metrics a last time
 // after it has shut down its components, and the last counts are in that.
@@ -9,23 +13,22 @@ type Exhibit struct {
 	Totals      *Totals // nil when the store is not the processor's own
 }
 
-// Freeze lets go of the store: what is shown stays as it is. It returns at the end of ctx at the latest; what a collection holds up is
-// done when that ends.
-func (x *Exhibit) Freeze(ctx context.Context) error {
+// Freeze lets go of the store: what is shown stays as it is. It returns at the end of ctx at the latest; what a collection, or the store,
+// holds up is done when that ends.
+func (x *Exhibit) Freeze(ctx context.Context) (err error) {
+	if x.Totals != nil {
+		err = x.Totals.Wait(ctx)
+	}
+	_ = deadline.Within(ctx, func(context.Context) error { x.freeze(); return nil }) // if not now, then later
+	return err
+}
+
+func (x *Exhibit) freeze() {
 	x.Instruments.Freeze()
-	if x.Totals == nil {
-		return nil
-	}
-	err := x.Totals.Wait(ctx)
-	if err == nil {
-		x.Totals.Freeze()
-		return nil
-	}
-	go func() {
+	if x.Totals != nil {
 		_ = x.Totals.Wait(context.Background()) // which does not end
 		x.Totals.Freeze()
-	}()
-	return err
+	}
 }
 
 // Withdraw takes everything off the telemetry.

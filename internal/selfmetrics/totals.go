@@ -2,19 +2,17 @@ package selfmetrics
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/logtally/tallyprocessor/internal/recovered"
 	"github.com/logtally/tallyprocessor/store"
 )
 
-var errPublishPanic = errors.New("panic")
-
-// Totals publish the totals of a store, those of keys that they are told of, on the Collector's telemetry. They do so on a goroutine of its own, which runs while there is something to do. An instrument is
-// made under a lock of the SDK that a collection holds until its end: nobody who counts waits for that.
+// Totals publish the totals of a store, those of keys that they are told of, on the Collector's telemetry. They do so in a goroutine of
+// their own, which runs while there is something to do. An instrument is made under a lock of the SDK that a collection holds until its
+// end: nobody who counts waits for that.
 //
 // A key is told before it is first counted. It is on the first page that is collected after the goroutine has come to it.
 type Totals struct {
@@ -144,20 +142,19 @@ func (p *Totals) take() map[metricKey]change {
 }
 
 func (p *Totals) apply(k metricKey, c change) {
-	defer func() {
-		if r := recover(); r != nil {
-			p.failed(k.metric, fmt.Errorf("%w: %T", errPublishPanic, r))
-		}
-	}()
+	if err := recovered.Call(func() error { return p.publish(k, c) }); err != nil {
+		p.failed(k.metric, err)
+	}
+}
+
+func (p *Totals) publish(k metricKey, c change) error {
 	if c != publish {
 		p.pages.remove(k.metric, k.text)
 	}
 	if c == end {
-		return
+		return nil
 	}
-	if err := p.pages.add(k.metric, k.text); err != nil {
-		p.failed(k.metric, err)
-	}
+	return p.pages.add(k.metric, k.text)
 }
 
 // Wait returns when all that was told is done, or ctx ends.
