@@ -72,14 +72,15 @@ type worker struct {
 	*Applier
 	ledger *ledger.Ledger
 
-	key, overflow []byte // scratch
+	key, overflow []byte // scratch: those of the series at hand, overflow if it was needed
+	hasOwn        bool   // key fits: the series may have its own
 
 	// Where the worker is in its batch.
 	at        int      // series
 	left      int64    // records of it that are not settled
 	resources []uint64 // the numbers of the batch's resources in counters
 	ahead     prefetch
-	counter   store.Counter // of the key that was resolved last, if the store forgets
+	counter   store.Counter // of the key that was resolved last
 }
 
 // Worker returns what applies a batch, and enters each of its records in l. It is for one goroutine at a time.
@@ -129,17 +130,36 @@ func (w *worker) applyRest(b *extract.Batch) (goOn bool) {
 // add adds a series to a store without Counters.
 func (w *worker) add(b *extract.Batch, series extract.Series) (goOn bool) {
 	w.left = series.Records
-	key := w.resolve(b, series, nil).Key
-	if w.adder == nil {
-		return w.increment(series.Metric, key)
+	if series.Amount == 0 {
+		return w.settle(series)
 	}
-	for amount := series.Amount; amount > 0; {
+	w.makeKey(b, series)
+	v := w.resolve(b, series.Metric, nil)
+	if w.adder == nil {
+		goOn = w.increment(series.Metric, v.Key)
+	} else {
+		w.addAmount(v.Key, series.Amount)
+		goOn = w.settle(series)
+	}
+	w.noteOverflow(series, v)
+	return goOn
+}
+
+// settle enters a series that was added.
+func (w *worker) settle(series extract.Series) (goOn bool) {
+	w.numbers.add(series)
+	goOn = w.ledger.Settle(series.Metric, w.left, 0)
+	w.left = 0
+	return goOn
+}
+
+// addAmount adds an amount, which an int of 32 bits may not hold.
+func (w *worker) addAmount(key string, amount int64) {
+	for amount > 0 {
 		n := min(amount, math.MaxInt)
 		w.adder.Add(key, int(n))
 		amount -= n
 	}
-	w.numbers.add(series)
-	return w.ledger.Settle(series.Metric, w.left, 0)
 }
 
 // increment counts the records that are left of a series one by one.
@@ -206,21 +226,29 @@ func (w *worker) addKnown(b *extract.Batch, now time.Time) (known, goOn bool) {
 // addUnknown adds the series that w is at, whose Counter is not known or was dropped.
 func (w *worker) addUnknown(b *extract.Batch, now time.Time) (goOn bool) {
 	series := b.Series(w.at)
+	if series.Amount == 0 { // it makes no key
+		return w.settle(series)
+	}
 	cutBefore := b.CutValues()
-	v := w.resolveCounter(b, series)
+	w.makeKey(b, series)
+	v := w.resolveCounter(b, series.Metric)
 	for !addTo(w.counter, series.Amount, now) { // dropped since
-		v = w.resolveCounter(b, series)
+		if !w.ledger.MayGoOn() {
+			return false
+		}
+		v = w.resolveCounter(b, series.Metric)
 	}
 	// What was cut is counted when a key is made of it, so that has to be made each time.
 	resource, attributes := b.Identity(w.at)
-	if series.Amount > 0 && !v.Overflowed && b.CutValues() == cutBefore && !b.ResourceWasCut(resource) {
+	if !v.Overflowed && b.CutValues() == cutBefore && !b.ResourceWasCut(resource) {
 		w.resources[resource] = w.counters.put(series.Metric, b.Resource(resource), attributes, w.counter)
 	}
-	w.numbers.add(series)
-	return w.ledger.Settle(series.Metric, w.left, 0)
+	goOn = w.settle(series)
+	w.noteOverflow(series, v)
+	return goOn
 }
 
-// addTo adds an amount to a Counter, which is nil for an amount of nothing, and says whether the store still has that.
+// addTo adds an amount to a Counter, and says whether the store still has that.
 func addTo(counter store.Counter, amount int64, now time.Time) bool {
 	for amount > math.MaxInt { // where an int has 32 bits
 		if !counter.Add(math.MaxInt, now) {

@@ -50,7 +50,7 @@ func (s *shownKeys) Panicked(_ int, value any) { s.t.Errorf("panic: %v", value) 
 func applierOver(t *testing.T, s store.MetricStore, limit int) (*Applier, *shownKeys, *extract.Extractor) {
 	t.Helper()
 	x := extract.New(extract.Settings{
-		ResourceAttributes: []string{}, Metrics: []extract.Metric{{Name: "m", Attributes: []extract.Attribute{{Key: "a"}}}},
+		ResourceAttributes: []string{}, ValueLengthLimit: 100, Metrics: []extract.Metric{{Name: "m", Attributes: []extract.Attribute{{Key: "a"}}}},
 	})
 	shown := &shownKeys{t: t, shown: map[string]bool{}}
 	a := New(Settings{

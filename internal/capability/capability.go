@@ -4,6 +4,7 @@ package capability
 
 import (
 	"iter"
+	"reflect"
 	"time"
 
 	"github.com/logtally/tallyprocessor/store"
@@ -91,13 +92,16 @@ type Embeddable interface {
 
 // Counting returns how to count in s besides by Inc; nil for what s does not have, or has of a store that it embeds.
 func Counting(s store.MetricStore) (adder store.Adder, binder store.Binder) {
-	if e, ok := s.(Embeddable); ok && e.Self() != s {
+	if e, ok := s.(Embeddable); ok && !is(e.Self(), s) {
 		return nil, nil
 	}
 	adder, _ = s.(store.Adder)
 	binder, _ = s.(store.Binder)
 	return adder, binder
 }
+
+// is says whether both are one store. Of values that Go cannot compare nobody knows.
+func is(a, b store.MetricStore) bool { return reflect.ValueOf(b).Comparable() && a == b }
 
 // InfoOf returns what s says of itself.
 func InfoOf(s store.MetricStore) store.Info {
