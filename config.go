@@ -70,7 +70,7 @@ type Config struct {
 	Store *component.ID `mapstructure:"store"`
 
 	// Durable makes ConsumeLogs return nil only when the counts of the batch are in the Store for good, which must be able
-	// to promise that (see store.Info). false = it returns when the next consumer has accepted the logs, and a
+	// to promise that (see Durable in store.Info). false = it returns when the next consumer has accepted the logs, and a
 	// crash loses what the store has not kept by then.
 	Durable bool `mapstructure:"durable"`
 

@@ -21,7 +21,7 @@ func TestProcessingDuration(t *testing.T) {
 		next, err := consumer.NewLogs(func(context.Context, plog.Logs) error { time.Sleep(time.Hour); return nil })
 		require.NoError(t, err)
 		h := start(t, durableConfig(t, ""), store, next)
-		const batches = 400
+		const batches = 1600
 		for range batches {
 			require.NoError(t, h.ConsumeLogs(t.Context(), logs(1, nil)))
 		}
@@ -29,7 +29,7 @@ func TestProcessingDuration(t *testing.T) {
 		require.NoError(t, err)
 		points := m.Data.(metricdata.Histogram[float64]).DataPoints
 		require.Len(t, points, 1)
-		assert.InDelta(t, batches/16, points[0].Count, batches/16) // at random
+		assert.InDelta(t, batches/64, points[0].Count, batches/64) // at random
 		assert.InDelta(t, 3*float64(points[0].Count), points[0].Sum, 1e-6)
 	})
 }

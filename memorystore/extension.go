@@ -60,9 +60,8 @@ func (e *memoryExtension) Dependencies() []component.ID {
 	return []component.ID{*e.cfg.Storage}
 }
 
-// Start reads the state from the storage and begins to keep it, within the deadline of ctx or, where it has none,
-// of statestorage.StartTimeout. What it starts ends in
-// Shutdown, not with ctx.
+// Start reads the state from the storage and begins to keep it, within the deadline of ctx or, where it has none, of statestorage.StartTimeout. What
+// it starts ends in Shutdown, not with ctx.
 func (e *memoryExtension) Start(ctx context.Context, host component.Host) error {
 	ctx, cancel := deadline.Or(ctx, statestorage.StartTimeout)
 	defer cancel()

@@ -172,10 +172,13 @@ func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
 // has the generations of the others.
 func (v *saver) collect(ctx context.Context) (dirty sectionSet, blobs [state.Sections]state.Blob, err error) {
 	v.store.WithoutForgetting(func() { dirty, blobs, err = v.collectNow(ctx) })
+	for _, b := range blobs {
+		slices.SortFunc(b.Entries, func(a, b state.Entry) int { return strings.Compare(a.Key, b.Key) })
+	}
 	return dirty, blobs, err
 }
 
-// collectNow is collect while no key is dropped.
+// collectNow is collect, unsorted, while no key is dropped: a processor that starts or shuts down waits for it.
 func (v *saver) collectNow(ctx context.Context) (dirty sectionSet, blobs [state.Sections]state.Blob, err error) {
 	dirty, found := v.store.takeDirty()
 	if !found && len(v.setAside) == 0 {
@@ -190,9 +193,6 @@ func (v *saver) collectNow(ctx context.Context) (dirty sectionSet, blobs [state.
 			blobs[section].Entries = append(blobs[section].Entries,
 				state.Entry{Key: t.Key, Value: t.Value, Start: t.Start.UnixNano(), Last: t.Last.UnixNano()})
 		}
-	}
-	for _, b := range blobs {
-		slices.SortFunc(b.Entries, func(a, b state.Entry) int { return strings.Compare(a.Key, b.Key) })
 	}
 	blobs[state.Meta].Descriptions = v.descriptions()
 	blobs[state.Meta].Forgotten = v.forgotten()

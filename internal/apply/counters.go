@@ -68,7 +68,7 @@ func (b *counters) put(metric int, resource, attributes []byte, counter store.Co
 }
 
 // makeRoom forgets everything when there is much more than keys: those that were dropped leave their Counters behind, and
-// texts that become one key, by their invalid bytes, have a store.Counter each.
+// texts that become one key, by their invalid bytes, have a Counter each.
 func (b *counters) makeRoom() {
 	if b.bySeries.Len() < b.limit && len(b.resources) < b.limit {
 		return

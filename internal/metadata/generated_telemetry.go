@@ -437,7 +437,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyProcessingDuration, err = builder.meter.Float64Histogram(
 		"otelcol_processor_tally_processing_duration",
-		metric.WithDescription("Time that a batch spent in the processor, waits for a place and for `durable` included, the next consumer excluded. Measured on one batch in 16. [Alpha]"),
+		metric.WithDescription("Time that a batch spent in the processor, waits for a place and for `durable` included, the next consumer excluded. Measured on one batch in 64. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{1e-05, 2.5e-05, 5e-05, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1, 10}...),
 	)

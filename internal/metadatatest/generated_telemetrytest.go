@@ -127,7 +127,7 @@ func AssertEqualProcessorTallyOverflowKeys(t *testing.T, tt *componenttest.Telem
 func AssertEqualProcessorTallyProcessingDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.HistogramDataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_processing_duration",
-		Description: "Time that a batch spent in the processor, waits for a place and for `durable` included, the next consumer excluded. Measured on one batch in 16. [Alpha]",
+		Description: "Time that a batch spent in the processor, waits for a place and for `durable` included, the next consumer excluded. Measured on one batch in 64. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,

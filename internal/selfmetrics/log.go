@@ -94,7 +94,7 @@ func NewLog(logger *zap.Logger, silent bool, names []string, x *extract.Extracto
 	return e
 }
 
-// now returns the time since the explainer began. It is positive.
+// now returns the time since the Log began. It is positive.
 func (e *Log) now() time.Duration { return time.Since(e.began) + 1 }
 
 // NotCounted logs, sampled, that metric i does not count some records, and which of its attributes and expressions are to blame, if
