@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
 
 COLLECTOR := dist/otelcol-tally
 # The folders of the modules: the library, and what only tests, benchmarks and builds need.
-MODULES   := . e2e bench tools tools/lint
+MODULES   := . e2e bench tools tools/docs tools/lint
 LINT      := $(CURDIR)/.tools/golangci-lint
 AXE       := .tools/browser/node_modules/axe-core/axe.min.js
 SOURCES   := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './dist/*' -not -path './.tools/*' -not -path './bench/*' -not -path './tools/*' -not -path './e2e/*' -not -path './*test/*')
@@ -37,6 +37,7 @@ test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tes
 	@echo "--- beside the peers"
 	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./... && go test ./...
+	cd tools/docs && go vet ./... && go test ./...
 	@$(MAKE) --no-print-directory licenses
 
 # Left out is what moves the servers away itself, what chooses the order of requests itself, and one test of many round trips, one after the other.
@@ -110,13 +111,13 @@ compat: setup ## Test with the newest Collector set, and build a distribution of
 lint: .tools/golangci-lint ## Check license headers, the width of comments, and what golangci-lint finds in all modules
 	@scripts/headers.sh --check
 	@cd tools && go run ./columns
-	@for module in . e2e bench tools; do echo "--- lint $$module"; (cd $$module && $(LINT) run ./...); done
+	@for module in . e2e bench tools tools/docs; do echo "--- lint $$module"; (cd $$module && $(LINT) run ./...); done
 
 .PHONY: format
 format: .tools/golangci-lint ## Add missing license headers, break comments that are too wide, format the code
 	scripts/headers.sh
 	cd tools && go run ./columns -fix
-	for module in . e2e bench tools; do (cd $$module && $(LINT) fmt); done
+	for module in . e2e bench tools tools/docs; do (cd $$module && $(LINT) fmt); done
 
 .PHONY: licenses
 licenses: build ## Fail when the distribution holds a license that is not on the list, in seconds and without network
@@ -129,11 +130,13 @@ vulnerabilities: build ## Look for known vulnerabilities with govulncheck, where
 .PHONY: generate
 generate: ## Write the generated files
 	@scripts/generate.sh
+	go run -C tools/docs ./configuration
 	for module in $(MODULES); do (cd $$module && go mod tidy); done
 
 .PHONY: generated
 generated: ## Fail when generating would change a file
 	@scripts/unchanged.sh "make generate" scripts/generate.sh
+	@scripts/unchanged.sh "make generate" go run -C tools/docs ./configuration
 
 .PHONY: tidy
 tidy: ## Fail when tidying would change go.mod or go.sum

@@ -30,57 +30,82 @@ const (
 	defaultKeyLengthLimit = 4096
 )
 
-// Config is the configuration of the processor. The README explains each option.
+// Config is the configuration of the processor. docs/configuration.md is made of the comments of its fields.
 type Config struct {
-	// Logs are the metrics to count, by name. Empty = one, `log.record.count`, over all records.
+	// Logs are the metrics to count, by name.
+	//
+	// Default: one metric, `log.record.count`, that counts all records.
+	//
+	// Valid: names that differ in Prometheus: `http.requests` and `http_requests_total` do not. Without `store`, a
+	// name has an ASCII letter or digit and is not one of the Collector's own metrics.
 	Logs map[string]MetricConfig `mapstructure:"logs"`
 
-	// ResourceAttributes are the names of the resource attributes that tell totals apart; `*` in one stands for any text.
-	// nil = all of them, empty = none.
+	// ResourceAttributes are the resource attributes to count by. `*` in a name stands for any text, as in `k8s.*`.
+	// `[]` means none.
+	//
+	// Default: all.
+	//
+	// Valid: each name once; required with `hash_function`.
 	ResourceAttributes []string `mapstructure:"resource_attributes"`
 
-	// ErrorMode says what becomes of a record on which an OTTL condition or expression fails. With `ignore` (the default)
-	// and `silent` it is not counted, with and without a log line. With `propagate` its batch is refused with a permanent
-	// error before it is forwarded.
+	// ErrorMode is what happens to a record when an OTTL expression fails on it, or a condition fails and the record
+	// meets no other. `ignore` does not count the record and logs that, at most one line a minute for each metric and
+	// reason. `silent` does not count it and logs nothing. `propagate` refuses its batch with a permanent error
+	// before the batch is forwarded.
+	//
+	// Valid: `ignore`, `silent` or `propagate`.
 	ErrorMode ottl.ErrorMode `mapstructure:"error_mode"`
 
-	// AttributeValueLengthLimit is the longest string value in a key, in bytes; a longer one is cut at a character
-	// boundary. 0 = no limit. Whatever it is, the text of a list or map ends where they stand in one another more than 64 deep.
+	// AttributeValueLengthLimit is the longest string value of an attribute, in bytes. A longer value is truncated at
+	// a character boundary. 0 disables the limit. Lists and maps nested deeper than 64 are always truncated there.
+	//
+	// Valid: 0 or more.
 	AttributeValueLengthLimit int `mapstructure:"attribute_value_length_limit"`
 
-	// KeyLengthLimit is the longest key in bytes; what has a longer one is counted under an overflow key. 0 = no
-	// limit.
+	// KeyLengthLimit is the longest key, which is the text of a series in a store, in bytes. A record with a longer
+	// key is counted under an overflow series. 0 disables the limit.
+	//
+	// Valid: 0 or more.
 	KeyLengthLimit int `mapstructure:"key_length_limit"`
 
 	Queue QueueConfig `mapstructure:"queue"`
 
-	// HMACKey is the secret of the attributes that have a HashFunction, at least 32 bytes long. Empty = there are none.
+	// HMACKey is the secret for attributes with `hash_function`. Take it from the environment:
+	// `${env:TALLY_HMAC_KEY}`.
+	//
+	// Valid: 32 bytes or more, with `hash_function` only.
 	HMACKey configopaque.String `mapstructure:"hmac_key"`
 
-	// ForgetAfter is how long a key of the private store is idle before it is dropped, and its slot free. 0 = it never is.
-	// With a Store that is for the store to say.
+	// ForgetAfter is how long a series of the private store is idle before it is dropped. Its place in
+	// `cardinality_limit` is free then. 0 keeps idle series. With `store`, set it at the store.
+	//
+	// Valid: 0, or 1ms or more; 0 with `store`.
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
-	// LogOverflowedKeys allows the log lines about a full limit to name the keys that were counted under an overflow key
-	// most. They are log content.
+	// LogOverflowedKeys lets log lines about a full limit name the five keys that overflow most. Keys are log
+	// content.
 	LogOverflowedKeys bool `mapstructure:"log_overflowed_keys"`
 
-	// Store is the id of the extension whose store to count in. nil = a private store in memory, whose totals are on
-	// the Collector's own telemetry.
+	// Store is the ID of the store extension to count in. Processors with the same store share its totals.
+	//
+	// Default: a private store in memory, whose totals are on the Collector's own telemetry.
 	Store *component.ID `mapstructure:"store"`
 
-	// Durable makes ConsumeLogs return nil only when the counts of the batch are in the Store for good, which must be able
-	// to promise that (see Durable in store.Info). false = it returns when the next consumer has accepted the logs, and a
-	// crash loses what the store has not kept by then.
+	// Durable acknowledges a batch only when the store has made its counts durable. See [durability](durability.md).
+	// Without it, a crash loses the counts since the last flush of the store.
+	//
+	// Valid: `true` takes a store that outlives the process: `tally_memory` with `storage`, or `tally_redis`.
 	Durable bool `mapstructure:"durable"`
 
-	// ShutdownTimeout is the longest time that Shutdown waits for calls in flight and queued batches; it must be
-	// positive. An earlier deadline of the Collector's goes first.
+	// ShutdownTimeout is the longest time that Shutdown waits for calls in flight and queued batches. An earlier
+	// deadline of the Collector has precedence.
+	//
+	// Valid: 1ms or more.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 
-	// LikeCount gives Logs the meaning that it has for the `count` connector: `*` in a Key stands for itself, an attribute may be
-	// listed twice, which counts by it once, and metrics may have any name, since their totals are not on the Collector's
-	// telemetry. No YAML sets it; the connector `tally` does.
+	// LikeCount gives Logs the meaning that it has for the `count` connector: `*` in a Key is literal, an attribute
+	// may be listed twice, which counts by it once, and metrics may have any name, since their totals are not on the
+	// Collector's telemetry. No YAML sets it; the connector `tally` does.
 	LikeCount bool `mapstructure:"-"`
 
 	// prevent unkeyed literal initialization
@@ -89,23 +114,40 @@ type Config struct {
 
 // MetricConfig is one metric: which records it counts, and by what.
 type MetricConfig struct {
+	// Description is the description of the metric.
 	Description string `mapstructure:"description"`
 
-	// Unit of the metric; empty = `{record}`, or `By` for a Sum of `bytes`, or none for any other Sum.
+	// Unit is the unit of the metric, in UCUM.
+	//
+	// Default: `{record}`; with `sum: bytes`, `By`; with any other `sum`, none.
 	Unit string `mapstructure:"unit"`
 
-	// Conditions are OTTL conditions on a log record. A record that meets any of them is counted. Empty = all.
+	// Conditions are [OTTL](https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/pkg/ottl)
+	// conditions on a log record. A record that meets any of them is counted. `[]` counts all records.
+	//
+	// Default: `[]`.
 	Conditions []string `mapstructure:"conditions"`
 
-	// Attributes are what to count by: one total for each distinct set of their values. Empty = one total.
+	// Attributes are the attributes to count by. Each distinct set of their values is a series. `[]` makes one series
+	// for each resource.
+	//
+	// Default: `[]`.
 	Attributes []AttributeConfig `mapstructure:"attributes"`
 
-	// Sum is what the metric sums: empty = 1 for each record, `bytes` = its size in OTLP's protobuf encoding, else an OTTL expression
-	// that yields a number which is neither negative nor fractional.
+	// Sum is the number that each record adds to the total. `bytes` is the size of the record in the protobuf
+	// encoding of OTLP. Anything else is an OTTL expression for a number that is neither negative nor fractional.
+	//
+	// Default: 1 for each record.
+	//
+	// Valid: `bytes`, or an OTTL expression.
 	Sum string `mapstructure:"sum"`
 
-	// CardinalityLimit is how many distinct keys the metric has before further ones are counted under overflow
-	// keys. nil = 10000, 0 = no limit.
+	// CardinalityLimit is the number of distinct series of the metric, over all resources. Further series are counted
+	// under overflow series. Processors that count the metric in one store share the limit. 0 disables it.
+	//
+	// Default: `10000`.
+	//
+	// Valid: 0 or more.
 	CardinalityLimit *int `mapstructure:"cardinality_limit"`
 
 	// prevent unkeyed literal initialization
@@ -114,26 +156,41 @@ type MetricConfig struct {
 
 // AttributeConfig is one attribute to count by.
 type AttributeConfig struct {
-	// Key is the name of an attribute of the record, or else of its scope, or else of its resource. With Value it is but
-	// a name. Without, `*` in it stands for any text: each attribute of the record whose name matches is one to count by.
+	// Key is the name of an attribute of the record, else of its scope, else of its resource. `*` stands for any
+	// text: each attribute of the record with a matching name is counted by. With `value`, it is the name of the
+	// result.
+	//
+	// Default: required.
+	//
+	// Valid: each name once; not `otel.metric.overflow`.
 	Key string `mapstructure:"key"`
 
-	// Value is an OTTL expression that yields the value, instead of a look-up.
+	// Value is an OTTL expression for the value. Without it, the value is that of the attribute `key`.
+	//
+	// Valid: an OTTL expression, in which paths may name their context (`log.attributes["a"]`) or not
+	// (`attributes["a"]`).
 	Value string `mapstructure:"value"`
 
-	// DefaultValue is a string, number or bool for records that have no such attribute. nil = do not count those, unless
-	// the attribute is Optional.
+	// DefaultValue is the value for records without the attribute. A list or map is counted by as its JSON. Without a
+	// default, such records are not counted, unless the attribute is `optional`.
+	//
+	// Valid: a string, number, boolean, list or map; not with `optional`, nor with `*` in `key`.
 	DefaultValue any `mapstructure:"default_value"`
 
-	// Optional counts records that have no such attribute under a key without it.
+	// Optional counts records without the attribute, in a series without it.
+	//
+	// Valid: `true` takes no `default_value`.
 	Optional bool `mapstructure:"optional"`
 
-	// HashFunction makes the hash of the value's text stand for the value, as 64 hexadecimal digits; a DefaultValue stays as it
-	// is. Of a string it is the hash of all of it, of a list, a map or bytes that of the text that the key would have. Empty = the
-	// value itself.
+	// HashFunction replaces the value with the hash of its text, as 64 hexadecimal digits. A `default_value` is not
+	// hashed. A string is hashed in full; a list, a map or bytes as the text that the series would show.
+	//
+	// Default: the value itself.
+	//
+	// Valid: `hmac-sha256`; takes `hmac_key` and `resource_attributes`.
 	HashFunction HashFunction `mapstructure:"hash_function"`
 
-	// KeepOnOverflow makes the attribute a part of the overflow key.
+	// KeepOnOverflow keeps the attribute in overflow series.
 	KeepOnOverflow bool `mapstructure:"keep_on_overflow"`
 
 	// prevent unkeyed literal initialization
@@ -142,13 +199,20 @@ type AttributeConfig struct {
 
 // QueueConfig configures the bounded worker pool.
 type QueueConfig struct {
-	// NumConsumers is the number of workers, from 1 to 10,000.
+	// NumConsumers is the number of workers that add counts to the store.
+	//
+	// Valid: 1 to 10,000.
 	NumConsumers int `mapstructure:"num_consumers"`
 
-	// QueueSize is how many batches may wait to be applied, from 1 to 10,000,000.
+	// QueueSize is the number of batches that may be forwarded, or wait to be counted, at once.
+	//
+	// Valid: 1 to 10,000,000.
 	QueueSize int `mapstructure:"queue_size"`
 
-	// OnFull says what ConsumeLogs does when the queue is full.
+	// OnFull is what happens to a batch when the queue is full. `block` waits until the caller's deadline, then
+	// refuses the batch. `reject` refuses it at once. `skip` forwards it without counting it.
+	//
+	// Valid: `block`, `reject` or `skip`.
 	OnFull FullPolicy `mapstructure:"on_full"`
 
 	// prevent unkeyed literal initialization

@@ -15,25 +15,34 @@ const defaultFlushInterval = time.Second
 
 // Config is the configuration of the extension.
 type Config struct {
-	// Storage is the id of the storage extension that keeps the totals over restarts. nil = they live in memory alone
-	// and begin at 0 with each start of the Collector.
+	// Storage is the ID of the storage extension that keeps the totals over restarts.
+	//
+	// Default: none: the totals are in memory only and start at 0 with the Collector.
 	Storage *component.ID `mapstructure:"storage"`
 
-	// FlushInterval is how often what has changed is written to the storage, and so how much counting a crash may
-	// lose; it must be positive. Without `storage` nothing is written.
+	// FlushInterval is the time between two writes of changed totals to `storage`. A crash loses at most the counts
+	// of this time.
+	//
+	// Valid: 1ms or more.
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
 
-	// ForgetAfter is how long a key is not counted before it is dropped; its slot in a `cardinality_limit` is free then.
-	// 0 = it never is.
+	// ForgetAfter is how long a series is idle before it is dropped. Its place in `cardinality_limit` is free then. 0
+	// keeps idle series.
+	//
+	// Valid: 0, or 1ms or more.
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
-	// Erase names keys that the next start, and no later one, takes out of the Storage for good: those that have all attributes of one of its items,
-	// by name and value. A number matches each number that equals it, and any value matches what is shown as it is: 7 the int 7, the
-	// double 7.0 and the string "7". It is for a few keys. It is done again after it has changed, or after a start without it.
+	// Erase deletes series from `storage` at the next start: those that have all attributes of one item, by name and
+	// value. `7` matches the integer 7, the double 7.0 and the string "7". The request is done once: a later start with the same request does
+	// nothing. Remove the option after that start.
+	//
+	// Valid: not empty sections of attribute names and values; takes `storage`.
 	Erase []map[string]any `mapstructure:"erase"`
 
-	// EraseMetrics names metrics all of whose totals the next start, and no later one, takes out of the Storage for good, as if they had never been
-	// counted: what a metric has left that was renamed, or that counts something else now. It is one request together with Erase.
+	// EraseMetrics deletes all series of the named metrics from `storage` at the next start, for metrics that were
+	// renamed or count something else now. It is one request with `erase`, done once.
+	//
+	// Valid: names of metrics; takes `storage`.
 	EraseMetrics []string `mapstructure:"erase_metrics"`
 
 	// prevent unkeyed literal initialization

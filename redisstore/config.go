@@ -18,61 +18,93 @@ import (
 
 // Config is the configuration of the extension.
 type Config struct {
-	// Endpoints are the host:port, without a scheme, user or password, of the server, of the Sentinels, or of some nodes of the Cluster.
+	// Endpoints are the addresses of the server; with `sentinel`, of the Sentinels; with `cluster`, of some nodes of
+	// the Cluster.
+	//
+	// Valid: host:port, without a scheme, user or password; more than one with `sentinel` or `cluster` only.
 	Endpoints []string `mapstructure:"endpoints"`
 
 	// Sentinel makes Endpoints those of Sentinels, which know the server.
 	Sentinel SentinelConfig `mapstructure:"sentinel"`
 
-	// Cluster makes Endpoints those of nodes of a Cluster, which know the others.
+	// Cluster is for endpoints that are nodes of a Cluster.
+	//
+	// Valid: not with `sentinel`.
 	Cluster bool `mapstructure:"cluster"`
 
-	// Username and Password are of the server's ACL; empty = none.
-	Username string              `mapstructure:"username"`
+	// Username is the user name for the server.
+	Username string `mapstructure:"username"`
+
+	// Password is the password for the server.
 	Password configopaque.String `mapstructure:"password"`
 
-	// DB is the number of the database; a Cluster has none but 0.
+	// DB is the number of the database.
+	//
+	// Valid: 0 or more; 0 with `cluster`.
 	DB int `mapstructure:"db"`
 
-	// TLS is used unless it says `insecure: true`.
+	// TLS is on by default, with the certificates of the system. `insecure: true` disables it.
 	TLS configtls.ClientConfig `mapstructure:"tls"`
 
-	// Timeout bounds each attempt to connect, and each wait for an answer; it must be positive.
+	// Timeout is the longest time to connect, and the longest time to wait for an answer. An attempt takes at most
+	// twice as long.
+	//
+	// Valid: 1ms or more.
 	Timeout time.Duration `mapstructure:"timeout"`
 
-	// KeyPrefix begins the names of all keys on the server. Collectors that share totals have the same.
+	// KeyPrefix is the first part of all key names on the server. Collectors with the same prefix share totals.
+	//
+	// Valid: letters, digits, and `.`, `_`, `-`, `/`; not empty.
 	KeyPrefix string `mapstructure:"key_prefix"`
 
-	// Shards is how many parts the totals are in, which a Cluster spreads over its nodes. It is the same for all Collectors and
-	// cannot be changed for totals that exist.
+	// Shards is the number of parts of the totals, which a Cluster spreads over its nodes. All Collectors need the
+	// same number. It cannot be changed for existing totals.
+	//
+	// Valid: 1 to 1,024.
 	Shards int `mapstructure:"shards"`
 
-	// FlushInterval is how often what has changed is sent; it must be positive.
+	// FlushInterval is the time between two flushes of changed counts to the server.
+	//
+	// Valid: 1ms or more.
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
 
-	// HeartbeatInterval is how often a shard is heard of in which nothing has changed: how long it may take until what a server
-	// has lost comes back. It must not be shorter than FlushInterval.
+	// HeartbeatInterval is the heartbeat interval of idle shards. A Collector without new counts finds out in this
+	// time that the server has lost totals.
+	//
+	// Valid: 1ms or more, and at least `flush_interval`.
 	HeartbeatInterval time.Duration `mapstructure:"heartbeat_interval"`
 
-	// MaxBackoff is the longest wait between two attempts while the server fails; it must be positive.
+	// MaxBackoff is the longest wait between two attempts while the server fails. Waits begin at 0.1 s and double.
+	//
+	// Valid: 1ms or more.
 	MaxBackoff time.Duration `mapstructure:"max_backoff"`
 
-	// MaxKeys is how many keys this process may contribute to; what has no room is counted under the overflow key of its metric.
-	// It must be positive.
+	// MaxKeys is the number of series that this Collector may contribute to. Further series are counted under the
+	// overflow series of their metric.
+	//
+	// Valid: 1 or more.
 	MaxKeys int `mapstructure:"max_keys"`
 
-	// ForgetAfter is how long nobody in the fleet counts a key before it is dropped, from the totals and from what is counted against
-	// MaxKeys. It is the same for all Collectors. 0 = no key is dropped by this process.
+	// ForgetAfter is how long a series is idle in all Collectors before it is dropped, from the totals and from
+	// `max_keys`. All Collectors need the same value. 0 keeps idle series.
+	//
+	// Valid: 0, or 1ms or more.
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
-	// WriterExpiry is how long the server keeps what a process has contributed once it is not heard of any more; the totals stay
-	// as they are. It must be longer than HeartbeatInterval.
+	// WriterExpiry is how long the server keeps the contributions of a disconnected Collector apart. The totals stay.
+	// The server remembers for seven times as long that the Collector existed.
+	//
+	// Valid: 2ms or more, and at least twice `heartbeat_interval`.
 	WriterExpiry time.Duration `mapstructure:"writer_expiry"`
 
-	// ShutdownTimeout is the longest that the last flush may take; it must be positive.
+	// ShutdownTimeout is the longest time of the last flush. An earlier deadline of the Collector has precedence.
+	//
+	// Valid: 1ms or more.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 
-	// Storage is the id of the storage extension that keeps what is not sent over restarts. nil = what a crash finds unsent is lost.
+	// Storage is the ID of the storage extension that keeps unsent counts over restarts, one for each `tally_redis`.
+	//
+	// Default: none: a crash loses unsent counts.
 	Storage *component.ID `mapstructure:"storage"`
 
 	// prevent unkeyed literal initialization
@@ -81,11 +113,15 @@ type Config struct {
 
 // SentinelConfig says which server the Sentinels are asked for.
 type SentinelConfig struct {
-	// MasterName is the name under which the Sentinels know the server; empty = there are no Sentinels.
+	// MasterName is the name of the server at the Sentinels.
+	//
+	// Default: none: the endpoints are not Sentinels.
 	MasterName string `mapstructure:"master_name"`
 
-	// Username and Password are of the Sentinels' ACL; empty = none.
-	Username string              `mapstructure:"username"`
+	// Username is the user name for the Sentinels.
+	Username string `mapstructure:"username"`
+
+	// Password is the password for the Sentinels.
 	Password configopaque.String `mapstructure:"password"`
 
 	// prevent unkeyed literal initialization

@@ -26,17 +26,24 @@ func (c *ProcessorConfig) config() *tallyprocessor.Config { return (*tallyproces
 
 // Config is the configuration of the connector: that of the processor, and how to emit.
 type Config struct {
+	// Tally are the options of the [processor](#processor-tally). `*` in a `key` is literal, an attribute may be
+	// listed twice, and a metric may have any name, as for the `count` connector.
 	Tally ProcessorConfig `mapstructure:",squash"`
 
-	// FlushInterval is the time between two emissions; it must be positive.
+	// FlushInterval is the time between two emissions.
+	//
+	// Valid: 1ms or more.
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
 
-	// Temporality is `cumulative` (the default) or `delta`.
+	// Temporality is the aggregation temporality of the metrics.
+	//
+	// Valid: `cumulative` or `delta`.
 	Temporality emit.Temporality `mapstructure:"temporality"`
 
-	// StaleAfter is how long a key is unchanged before its series ends with a point that has no recorded value. 0 = it does
-	// not. It takes cumulative temporality, and must be neither shorter than `flush_interval` nor longer than
-	// `forget_after`.
+	// StaleAfter is how long a series is unchanged before it ends with a point without a recorded value. 0 keeps idle
+	// series.
+	//
+	// Valid: 0, or 1ms or more, and at least `flush_interval`; at most `forget_after`; 0 with `delta`.
 	StaleAfter time.Duration `mapstructure:"stale_after"`
 
 	// prevent unkeyed literal initialization

@@ -35,45 +35,68 @@ var fixed = userconfig.Fixed{
 	"max_cached_answers": nil,
 }
 
-// Config is the configuration of the extension. Every limit must be positive, unless it says what 0 means.
+// Config is the configuration of the extension.
 type Config struct {
-	// Server says where to listen and how.
+	// Server is the HTTP server: `tls`, `auth`, `cors`, `middlewares` and so on.
 	Server confighttp.ServerConfig `mapstructure:",squash"`
 
-	// Store is the id of the store extension whose totals are shown.
+	// Store is the ID of the store extension to show.
 	Store component.ID `mapstructure:"store"`
 
-	// AllowedHosts are the hosts, without a port, that a request may be addressed to besides localhost, the loopback addresses and
-	// the host of the endpoint: a page of another site that has its name resolve to this machine is refused.
+	// AllowedHosts are the hosts that a request may be addressed to, besides `localhost`, the loopback addresses and
+	// the host of `endpoint`. Others get 421, which stops DNS rebinding.
+	//
+	// Default: `[]`.
+	//
+	// Valid: host names or addresses in ASCII, without a port or a pattern.
 	AllowedHosts []string `mapstructure:"allowed_hosts"`
 
-	// SampleInterval is how often the store is listed.
+	// SampleInterval is the time between two listings of the store.
+	//
+	// Valid: 1ms or more.
 	SampleInterval time.Duration `mapstructure:"sample_interval"`
 
-	// SampleTimeout is how long the store may take to list its totals.
+	// SampleTimeout is the longest time that the store may take to list its totals.
+	//
+	// Valid: 1ms or more.
 	SampleTimeout time.Duration `mapstructure:"sample_timeout"`
 
-	// MaxTrackedKeys is how many keys may have rates at a time. A key needs a place while it grows, and for five minutes after
-	// that. 0 = there are no rates.
+	// MaxTrackedKeys is the number of series that may have rates at a time. A series needs a place while it grows,
+	// and for five minutes after that. 0 disables rates.
+	//
+	// Valid: 0 or more.
 	MaxTrackedKeys int `mapstructure:"max_tracked_keys"`
 
-	// MaxItems is the most items that one answer may have.
+	// MaxItems is the largest number of items of one answer.
+	//
+	// Valid: 1 or more.
 	MaxItems int `mapstructure:"max_items"`
 
-	// MaxConcurrentQueries is how many queries and scrapes are worked on at a time, at most 10,000; others wait for as long as
-	// QueryTimeout says.
+	// MaxConcurrentQueries is the number of queries and scrapes that are answered at a time. Others wait for at most
+	// `query_timeout`.
+	//
+	// Valid: 1 to 10,000.
 	MaxConcurrentQueries int `mapstructure:"max_concurrent_queries"`
 
-	// QueryTimeout is how long an answer may take, and how long a scrape may wait until it is worked on.
+	// QueryTimeout is the longest time of an answer, with the wait, and the longest wait of a scrape. After it, the
+	// answer is 503.
+	//
+	// Valid: 1ms or more.
 	QueryTimeout time.Duration `mapstructure:"query_timeout"`
 
-	// MaxSubscribers is how many live streams may be open; 0 = none.
+	// MaxSubscribers is the number of live streams that may be open. Further ones get 503. 0 disables live streams.
+	//
+	// Valid: 0 or more.
 	MaxSubscribers int `mapstructure:"max_subscribers"`
 
-	// RefreshInterval is how often a live stream gets an event.
+	// RefreshInterval is the time between two events of a live stream. A client that is three events late is
+	// disconnected.
+	//
+	// Valid: 1ms or more.
 	RefreshInterval time.Duration `mapstructure:"refresh_interval"`
 
-	// CreatedTimestamps adds to each series in OpenMetrics when it was first counted. Old servers take that for a series of its own.
+	// CreatedTimestamps adds `_created` to each series in OpenMetrics. Prometheus 2 takes those for series of their
+	// own.
 	CreatedTimestamps bool `mapstructure:"created_timestamps"`
 
 	sampleLoad float64 // maxSampleLoad, but in tests

@@ -18,18 +18,26 @@ import (
 
 const defaultCollectionInterval = 10 * time.Second
 
-// Config is the configuration of the receiver. `collection_interval` (10s) is the time between two emissions.
+// Config is the configuration of the receiver.
 type Config struct {
 	scraperhelper.ControllerConfig `mapstructure:",squash"`
 
-	// Store is the id of the extension whose store to read; it is required.
+	// Store is the ID of the store extension to read.
+	//
+	// Default: required.
 	Store *component.ID `mapstructure:"store"`
 
-	// Temporality is `cumulative` (the default) or `delta`.
+	// Temporality is the aggregation temporality of the metrics. A store that a fleet shares (`tally_redis`) takes
+	// `cumulative` only.
+	//
+	// Valid: `cumulative` or `delta`.
 	Temporality emit.Temporality `mapstructure:"temporality"`
 
-	// StaleAfter is how long a key is unchanged before its series ends with a point that has no recorded value. 0 = it does
-	// not. It takes cumulative temporality, and must not be shorter than `collection_interval`.
+	// StaleAfter is how long a series is unchanged before it ends with a point without a recorded value. 0 keeps idle
+	// series.
+	//
+	// Valid: 0, or 1ms or more, and at least `collection_interval`; at most `forget_after` of the store; 0 with
+	// `delta`.
 	StaleAfter time.Duration `mapstructure:"stale_after"`
 
 	// prevent unkeyed literal initialization
@@ -56,6 +64,7 @@ var errNoStore = errors.New("`store` is missing: it must be the id of a store ex
 func (c *Config) Validate() error {
 	errs := []error{
 		userconfig.Positive("collection_interval", c.CollectionInterval),
+		userconfig.NotNegative("initial_delay", c.InitialDelay),
 		userconfig.NotNegative("timeout", c.Timeout),
 		userconfig.Durations(c),
 	}
