@@ -38,6 +38,7 @@ test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tes
 	cd bench && go vet ./... && go test ./...
 	cd tools && go vet ./... && go test ./...
 	cd tools/docs && go vet ./... && go test ./...
+	@$(MAKE) --no-print-directory pages
 	@$(MAKE) --no-print-directory licenses
 
 # Left out is what moves the servers away itself, what chooses the order of requests itself, and one test of many round trips, one after the other.
@@ -118,6 +119,15 @@ format: .tools/golangci-lint ## Add missing license headers, break comments that
 	scripts/headers.sh
 	cd tools && go run ./columns -fix
 	for module in . e2e bench tools tools/docs; do (cd $$module && $(LINT) fmt); done
+
+.PHONY: pages
+pages: build ## Check the pages: links, YAML, names of options, metrics, targets and tests, in seconds
+	@go run -C tools/docs ./check
+
+.PHONY: messages
+messages: ## Write all errors, log lines, descriptions and texts of the console to .tools/messages.txt, to read them in one go
+	@mkdir -p .tools
+	go run -C tools/docs ./messages > .tools/messages.txt
 
 .PHONY: licenses
 licenses: build ## Fail when the distribution holds a license that is not on the list, in seconds and without network
