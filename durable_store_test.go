@@ -83,9 +83,9 @@ func TestDurableNeedsADurableStore(t *testing.T) {
 		store MetricStore
 		want  string
 	}{
-		"none":       {nil, "`durable` is true: store keeps nothing over restarts: name a `store` that does"},
-		"in memory":  {NewMemoryStore(), "`durable` is true: store keeps nothing over restarts"},
-		"not set up": {&keepingStore{MemoryStore: NewMemoryStore(), refuses: true}, "`durable` is true: store keeps nothing over restarts"},
+		"none":       {nil, "`durable` is true: the store is not durable: set `store` to one that is"},
+		"in memory":  {NewMemoryStore(), "`durable` is true: the store is not durable"},
+		"not set up": {&keepingStore{MemoryStore: NewMemoryStore(), refuses: true}, "`durable` is true: the store is not durable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var options []Option

@@ -25,7 +25,7 @@ import (
 var (
 	errNoAnswer         = errors.New("the store does not answer")
 	errLost             = errors.New("shut down before all records were counted")
-	errForgetsOtherwise = errors.New("the store that was injected does not drop keys after that time: make it with `WithForgetAfter`, or take the option out")
+	errForgetsOtherwise = errors.New("the injected store does not drop idle series after that time: create it with `WithForgetAfter`, or remove the option")
 	errNeedsAdder       = errors.New("store cannot add more than 1 at once, which a metric with a `sum` needs: it does not implement Adder")
 )
 
@@ -170,7 +170,7 @@ func (e *engine) shutdown(ctx context.Context) error {
 		}
 	}
 	if err := e.exhibit.Freeze(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("publish the last keys: %w", err))
+		errs = append(errs, fmt.Errorf("publish the last series: %w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -43,7 +43,7 @@ func TestNameWithoutLetters(t *testing.T) {
 	for _, name := range []string{"日本", "é", "...", "?"} {
 		cfg := configOf([]string{name})
 		err := cfg.Validate()
-		require.ErrorContains(t, err, "`logs::"+name+"`: name of a metric: nothing is left of it in Prometheus")
+		require.ErrorContains(t, err, "`logs::"+name+"`: name of a metric: it has no name in Prometheus")
 		cfg.Store = new(component.ID)
 		require.NoError(t, cfg.Validate())
 	}
@@ -102,7 +102,7 @@ func TestNamesBesideTheCollectorsOwn(t *testing.T) {
 			return
 		}
 		require.ErrorContains(rt, err, "is reserved")
-		require.ErrorContains(rt, err, "put a prefix before it")
+		require.ErrorContains(rt, err, "add a prefix")
 	})
 	for _, name := range []string{"otelcol.x", "otelcol_x", "target.info", "promhttp.x", "otel.sdk.x", "otel.scope.info"} {
 		require.ErrorContains(t, configOf([]string{name}).Validate(), "is reserved", name)

@@ -20,13 +20,13 @@ var (
 	errReserved = selfmetrics.ErrReserved
 	errDefault  = errors.New("must be a string, a number, a bool, a list or a map")
 
-	errOptionalDefault = errors.New("an attribute that is `optional` needs none")
-	errNeedsKey        = errors.New("it needs `hmac_key`")
-	errPlainResource   = errors.New("that keeps all attributes of the resource as they are: where an attribute has a `hash_function`, name those to keep")
-	errAlsoPlain       = errors.New("`resource_attributes` keeps that attribute as it is")
-	errKeyUnused       = errors.New("is set, and no attribute has a `hash_function`: what was to be hashed is not")
-	errGlobDefault     = errors.New("a `key` with `*` has none: a record without such attributes is counted without them")
-	errNotOurStore     = errors.New("it is for the private store; set it at the extension that `store` names")
+	errOptionalDefault = errors.New("must not be set together with `optional`")
+	errNeedsKey        = errors.New("needs `hmac_key`")
+	errPlainResource   = errors.New("all resource attributes would be kept without a hash: with a `hash_function`, list those to keep")
+	errAlsoPlain       = errors.New("`resource_attributes` keeps that attribute without a hash")
+	errKeyUnused       = errors.New("is set, but no attribute has a `hash_function`")
+	errGlobDefault     = errors.New("must not be set where `key` has `*`: records without such attributes are counted without them")
+	errNotOurStore     = errors.New("must not be set together with `store`: set it at the extension that `store` names")
 )
 
 // What the queue may have at most. It is made at the start, and a number with some digits too many must not take all memory then.

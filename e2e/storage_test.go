@@ -102,7 +102,7 @@ func TestFault_storage_disk_full(t *testing.T) {
 	free()
 	stop()
 	waitFor(t, "the storage to be well", func() bool {
-		return strings.Contains(c.readLog(t), "The storage takes the totals again.")
+		return strings.Contains(c.readLog(t), "Writing to the storage works again")
 	})
 	waitFor(t, "the last flush", func() bool {
 		return sumOfTotals(readState(t, copyState(t, c.seen(r.directory)))) == r.next.sum()
@@ -198,7 +198,7 @@ func TestFault_storage_eio(t *testing.T) {
 			failures := 0
 			waitFor(t, "the storage to fail, and to be well again", func() bool {
 				failures = c.scrape(t).of(flushErrors).sum()
-				return failures > 0 && strings.Contains(c.readLog(t), "The storage takes the totals again.")
+				return failures > 0 && strings.Contains(c.readLog(t), "Writing to the storage works again")
 			})
 			require.Contains(t, c.readLog(t), "input/output error")
 			healed := ledgers[0].acknowledged.Load()

@@ -121,7 +121,7 @@ func TestDurableWithoutStorage(t *testing.T) {
 	p, err := factory.CreateLogs(t.Context(), processortest.NewNopSettings(factory.Type()), cfg, consumertest.NewNop())
 	require.NoError(t, err)
 	err = p.Start(t.Context(), &host{extensions: map[component.ID]component.Component{storeID: i.memoryExtension}})
-	require.ErrorContains(t, err, "`durable` is true: store keeps nothing over restarts")
+	require.ErrorContains(t, err, "`durable` is true: the store is not durable")
 	require.ErrorContains(t, err, "`tally_memory` with `storage`")
 	require.NoError(t, p.Shutdown(t.Context()))
 }

@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	errNothingKept = errors.New("without `storage` nothing is kept that could be erased")
-	errMatchesAll  = errors.New("must name an attribute: it would match every key")
+	errNothingKept = errors.New("needs `storage`: without it, there is nothing to erase")
+	errMatchesAll  = errors.New("must name an attribute: it would match every series")
 	errNoValue     = errors.New("must be a string, number or bool")
 )
 

@@ -48,8 +48,8 @@ func TestErase(t *testing.T) {
 	for name, value := range d.copy().data {
 		assert.NotContains(t, string(value), `al\"ice`, name)
 	}
-	require.Equal(t, 1, i.logs.FilterMessageSnippet("Keys are erased").Len())
-	line := i.logs.FilterMessageSnippet("Keys are erased").All()[0].ContextMap()
+	require.Equal(t, 1, i.logs.FilterMessageSnippet("Series are erased").Len())
+	line := i.logs.FilterMessageSnippet("Series are erased").All()[0].ContextMap()
 	assert.EqualValues(t, 4, line["keys"])
 	assert.NotContains(t, fmt.Sprint(line), "ice")
 	i.store.Add(userKey(alice, "/a"), 1)
@@ -71,7 +71,7 @@ func TestEraseOnABrokenDisk(t *testing.T) {
 	i = newInstance(t, d, erasing(map[string]any{"user": "alice"}))
 	d.with(func() { d.budget = 0 })
 	require.ErrorContains(t, i.Start(t.Context(), i.host), "`erase`")
-	assert.Zero(t, i.logs.FilterMessageSnippet("Keys are erased").Len())
+	assert.Zero(t, i.logs.FilterMessageSnippet("Series are erased").Len())
 	d.with(func() { d.budget = -1 })
 	i = start(t, d)
 	assert.Equal(t, 3, i.memory.Get(userKey(serieskey.StringValue("alice"), "/a")), "it is still there")
@@ -97,7 +97,7 @@ func TestEraseMetrics(t *testing.T) {
 	require.NoError(t, i.Shutdown(t.Context()))
 
 	i = start(t, d, func(c *Config) { c.EraseMetrics = []string{`old "name"`, "never counted"} })
-	line := i.logs.FilterMessageSnippet("Keys are erased").All()[0].ContextMap()
+	line := i.logs.FilterMessageSnippet("Series are erased").All()[0].ContextMap()
 	assert.EqualValues(t, 300, line["keys"])
 	require.NoError(t, i.Shutdown(t.Context()))
 	for name, value := range d.copy().data {
@@ -144,10 +144,10 @@ func TestEraseIsByValue(t *testing.T) {
 
 func TestEraseMistakes(t *testing.T) {
 	for want, list := range map[string][]map[string]any{
-		"`erase::1` must name an attribute":                 {{"a": 1}, {}},
-		"`erase::0::a` must be a string":                    {{"a": []any{1}}},
-		"`erase::0::b` must be a string":                    {{"a": nil, "b": map[string]any{}}},
-		"`erase`: without `storage` nothing is kept that c": {{"a": 1}},
+		"`erase::1` must name an attribute": {{"a": 1}, {}},
+		"`erase::0::a` must be a string":    {{"a": []any{1}}},
+		"`erase::0::b` must be a string":    {{"a": nil, "b": map[string]any{}}},
+		"`erase`: needs `storage`":          {{"a": 1}},
 	} {
 		cfg := createDefaultConfig().(*Config)
 		cfg.Erase = list
@@ -155,5 +155,5 @@ func TestEraseMistakes(t *testing.T) {
 	}
 	cfg := createDefaultConfig().(*Config)
 	cfg.EraseMetrics = []string{"m"}
-	assert.ErrorContains(t, cfg.Validate(), "`erase_metrics`: without `storage`")
+	assert.ErrorContains(t, cfg.Validate(), "`erase_metrics`: needs `storage`")
 }

@@ -151,7 +151,7 @@ func (e *memoryExtension) load(ctx context.Context, client *statestorage.Client)
 func (e *memoryExtension) logDamages(damages []statestorage.Damage) {
 	for _, d := range damages {
 		e.ownMetrics.damaged.Add(1)
-		e.settings.Logger.Error("A part of the stored totals cannot be read. The one before it is used, if there is one.",
+		e.settings.Logger.Error("A part of the stored totals cannot be read. Its last complete version is used, if there is one",
 			zap.String("slot", d.Name), zap.String("set_aside_as", d.Aside), zap.Error(d.Err))
 	}
 }

@@ -93,11 +93,11 @@ func (h *health) note(err error) {
 	if h.failing {
 		now := time.Now()
 		h.ownMetrics.failingSince.Store(&now)
-		h.logger.Error("The storage does not take the totals. Counting goes on in memory; writing is tried again.", zap.Error(err))
+		h.logger.Error("Writing to the storage fails. Counting continues in memory, and the write is retried", zap.Error(err))
 		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
 		return
 	}
 	h.ownMetrics.failingSince.Store(nil)
-	h.logger.Info("The storage takes the totals again.")
+	h.logger.Info("Writing to the storage works again")
 	componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 }

@@ -321,7 +321,7 @@ func TestFault_kill_every_write_of_a_recovery(t *testing.T) {
 		i := start(t, d)
 		assert.Equal(t, want, i.values(t))
 		assert.Equal(t, len(damagedSections)+1, i.damaged())
-		failed := len(i.logs.FilterMessageSnippet("does not take").All()) > 0
+		failed := len(i.logs.FilterMessageSnippet("to the storage fails").All()) > 0
 		after := d.copy()
 		i.kill(t)
 

@@ -48,6 +48,6 @@ func TestDurable(t *testing.T) {
 	require.NoError(t, err)
 	c, err = NewFactory().CreateLogsToMetrics(t.Context(), connectortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
 	require.NoError(t, err)
-	require.ErrorContains(t, c.Start(t.Context(), componenttest.NewNopHost()), "`durable` is true: store keeps nothing over restarts")
+	require.ErrorContains(t, c.Start(t.Context(), componenttest.NewNopHost()), "`durable` is true: the store is not durable")
 	require.NoError(t, c.Shutdown(t.Context()))
 }

@@ -63,7 +63,7 @@ func (c *console) Start(ctx context.Context, host component.Host) error {
 	if err := c.start(ctx, host, found, lister); err != nil {
 		return fmt.Errorf("start tally_console: %w", errors.Join(err, c.Shutdown(ctx)))
 	}
-	c.settings.Logger.Info("The console is there", zap.String("address", c.address), zap.Stringer("store", c.cfg.Store))
+	c.settings.Logger.Info("Console started", zap.String("address", c.address), zap.Stringer("store", c.cfg.Store))
 	return nil
 }
 
@@ -136,7 +136,7 @@ func (c *console) endRequests(ctx context.Context) error {
 	if late == nil {
 		return nil
 	}
-	c.settings.Logger.Info("Clients were still reading. Their connections are ended.", zap.Error(late))
+	c.settings.Logger.Info("Clients were still reading. Their connections are closed", zap.Error(late))
 	return c.server.Close()
 }
 
@@ -150,6 +150,6 @@ func (c *console) await(ctx context.Context, ended <-chan struct{}) {
 	select {
 	case <-ended: // while requests were waited for
 	default:
-		c.settings.Logger.Warn("The store has not returned from a call. The console does not wait for it any longer.", zap.Error(context.Cause(ctx)))
+		c.settings.Logger.Warn("The store has not returned from a call. The console no longer waits for it", zap.Error(context.Cause(ctx)))
 	}
 }

@@ -15,7 +15,7 @@ func TestFixedOptions(t *testing.T) {
 	told := map[string]string{
 		"max_sample_load": "is fixed at 0.03 now: delete it", "max_query_terms": "is fixed at 16 now: delete it",
 		"max_query_length": "is fixed at 16384 now: delete it", "cursor_lifetime": "is fixed at 10m0s now: delete it",
-		"max_cached_answers": "is no option any more: delete it", "Max-Query-Terms": "is fixed at 16 now: delete it",
+		"max_cached_answers": "was removed: delete it", "Max-Query-Terms": "is fixed at 16 now: delete it",
 	}
 	values := []any{nil, 0, -1, 16, 0.03, "10m", "", true, []any{1}, map[string]any{"a": 1}, "${env:NOTHING}"}
 	for range 200 {

@@ -139,7 +139,7 @@ func (s *sampler) note(now, before *sample, start time.Time) {
 		s.errors.Add(1)
 		if now.failingSince = before.failingSince; before.failingSince.IsZero() {
 			now.failingSince = start
-			s.logger.Warn("The store does not list all totals; the console shows what it had before", zap.Error(now.err))
+			s.logger.Warn("The store does not list all totals. The console shows the last snapshot", zap.Error(now.err))
 		}
 	case before.err != nil:
 		s.logger.Info("The store lists all totals again", zap.Duration("after", start.Sub(before.failingSince)))

@@ -113,7 +113,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !h.hosts[hostOf(r)]:
-		writeError(recorder, http.StatusMisdirectedRequest, "the console does not go by the host name of this request",
+		writeError(recorder, http.StatusMisdirectedRequest, "the host name of this request is not allowed",
 			"a loopback address, localhost, the host of `endpoint`, or what `allowed_hosts` lists")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		recorder.Header().Set("Allow", "GET, HEAD")

@@ -185,7 +185,7 @@ func TestStaleAfterMistakes(t *testing.T) {
 	}{
 		{-time.Second, emit.Cumulative, "`stale_after` is -1s: must not be negative"},
 		{time.Second, emit.Cumulative, "`stale_after` is 1s: must not be shorter than `collection_interval`, which is 10s"},
-		{time.Hour, emit.Delta, "`stale_after` is 1h0m0s: is for cumulative temporality"},
+		{time.Hour, emit.Delta, "`stale_after` is 1h0m0s: needs `temporality: cumulative`"},
 	} {
 		cfg := createDefaultConfig().(*Config)
 		cfg.Store, cfg.StaleAfter, cfg.Temporality = &storeID, tt.staleAfter, tt.temporality

@@ -17,8 +17,8 @@ import (
 )
 
 // ErrOtherMeaning says that a metric adds up something else than the totals that the store has under its name.
-var ErrOtherMeaning = errors.New("the store has totals of that name which add up something else: give the metric another name, or drop " +
-	"those totals (`erase_metrics` of `tally_memory`)")
+var ErrOtherMeaning = errors.New("the store has totals under that name with another `sum` or unit: give the metric another name, or erase " +
+	"those totals with `erase_metrics` of `tally_memory`")
 
 func meaningOf(d store.Description) meaning.Meaning { return meaning.Meaning{Unit: d.Unit, Sum: d.Sum} }
 
@@ -167,7 +167,7 @@ func (m *admission) admit(text string) error {
 		return nil
 	}
 	if before, other := m.earlier[metric]; other {
-		return fmt.Errorf("`logs::%s` adds up %v, and before %v: %w", metric, meaningOf(m.Metrics[i]), before, ErrOtherMeaning)
+		return fmt.Errorf("`logs::%s` sums %v, and earlier %v: %w", metric, meaningOf(m.Metrics[i]), before, ErrOtherMeaning)
 	}
 	if possible, overflow := m.Extractor.CanHave(i, text); possible {
 		m.limiters[i].Restore(text, overflow)

@@ -18,10 +18,10 @@ var (
 	// ErrUnconfirmed is what a sender is told whose logs went on, so it may send them again.
 	ErrUnconfirmed = errors.New("the logs were forwarded and are counted, but the store has not confirmed in time that it keeps the counts")
 	// ErrStoreFails says that the store does not take what it is given.
-	ErrStoreFails = errors.New("the store does not keep what it is given, and with `durable` no logs go on until it does")
+	ErrStoreFails = errors.New("the store does not confirm counts: with `durable`, no logs are forwarded until it does")
 
 	// ErrNotDurable says that the store cannot do what `durable` asks for.
-	ErrNotDurable = errors.New("store keeps nothing over restarts: name a `store` that does, such as a `tally_memory` with `storage`")
+	ErrNotDurable = errors.New("the store is not durable: set `store` to one that is, such as `tally_memory` with `storage`")
 	// ErrStopped says that the Committer has ended.
 	ErrStopped = errors.New("tally is shut down")
 )

@@ -15,7 +15,7 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-var errForeignKeys = errors.New("store holds keys that are not tally's")
+var errForeignKeys = errors.New("store has keys that are not tally's")
 
 // lookahead is how many keys are looked up at once: of many series, nearly each is in no cache of the CPU, which waits for all
 // of them together.

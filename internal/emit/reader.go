@@ -20,7 +20,7 @@ var ErrForgetsFirst = errors.New("must not be longer than the `forget_after` of 
 var ErrSharedDelta = errors.New("`temporality` is `delta`: it must be `cumulative` for a store that a fleet shares, since what an earlier " +
 	"process has emitted of it is not known; the processor `cumulativetodelta` makes deltas")
 
-var errStaleDelta = errors.New("is for cumulative temporality: deltas of an idle key are not sent anyway")
+var errStaleDelta = errors.New("needs `temporality: cumulative`: with `delta`, idle series are not sent anyway")
 
 // ValidateStaleAfter returns what is wrong with a configured StaleAfter. option is the name of the interval between two
 // emissions.

@@ -211,5 +211,5 @@ func TestAmountOfAValue(t *testing.T) {
 			require.Equal(t, errors.Is(wantErr, is), errors.Is(err, is), "%v, %v", err, wantErr)
 		}
 	})
-	assert.EqualError(t, func() error { _, err := amountOf(valuetest.List().Value()); return err }(), "amount is not a number: it is a slice")
+	assert.EqualError(t, func() error { _, err := amountOf(valuetest.List().Value()); return err }(), "sum is not a number: it is a slice")
 }

@@ -13,11 +13,11 @@ import (
 
 // What is wrong with the result of an expression. None of the messages holds log content.
 var (
-	errNoAmount    = errors.New("there is no amount")
-	errNotANumber  = errors.New("amount is not a number")
-	errNegative    = errors.New("amount is negative")
-	errNotIntegral = errors.New("amount is not integral")
-	errTooLarge    = errors.New("amount exceeds the largest int64")
+	errNoAmount    = errors.New("sum has no value")
+	errNotANumber  = errors.New("sum is not a number")
+	errNegative    = errors.New("sum is negative")
+	errNotIntegral = errors.New("sum is not an integer")
+	errTooLarge    = errors.New("sum exceeds the largest int64")
 )
 
 // appendResult appends what an expression yielded for an attribute in compact form; nil, which is no value, must not be

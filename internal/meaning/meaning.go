@@ -8,7 +8,7 @@ import (
 )
 
 // ErrOther says that a metric is counted already, and that what it adds up is something else.
-var ErrOther = errors.New("another component counts a metric of that name in the same store, and adds up something else there; give one of them another name")
+var ErrOther = errors.New("another component counts a metric of that name in the same store with another `sum` or unit: give one of them another name")
 
 // Meaning is what the numbers of a metric are.
 type Meaning struct {
@@ -49,7 +49,7 @@ func (c *Claims) Claim(metric string, m Meaning, begin func() (shared any)) (sha
 		one = &claimed{meaning: m, shared: begin()}
 		c.metrics[metric] = one
 	case one.meaning.Differs(m):
-		return nil, nil, fmt.Errorf("it adds up %v, and elsewhere %v: %w", m, one.meaning, ErrOther)
+		return nil, nil, fmt.Errorf("it sums %v, and elsewhere %v: %w", m, one.meaning, ErrOther)
 	}
 	one.by++
 	return one.shared, sync.OnceFunc(func() { c.release(metric, one) }), nil

@@ -394,13 +394,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ProcessorTallyBatchesCounted, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_batches_counted",
-		metric.WithDescription("Number of batches whose counts a worker has taken to the store. [Alpha]"),
+		metric.WithDescription("Number of batches whose counts a worker has added to the store. [Alpha]"),
 		metric.WithUnit("{batch}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyCardinalityLimit, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_tally_cardinality_limit",
-		metric.WithDescription("The `cardinality_limit` of each metric, to compare the number of its keys with; 0 = no limit. [Alpha]"),
+		metric.WithDescription("The `cardinality_limit` of each metric, to compare with the number of its series; 0 = no limit. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
@@ -419,19 +419,19 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_tally_keys",
-		metric.WithDescription("Number of distinct keys, by metric, without overflow keys. [Alpha]"),
+		metric.WithDescription("Number of distinct series, by metric, without overflow series. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyKeysForgotten, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_keys_forgotten",
-		metric.WithDescription("Number of keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
+		metric.WithDescription("Number of idle series that the store has dropped after `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyOverflowKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_tally_overflow_keys",
-		metric.WithDescription("Number of distinct overflow keys, by metric. [Alpha]"),
+		metric.WithDescription("Number of distinct overflow series, by metric. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
@@ -456,7 +456,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyQueueWaitDuration, err = builder.meter.Float64Histogram(
 		"otelcol_processor_tally_queue_wait_duration",
-		metric.WithDescription("Time that batches which found the queue full have waited for a place. [Alpha]"),
+		metric.WithDescription("Wait for a place in the queue, of batches that found it full. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30}...),
 	)
@@ -469,7 +469,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyRecordsInFlight, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_tally_records_in_flight",
-		metric.WithDescription("Number of log records, by metric, that were received and are neither counted nor not counted yet. [Alpha]"),
+		metric.WithDescription("Number of log records being forwarded or waiting in the queue, by metric. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
@@ -481,13 +481,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyRecordsOverflowed, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_records_overflowed",
-		metric.WithDescription("Number of log records counted under an overflow key, by metric. They are part of the counted ones. [Alpha]"),
+		metric.WithDescription("Number of log records counted under an overflow series, by metric. They are part of the counted records. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyRecordsReceived, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_records_received",
-		metric.WithDescription("Number of log records that ConsumeLogs was called with. [Alpha]"),
+		metric.WithDescription("Number of log records received. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
@@ -499,7 +499,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyStoreAdditions, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_store_additions",
-		metric.WithDescription("Number of additions to the store, one for each distinct key of a batch. [Alpha]"),
+		metric.WithDescription("Number of additions to the store, one for each distinct series of a batch. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
@@ -517,19 +517,19 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallySumCounted, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_sum_counted",
-		metric.WithDescription("What was added to the store, by metric, in its unit. For a metric without `sum` it is the number of records counted. [Alpha]"),
+		metric.WithDescription("Sum added to the store, by metric, in its unit. For a metric without `sum` it is the number of records counted. [Alpha]"),
 		metric.WithUnit("{unit}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallySumForgotten, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_sum_forgotten",
-		metric.WithDescription("Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
+		metric.WithDescription("Sum of the totals of idle series that the store has dropped after `forget_after`, by metric. Processors that share a store show the same number. [Alpha]"),
 		metric.WithUnit("{unit}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTallyValuesTruncated, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_tally_values_truncated",
-		metric.WithDescription("Number of attribute values truncated to `attribute_value_length_limit`, once a batch for each key or resource that has one. [Alpha]"),
+		metric.WithDescription("Number of attribute values truncated to `attribute_value_length_limit`, once a batch for each series or resource that has one. [Alpha]"),
 		metric.WithUnit("{value}"),
 	)
 	errs = errors.Join(errs, err)

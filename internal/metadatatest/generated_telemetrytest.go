@@ -24,7 +24,7 @@ func NewSettings(tt *componenttest.Telemetry) processor.Settings {
 func AssertEqualProcessorTallyBatchesCounted(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_batches_counted",
-		Description: "Number of batches whose counts a worker has taken to the store. [Alpha]",
+		Description: "Number of batches whose counts a worker has added to the store. [Alpha]",
 		Unit:        "{batch}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -40,7 +40,7 @@ func AssertEqualProcessorTallyBatchesCounted(t *testing.T, tt *componenttest.Tel
 func AssertEqualProcessorTallyCardinalityLimit(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_cardinality_limit",
-		Description: "The `cardinality_limit` of each metric, to compare the number of its keys with; 0 = no limit. [Alpha]",
+		Description: "The `cardinality_limit` of each metric, to compare with the number of its series; 0 = no limit. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -83,7 +83,7 @@ func AssertEqualProcessorTallyKeyLengthMax(t *testing.T, tt *componenttest.Telem
 func AssertEqualProcessorTallyKeys(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_keys",
-		Description: "Number of distinct keys, by metric, without overflow keys. [Alpha]",
+		Description: "Number of distinct series, by metric, without overflow series. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -97,7 +97,7 @@ func AssertEqualProcessorTallyKeys(t *testing.T, tt *componenttest.Telemetry, dp
 func AssertEqualProcessorTallyKeysForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_keys_forgotten",
-		Description: "Number of keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]",
+		Description: "Number of idle series that the store has dropped after `forget_after`, by metric. Processors that share a store show the same number. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -113,7 +113,7 @@ func AssertEqualProcessorTallyKeysForgotten(t *testing.T, tt *componenttest.Tele
 func AssertEqualProcessorTallyOverflowKeys(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_overflow_keys",
-		Description: "Number of distinct overflow keys, by metric. [Alpha]",
+		Description: "Number of distinct overflow series, by metric. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -170,7 +170,7 @@ func AssertEqualProcessorTallyQueueSize(t *testing.T, tt *componenttest.Telemetr
 func AssertEqualProcessorTallyQueueWaitDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.HistogramDataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_queue_wait_duration",
-		Description: "Time that batches which found the queue full have waited for a place. [Alpha]",
+		Description: "Wait for a place in the queue, of batches that found it full. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -201,7 +201,7 @@ func AssertEqualProcessorTallyRecordsCounted(t *testing.T, tt *componenttest.Tel
 func AssertEqualProcessorTallyRecordsInFlight(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_records_in_flight",
-		Description: "Number of log records, by metric, that were received and are neither counted nor not counted yet. [Alpha]",
+		Description: "Number of log records being forwarded or waiting in the queue, by metric. [Alpha]",
 		Unit:        "{record}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -231,7 +231,7 @@ func AssertEqualProcessorTallyRecordsNotCounted(t *testing.T, tt *componenttest.
 func AssertEqualProcessorTallyRecordsOverflowed(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_records_overflowed",
-		Description: "Number of log records counted under an overflow key, by metric. They are part of the counted ones. [Alpha]",
+		Description: "Number of log records counted under an overflow series, by metric. They are part of the counted records. [Alpha]",
 		Unit:        "{record}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -247,7 +247,7 @@ func AssertEqualProcessorTallyRecordsOverflowed(t *testing.T, tt *componenttest.
 func AssertEqualProcessorTallyRecordsReceived(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_records_received",
-		Description: "Number of log records that ConsumeLogs was called with. [Alpha]",
+		Description: "Number of log records received. [Alpha]",
 		Unit:        "{record}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -279,7 +279,7 @@ func AssertEqualProcessorTallyRecordsUnconfirmed(t *testing.T, tt *componenttest
 func AssertEqualProcessorTallyStoreAdditions(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_store_additions",
-		Description: "Number of additions to the store, one for each distinct key of a batch. [Alpha]",
+		Description: "Number of additions to the store, one for each distinct series of a batch. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -327,7 +327,7 @@ func AssertEqualProcessorTallyStoreSaturations(t *testing.T, tt *componenttest.T
 func AssertEqualProcessorTallySumCounted(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_sum_counted",
-		Description: "What was added to the store, by metric, in its unit. For a metric without `sum` it is the number of records counted. [Alpha]",
+		Description: "Sum added to the store, by metric, in its unit. For a metric without `sum` it is the number of records counted. [Alpha]",
 		Unit:        "{unit}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -343,7 +343,7 @@ func AssertEqualProcessorTallySumCounted(t *testing.T, tt *componenttest.Telemet
 func AssertEqualProcessorTallySumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_sum_forgotten",
-		Description: "Sum of the totals of the keys that the store has dropped because they were idle for `forget_after`, by metric. Processors that share a store show the same number. [Alpha]",
+		Description: "Sum of the totals of idle series that the store has dropped after `forget_after`, by metric. Processors that share a store show the same number. [Alpha]",
 		Unit:        "{unit}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -359,7 +359,7 @@ func AssertEqualProcessorTallySumForgotten(t *testing.T, tt *componenttest.Telem
 func AssertEqualProcessorTallyValuesTruncated(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_tally_values_truncated",
-		Description: "Number of attribute values truncated to `attribute_value_length_limit`, once a batch for each key or resource that has one. [Alpha]",
+		Description: "Number of attribute values truncated to `attribute_value_length_limit`, once a batch for each series or resource that has one. [Alpha]",
 		Unit:        "{value}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

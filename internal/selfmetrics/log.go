@@ -29,14 +29,14 @@ var advice = [reasons]struct {
 }{
 	Condition:        {zap.DebugLevel, "`conditions`: the records meet none of them"},
 	MissingAttribute: {zap.InfoLevel, "`attributes`: give the missing ones a `default_value`, or make them `optional`"},
-	ConditionError:   {zap.WarnLevel, "`conditions`: one fails on these records; at level debug its error is logged"},
+	ConditionError:   {zap.WarnLevel, "`conditions`: one fails on these records; the error is logged at level debug"},
 	ValueError: {zap.WarnLevel, "`value` or `sum`: it fails on these records, as for a member that a parsed map does not have, or yields what cannot be added; " +
 		"give an attribute a `default_value`, or make it `optional`; at level debug the error is logged"},
 	Skipped:           {zap.WarnLevel, "`queue`: it is full; raise `queue_size` or `num_consumers`, or choose `block` for `on_full`"},
-	RefusedDownstream: {zap.DebugLevel, "nothing here: the next component refused them, and their sender may send them again"},
+	RefusedDownstream: {zap.DebugLevel, "none: the next component refused them; their sender may resend them"},
 	Rejected:          {zap.WarnLevel, "`queue`, if it is full: raise `queue_size` or `num_consumers`; or `error_mode`, if it is `propagate`"},
-	StoreError:        {zap.ErrorLevel, "`store`: it has failed"},
-	LostAtShutdown:    {zap.ErrorLevel, "`shutdown_timeout`: it was over before they were counted"},
+	StoreError:        {zap.ErrorLevel, "`store`: it failed"},
+	LostAtShutdown:    {zap.ErrorLevel, "`shutdown_timeout`: it ended before they were counted"},
 }
 
 // Log tells operators in the log why records are not counted. No line holds log content but those that the
@@ -113,7 +113,7 @@ func (e *Log) NotCounted(i int, r Reason, records int64, b *extract.Batch) {
 	if b != nil {
 		fields = append(fields, m.blame(i, r, b))
 	}
-	e.logger.Log(a.level, "Records are not counted. This line is sampled; records_not_counted has them all", fields...)
+	e.logger.Log(a.level, "Records are not counted. This line is sampled; `records_not_counted` counts all", fields...)
 }
 
 // blame names what in the configuration kept records of a batch from being counted. No name is log content.
@@ -151,14 +151,14 @@ func (e *Log) Batch(b *extract.Batch) {
 	for i := range e.metrics {
 		for a, present := range b.Presence(i) {
 			if p := &e.metrics[i].attributes[a]; p.never(present, e) {
-				e.logger.Warn("No record so far has had an attribute to count by. Is its name right?",
+				e.logger.Warn("No record so far has an attribute to count by. Check its name",
 					zap.String("metric", e.metrics[i].name), zap.String("attribute", p.name), zap.String("change", "`attributes`"))
 			}
 		}
 	}
 	for i := range e.resource {
 		if p := &e.resource[i]; p.never(b.ResourceHas(i), e) {
-			e.logger.Warn("No resource so far has had an attribute to count by. Is its name right?",
+			e.logger.Warn("No resource so far has an attribute to count by. Check its name",
 				zap.String("attribute", p.name), zap.String("change", "`resource_attributes`"))
 		}
 	}
@@ -198,7 +198,7 @@ func (e *Log) Overflowed(i int, worst capability.OverflowKeeper) {
 		}
 		fields = append(fields, zap.Strings("keys", keys))
 	}
-	e.logger.Warn("A limit is reached: records are counted under an overflow key. This line is sampled; records_overflowed has them all", fields...)
+	e.logger.Warn("A limit is reached: further records are counted under an overflow series. This line is sampled; `records_overflowed` counts all", fields...)
 }
 
 // Panicked logs, once, that a worker has recovered.
@@ -211,5 +211,5 @@ func (e *Log) Panicked(i int, value any) {
 
 // Unpublished logs that a key is counted and cannot be shown on the telemetry.
 func (e *Log) Unpublished(i int, err error) {
-	e.logger.Error("A key is counted and not published", zap.String("metric", e.metrics[i].name), zap.Error(err))
+	e.logger.Error("A series is counted but not published", zap.String("metric", e.metrics[i].name), zap.Error(err))
 }

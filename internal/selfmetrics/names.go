@@ -17,7 +17,7 @@ import (
 
 var (
 	errOneName = errors.New("give one of them another name")
-	errNoName  = errors.New("nothing is left of it in Prometheus: give it a name with letters of ASCII, or count in a `store`")
+	errNoName  = errors.New("it has no name in Prometheus: use an ASCII letter or digit, or set `store`")
 )
 
 // ErrReserved says that a name is not the user's to give.
@@ -146,6 +146,6 @@ func validateFree(name string) error {
 }
 
 func reserved(name, what string) error {
-	return fmt.Errorf("`logs::%s`: name of a metric %w: the Collector has %s for its own telemetry, where the totals are shown: put a prefix before it, or count in a `store`",
+	return fmt.Errorf("`logs::%s`: name of a metric %w: the Collector uses %s for its own telemetry, where the totals are shown: add a prefix, or set `store`",
 		name, ErrReserved, what)
 }

@@ -56,7 +56,7 @@ func TestMistakesOfNewcomers(t *testing.T) {
 		{"processor", `on_full: block`, "`on_full` is unknown: did you mean `queue::on_full`?"},
 		{"processor", `conditions: ['true']`, "`conditions` is unknown: did you mean `logs::<name>::conditions`?"},
 		{"processor", `logs: {m: {default_value: x}}`, "`logs::m::default_value` is unknown: did you mean `logs::<name>::attributes::<n>::default_value`?"},
-		{"processor", `logs: {conditions: ['true']}`, "`logs::conditions` is below no name: write `logs::<name>::conditions`"},
+		{"processor", `logs: {conditions: ['true']}`, "`logs::conditions` is not below a name: write `logs::<name>::conditions`"},
 		{"processor", `logs: [m]`, "`logs` must be a section with a key for each name, such as `logs::name:`"},
 		{"processor", `logs: m`, "`logs` must be a section with a key for each name"},
 		{"processor", `logs: {m: [a]}`, "`logs::m` must be a section with the keys `description`, "},

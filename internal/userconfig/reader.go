@@ -99,7 +99,7 @@ func (r *reader) named(path []string, t reflect.Type, value any) {
 		at := below(path, name)
 		_, isSection := values[name].(map[string]any)
 		if _, misplaced := fieldsOf(t).types[name]; misplaced && !isSection && values[name] != nil {
-			r.wrong(at, "is below no name: write `%s`", join(append(below(path, "<name>"), name)))
+			r.wrong(at, "is not below a name: write `%s`", join(append(below(path, "<name>"), name)))
 			continue
 		}
 		r.value(at, t, values[name])

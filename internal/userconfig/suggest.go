@@ -28,7 +28,7 @@ func (f Fixed) noOption(key string) error {
 	case !ok:
 		return nil
 	case value == nil:
-		return fmt.Errorf("`%s` is no option any more: delete it", key)
+		return fmt.Errorf("`%s` was removed: delete it", key)
 	default:
 		return fmt.Errorf("`%s` is fixed at %v now: delete it", key, value)
 	}

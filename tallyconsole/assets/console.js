@@ -43,7 +43,7 @@ async function loadMetrics() {
     controls.metrics(body.metrics);
     if (!choice.metric) {
       showStatus(body.status);
-      showEmpty('Nothing has been counted yet. This page shows it as soon as something is.');
+      showEmpty('Nothing has been counted yet. Totals appear here when records are counted.');
       later(loadMetrics);
     }
   } catch {
@@ -100,8 +100,8 @@ async function loadOverflow() {
   const asked = choice.metric;
   const { ok, body } = await get(`api/v1/overflow?${new URLSearchParams({ metric: asked, limit: 50 })}`);
   if (!ok || asked !== choice.metric) return;
-  byId('overflow-since').textContent = body.since ? `Since ${time(body.since)}, when the store began to remember:` : '';
-  const none = body.supported ? 'Nothing that the store remembers.' : 'This store does not remember what overflows.';
+  byId('overflow-since').textContent = body.since ? `Since ${time(body.since)}, when the store began to record overflows:` : '';
+  const none = body.supported ? 'The store has recorded no overflow.' : 'This store does not record overflows.';
   byId('overflow-rows').replaceChildren(...(body.items.length ? body.items.map((item) => el('tr', null,
     el('th', { scope: 'row' }, ...(item.labels.length ? item.labels.map((label) => el('span', { class: 'label' },
       el('span', { class: 'name' }, shown(label.name, 60)), '=', el('span', { class: 'text' }, valueOf(label, 80)))) : [shown(item.key, 120)])),

@@ -112,7 +112,7 @@ export class Controls {
     byId('filters').replaceChildren(...c.where.map((text) => this.filterChip(text)));
     byId('filters').hidden = c.where.length === 0;
     byId('pause').setAttribute('aria-pressed', String(c.paused));
-    byId('pause').textContent = c.paused ? 'Go on' : 'Pause';
+    byId('pause').textContent = c.paused ? 'Resume' : 'Pause';
     byId('theme').textContent = `Theme: ${c.theme}`;
     document.documentElement.dataset.theme = c.theme;
   }

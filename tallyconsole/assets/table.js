@@ -79,7 +79,7 @@ export class Table {
   }
 
   make(item) {
-    const open = el('button', { type: 'button', class: 'open', 'aria-expanded': 'false', 'aria-label': 'All about this row' });
+    const open = el('button', { type: 'button', class: 'open', 'aria-expanded': 'false', 'aria-label': 'Details of this row' });
     const labels = item.labels.map((label) => this.label(label));
     const row = {
       total: el('td', { class: 'number total' }, el('span', { class: 'value' }), el('span', { class: 'bar', 'aria-hidden': 'true' })),
@@ -131,7 +131,7 @@ export class Table {
     if (row.cell.contains(document.activeElement)) return;
     const item = row.item;
     const entry = (name, value) => el('div', null, el('dt', null, name), el('dd', null, value));
-    row.cell.replaceChildren(el('div', { class: 'facts', tabindex: '0', role: 'group', 'aria-label': 'All about this row' }, el('dl', null,
+    row.cell.replaceChildren(el('div', { class: 'facts', tabindex: '0', role: 'group', 'aria-label': 'Details of this row' }, el('dl', null,
       ...item.labels.map((label) => entry(
         el('span', null, label.resource ? 'resource ' : '', shown(label.name)),
         valueOf(label))),

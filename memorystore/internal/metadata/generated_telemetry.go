@@ -199,37 +199,37 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryFlushes, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_flushes",
-		metric.WithDescription("Number of times that the storage took what had changed. [Alpha]"),
+		metric.WithDescription("Number of writes of changed totals to the storage. [Alpha]"),
 		metric.WithUnit("{flush}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_memory_keys",
-		metric.WithDescription("Number of keys in the store. [Alpha]"),
+		metric.WithDescription("Number of series in the store. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryKeysForgotten, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_keys_forgotten",
-		metric.WithDescription("Number of keys that were dropped because they were idle for `forget_after`, by metric, since the start. [Alpha]"),
+		metric.WithDescription("Number of idle series dropped after `forget_after`, by metric, since the start. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryStateDamaged, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_state_damaged",
-		metric.WithDescription("Number of parts of the stored state that were damaged or missing at the start, and so were not read. [Alpha]"),
+		metric.WithDescription("Number of damaged or missing parts of the stored state at the start. [Alpha]"),
 		metric.WithUnit("{part}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemoryStorageFailingDuration, err = builder.meter.Float64ObservableGauge(
 		"otelcol_extension_tally_memory_storage_failing_duration",
-		metric.WithDescription("Time for which the storage has been failing; 0 while it works. [Alpha]"),
+		metric.WithDescription("Time since the storage began to fail; 0 while it works. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyMemorySumForgotten, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_memory_sum_forgotten",
-		metric.WithDescription("Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]"),
+		metric.WithDescription("Sum of the totals of idle series dropped after `forget_after`, by metric. With `storage` it continues over restarts. [Alpha]"),
 		metric.WithUnit("{unit}"),
 	)
 	errs = errors.Join(errs, err)

@@ -40,7 +40,7 @@ func AssertEqualExtensionTallyMemoryFlushErrors(t *testing.T, tt *componenttest.
 func AssertEqualExtensionTallyMemoryFlushes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_flushes",
-		Description: "Number of times that the storage took what had changed. [Alpha]",
+		Description: "Number of writes of changed totals to the storage. [Alpha]",
 		Unit:        "{flush}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -56,7 +56,7 @@ func AssertEqualExtensionTallyMemoryFlushes(t *testing.T, tt *componenttest.Tele
 func AssertEqualExtensionTallyMemoryKeys(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_keys",
-		Description: "Number of keys in the store. [Alpha]",
+		Description: "Number of series in the store. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -70,7 +70,7 @@ func AssertEqualExtensionTallyMemoryKeys(t *testing.T, tt *componenttest.Telemet
 func AssertEqualExtensionTallyMemoryKeysForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_keys_forgotten",
-		Description: "Number of keys that were dropped because they were idle for `forget_after`, by metric, since the start. [Alpha]",
+		Description: "Number of idle series dropped after `forget_after`, by metric, since the start. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -86,7 +86,7 @@ func AssertEqualExtensionTallyMemoryKeysForgotten(t *testing.T, tt *componenttes
 func AssertEqualExtensionTallyMemoryStateDamaged(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_state_damaged",
-		Description: "Number of parts of the stored state that were damaged or missing at the start, and so were not read. [Alpha]",
+		Description: "Number of damaged or missing parts of the stored state at the start. [Alpha]",
 		Unit:        "{part}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -102,7 +102,7 @@ func AssertEqualExtensionTallyMemoryStateDamaged(t *testing.T, tt *componenttest
 func AssertEqualExtensionTallyMemoryStorageFailingDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_storage_failing_duration",
-		Description: "Time for which the storage has been failing; 0 while it works. [Alpha]",
+		Description: "Time since the storage began to fail; 0 while it works. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -116,7 +116,7 @@ func AssertEqualExtensionTallyMemoryStorageFailingDuration(t *testing.T, tt *com
 func AssertEqualExtensionTallyMemorySumForgotten(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_memory_sum_forgotten",
-		Description: "Sum of the totals of the keys that were dropped because they were idle for `forget_after`, by metric. With `storage` it goes on over restarts. [Alpha]",
+		Description: "Sum of the totals of idle series dropped after `forget_after`, by metric. With `storage` it continues over restarts. [Alpha]",
 		Unit:        "{unit}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

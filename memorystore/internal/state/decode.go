@@ -23,7 +23,7 @@ func Decode(data []byte, owner string, section int) (Blob, error) {
 		return Blob{}, fmt.Errorf("%w: it is empty", statestorage.ErrDamaged)
 	}
 	if len(data) < len(magic)+2+checksumSize || string(data[:len(magic)]) != magic {
-		return Blob{}, fmt.Errorf("%w: its %d bytes do not begin as tally's do", statestorage.ErrDamaged, len(data))
+		return Blob{}, fmt.Errorf("%w: its %d bytes do not begin with tally's header", statestorage.ErrDamaged, len(data))
 	}
 	end := len(data) - checksumSize
 	if want, got := binary.BigEndian.Uint32(data[end:]), statestorage.Checksum(data[:end]); want != got {
@@ -67,7 +67,7 @@ func decode(r *reader, version uint16, owner string, section int) (Blob, error) 
 		b.Entries = r.entries(section)
 	}
 	if r.bad || len(r.rest) > 0 {
-		return Blob{}, fmt.Errorf("%w: its content is not as tally writes it", statestorage.ErrDamaged)
+		return Blob{}, fmt.Errorf("%w: its content is invalid", statestorage.ErrDamaged)
 	}
 	return b, nil
 }

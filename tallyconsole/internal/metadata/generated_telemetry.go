@@ -211,19 +211,19 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ExtensionTallyConsoleKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_console_keys",
-		metric.WithDescription("Number of distinct keys in the newest snapshot, overflow keys apart. [Alpha]"),
+		metric.WithDescription("Number of distinct series in the newest snapshot, without overflow series. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleKeysNotTracked, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_console_keys_not_tracked",
-		metric.WithDescription("Number of keys that grow and have no rate, because `max_tracked_keys` others have. [Alpha]"),
+		metric.WithDescription("Number of growing series without a rate, because `max_tracked_keys` others have one. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleOverflowKeys, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_console_overflow_keys",
-		metric.WithDescription("Number of overflow keys in the newest snapshot. [Alpha]"),
+		metric.WithDescription("Number of overflow series in the newest snapshot. [Alpha]"),
 		metric.WithUnit("{key}"),
 	)
 	errs = errors.Join(errs, err)
@@ -235,7 +235,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleSampleDuration, err = builder.meter.Float64Histogram(
 		"otelcol_extension_tally_console_sample_duration",
-		metric.WithDescription("Time that it took to list the store and to make a snapshot of it. [Alpha]"),
+		metric.WithDescription("Time to list the store and make a snapshot of it. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}...),
 	)
@@ -248,25 +248,25 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleSnapshotAge, err = builder.meter.Float64ObservableGauge(
 		"otelcol_extension_tally_console_snapshot_age",
-		metric.WithDescription("Time since the newest snapshot was taken, out of which all requests are answered. [Alpha]"),
+		metric.WithDescription("Age of the newest snapshot, from which all requests are answered. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleSubscribers, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_tally_console_subscribers",
-		metric.WithDescription("Number of live streams that are open. [Alpha]"),
+		metric.WithDescription("Number of open live streams. [Alpha]"),
 		metric.WithUnit("{subscriber}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleSubscribersDropped, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_console_subscribers_dropped",
-		metric.WithDescription("Number of live streams that were ended because they did not take what was sent to them. [Alpha]"),
+		metric.WithDescription("Number of live streams closed because their clients were too slow. [Alpha]"),
 		metric.WithUnit("{subscriber}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionTallyConsoleSubscribersRefused, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_tally_console_subscribers_refused",
-		metric.WithDescription("Number of live streams that were refused because `max_subscribers` others were open. [Alpha]"),
+		metric.WithDescription("Number of live streams refused because `max_subscribers` others were open. [Alpha]"),
 		metric.WithUnit("{subscriber}"),
 	)
 	errs = errors.Join(errs, err)

@@ -24,7 +24,7 @@ func NewSettings(tt *componenttest.Telemetry) extension.Settings {
 func AssertEqualExtensionTallyConsoleKeys(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_keys",
-		Description: "Number of distinct keys in the newest snapshot, overflow keys apart. [Alpha]",
+		Description: "Number of distinct series in the newest snapshot, without overflow series. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -38,7 +38,7 @@ func AssertEqualExtensionTallyConsoleKeys(t *testing.T, tt *componenttest.Teleme
 func AssertEqualExtensionTallyConsoleKeysNotTracked(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_keys_not_tracked",
-		Description: "Number of keys that grow and have no rate, because `max_tracked_keys` others have. [Alpha]",
+		Description: "Number of growing series without a rate, because `max_tracked_keys` others have one. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -52,7 +52,7 @@ func AssertEqualExtensionTallyConsoleKeysNotTracked(t *testing.T, tt *componentt
 func AssertEqualExtensionTallyConsoleOverflowKeys(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_overflow_keys",
-		Description: "Number of overflow keys in the newest snapshot. [Alpha]",
+		Description: "Number of overflow series in the newest snapshot. [Alpha]",
 		Unit:        "{key}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -82,7 +82,7 @@ func AssertEqualExtensionTallyConsoleRequests(t *testing.T, tt *componenttest.Te
 func AssertEqualExtensionTallyConsoleSampleDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.HistogramDataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_sample_duration",
-		Description: "Time that it took to list the store and to make a snapshot of it. [Alpha]",
+		Description: "Time to list the store and make a snapshot of it. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -113,7 +113,7 @@ func AssertEqualExtensionTallyConsoleSampleErrors(t *testing.T, tt *componenttes
 func AssertEqualExtensionTallyConsoleSnapshotAge(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_snapshot_age",
-		Description: "Time since the newest snapshot was taken, out of which all requests are answered. [Alpha]",
+		Description: "Age of the newest snapshot, from which all requests are answered. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -127,7 +127,7 @@ func AssertEqualExtensionTallyConsoleSnapshotAge(t *testing.T, tt *componenttest
 func AssertEqualExtensionTallyConsoleSubscribers(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_subscribers",
-		Description: "Number of live streams that are open. [Alpha]",
+		Description: "Number of open live streams. [Alpha]",
 		Unit:        "{subscriber}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -141,7 +141,7 @@ func AssertEqualExtensionTallyConsoleSubscribers(t *testing.T, tt *componenttest
 func AssertEqualExtensionTallyConsoleSubscribersDropped(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_subscribers_dropped",
-		Description: "Number of live streams that were ended because they did not take what was sent to them. [Alpha]",
+		Description: "Number of live streams closed because their clients were too slow. [Alpha]",
 		Unit:        "{subscriber}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -157,7 +157,7 @@ func AssertEqualExtensionTallyConsoleSubscribersDropped(t *testing.T, tt *compon
 func AssertEqualExtensionTallyConsoleSubscribersRefused(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_tally_console_subscribers_refused",
-		Description: "Number of live streams that were refused because `max_subscribers` others were open. [Alpha]",
+		Description: "Number of live streams refused because `max_subscribers` others were open. [Alpha]",
 		Unit:        "{subscriber}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

@@ -89,8 +89,8 @@ type Condition struct {
 // What is wrong with the text of a condition.
 var (
 	errNoName    = errors.New("it has no name")
-	errNotAlone  = errors.New("behind `!` there is a name alone")
-	errNotString = errors.New("what is in quotes is no JSON string")
+	errNotAlone  = errors.New("after `!`, only a name is valid")
+	errNotString = errors.New("the text in quotes is not a JSON string")
 )
 
 // conditionForms are those that ParseCondition reads.
@@ -164,11 +164,11 @@ func cutName(text string) (name, rest string, err error) {
 	}
 	d := json.NewDecoder(strings.NewReader(text))
 	if err := d.Decode(&name); err != nil {
-		return "", "", errors.New("the name in quotes is no JSON string")
+		return "", "", errors.New("the name in quotes is not a JSON string")
 	}
 	rest = text[d.InputOffset():]
 	if rest != "" && !strings.HasPrefix(rest, "=") && !strings.HasPrefix(rest, "!=") && !strings.HasPrefix(rest, "~") {
-		return "", "", errors.New("behind the name in quotes there is none of = != ~")
+		return "", "", errors.New("the name in quotes is not followed by =, != or ~")
 	}
 	return name, rest, nil
 }

@@ -47,10 +47,10 @@ func ParseOrder(name string) (Order, error) {
 // What can be wrong with a query.
 var (
 	ErrOrder     = errors.New("no such order")
-	ErrCondition = errors.New("is no condition")
+	ErrCondition = errors.New("is not a condition")
 	ErrAttribute = errors.New("no key of the metric has such an attribute")
 	ErrTwice     = errors.New("is the same attribute as one before it")
-	ErrCursor    = errors.New("is no cursor of this console")
+	ErrCursor    = errors.New("is not a cursor of this console")
 	ErrExpired   = errors.New("has expired; ask again without it")
 	ErrOther     = errors.New("is of another query")
 )

@@ -275,6 +275,8 @@ func TestNames(t *testing.T) {
 	assert.Empty(t, s.problemsOf("docs/x.md", "`queue::on_full: skip`, `tls::insecure`, `otelcol_processor_tally_keys`, `keys_forgotten`"))
 	assert.Len(t, s.problemsOf("docs/x.md", "`otelcol_processor_tally_"+"quays`, `keys_"+"forgoten`"), 2)
 	assert.Len(t, s.problemsOf("docs/x.md", "| option | x |\n|---|---|\n| `store`, `stohre` | `none` |\n"), 1)
+	assert.Empty(t, s.problemsOf("docs/x.md", "`TestNames`, `internal/none.TestNames`, `TestFault_`"))
+	assert.Len(t, s.problemsOf("docs/x.md", "`TestNamesOfNobody`"), 1)
 	assert.Empty(t, s.problemsOf("CHANGELOG.md", "`queue::on_overflow`"))
 }
 

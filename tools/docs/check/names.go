@@ -5,6 +5,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/logtally/tallyprocessor/tools/docs/options"
@@ -16,6 +17,7 @@ var (
 	metricLine = regexp.MustCompile(`(?m)^### (otelcol_\S+)`)
 	snake      = regexp.MustCompile(`[a-z][a-z0-9]*(?:_[a-z0-9]+)+`)
 	wordSpan   = regexp.MustCompile(`^` + snake.String() + `$`)
+	testSpan   = regexp.MustCompile(`^(?:[a-z][a-z0-9/]*\.)?((?:Test|Fuzz|Benchmark)[A-Z]\w*)$`)
 	suffixes   = regexp.MustCompile(`_(?:total|bucket|sum|count)$`)
 )
 
@@ -29,6 +31,9 @@ func (s *site) checkNames(p page) {
 	}
 	for _, span := range p.spans {
 		text, _, _ := strings.Cut(span.text, ": ")
+		if m := testSpan.FindStringSubmatch(text); m != nil && !s.hasTest(m[1]) {
+			s.report(p, span.line, "there is no test %s", m[1])
+		}
 		switch {
 		case pathSpan.MatchString(text) && !s.isOption(strings.Split(text, "::")):
 			s.report(p, span.line, "there is no option `%s`", text)
@@ -43,6 +48,13 @@ func (s *site) checkNames(p page) {
 			s.report(p, option.line, "there is no option `%s`", option.text)
 		}
 	}
+}
+
+// hasTest says whether there is a test of a name, or tests that begin so where it ends in `_`.
+func (s *site) hasTest(name string) bool {
+	return slices.ContainsFunc(s.tests, func(test string) bool {
+		return test == name || strings.HasSuffix(name, "_") && strings.HasPrefix(test, name)
+	})
 }
 
 // ofOthers are options of other projects that a page may name and no file here has.
