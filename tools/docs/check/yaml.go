@@ -52,7 +52,7 @@ func lineOf(err error) int {
 	if m == nil {
 		return 0
 	}
-	n, _ := strconv.Atoi(m[1]) //nolint:errcheck // it has only digits
+	n, _ := strconv.Atoi(m[1])
 	return n - 1
 }
 
