@@ -20,13 +20,13 @@ type alias struct {
 	*entry
 	key     string
 	used    atomic.Bool   // since that was last looked at
-	gone    atomic.Bool   // it is to be bound anew
+	dropped atomic.Bool   // it is to be bound anew
 	counted time.Duration // when it was last found to be used, by local.age
 }
 
 // Add adds n under the overflow key, unless one of both was dropped.
 func (a *alias) Add(n int, now time.Time) bool {
-	if a.gone.Load() {
+	if a.dropped.Load() {
 		return false
 	}
 	if !a.used.Load() {
@@ -85,7 +85,7 @@ func (l *aliases) drop(list []*alias) (keys []string) {
 	defer l.mu.Unlock()
 	for _, a := range list {
 		if l.byKey[a.key] == a && !a.used.Load() {
-			a.gone.Store(true)
+			a.dropped.Store(true)
 			delete(l.byKey, a.key)
 			keys = append(keys, a.key)
 		}

@@ -121,7 +121,7 @@ func classify(err error) class {
 		return class{name: "shards"}
 	case errors.Is(err, errWrongAnswer):
 		return class{name: "wrong_answer"}
-	case errors.Is(err, errUpset):
+	case errors.Is(err, errUnstable):
 		return class{name: "server", passes: true}
 	case isTLS(err):
 		return class{name: "tls", passes: true, absent: true}

@@ -333,7 +333,7 @@ func TestStateFormat(t *testing.T) {
 	require.Len(t, s.places, 4)
 	e = s.places[3]
 	assert.Equal(t, []any{"a", uint32(9), int64(50), int64(30), int64(5), int64(2), int64(7)},
-		[]any{e.key(), e.tenant, e.value.Load(), e.acked, e.base, e.foreign, e.gone})
+		[]any{e.key(), e.tenant, e.value.Load(), e.acked, e.base, e.foreign, e.forgotten})
 	assert.Equal(t, []int{2, 0}, s.free)
 	assert.EqualValues(t, 11, s.tenants)
 	assert.Equal(t, map[string]capability.Forgotten{"m": {Total: 12}, "": {Total: 3}}, l.forgottenTotals())
@@ -356,31 +356,31 @@ func restoreGolden(t *testing.T, file string) (*local, *slot) {
 	return l, s
 }
 
-// A reader whose clock differs from the server's, by any step, waits no longer for a disturbed shard than others do.
+// A reader whose clock differs from the server's, by any step, waits no longer for the resync of a shard than others do.
 func TestSettlingWithAnotherClock(t *testing.T) {
 	now := time.Now()
 	for _, ahead := range []time.Duration{0, time.Hour, 365 * 24 * time.Hour} { // of the server
-		var s sight
+		var s shardView
 		until := s.update("g", fmt.Sprint(now.Add(ahead).UnixMilli()), now, 30*time.Second)
 		assert.WithinDuration(t, now.Add(30*time.Second), until, time.Millisecond, "%v", ahead)
 	}
-	var s sight
+	var s shardView
 	until := s.update("g", fmt.Sprint(now.Add(-time.Hour).UnixMilli()), now, 30*time.Second)
-	assert.True(t, until.Before(now), "it was disturbed long ago")
+	assert.True(t, until.Before(now), "the resync was long ago")
 }
 
-// afterBehind is a hook that does something to the server when a flush has been answered with "behind".
-type afterBehind struct {
+// afterRollback is a hook that does something to the server when a flush has been answered with "behind".
+type afterRollback struct {
 	redis.Hook
 	do    func()
 	fired int
 }
 
-func (h *afterBehind) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h *afterRollback) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (h *afterBehind) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *afterRollback) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (h *afterBehind) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (h *afterRollback) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		for _, cmd := range cmds {
@@ -388,7 +388,7 @@ func (h *afterBehind) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 			if !ok {
 				continue
 			}
-			if answer, ok := c.Val().([]any); ok && len(answer) > 0 && answer[0] == statusBehind && h.fired == 0 {
+			if answer, ok := c.Val().([]any); ok && len(answer) > 0 && answer[0] == statusRolledBack && h.fired == 0 {
 				h.fired++
 				h.do()
 			}
@@ -406,7 +406,7 @@ func TestFault_redis_evicted_in_between(t *testing.T) {
 	s := open(t, cfg).store
 	s.Add("a", 100)
 	require.NoError(t, s.Flush(t.Context()))
-	evicting := &afterBehind{do: func() {
+	evicting := &afterRollback{do: func() {
 		server.CLI("DEL", s.writer.names.slot(0, s.writer.slots[0].name, s.writer.slots[0].generation))
 	}}
 	s.writer.client.AddHook(evicting)

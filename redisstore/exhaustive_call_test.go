@@ -18,8 +18,8 @@ type flushCall struct {
 	seen          int64
 	slotPeriod    int64
 	writerPeriod  int64
-	life          string
-	whole         bool
+	session       string
+	absolute      bool
 	epoch         int64
 	entries       []callEntry
 	fields        []string // of the entries without an id
@@ -50,14 +50,14 @@ func readCall(keys []string, args []any) *flushCall {
 	c := &flushCall{
 		slot: keys[2], writer: args[0].(string), shards: fmt.Sprint(args[1]), generation: args[2].(string), newGeneration: args[3].(string),
 		acked: args[4].(string), sequence: args[5].(int64), token: args[6].(string), seen: args[7].(int64),
-		slotPeriod: args[8].(int64), writerPeriod: args[9].(int64), life: args[10].(string), whole: args[11].(bool), epoch: args[12].(int64),
+		slotPeriod: args[8].(int64), writerPeriod: args[9].(int64), session: args[10].(string), absolute: args[11].(bool), epoch: args[12].(int64),
 	}
 	amounts, nothing := string(args[14].([]byte)), string(args[15].([]byte))
 	for range args[13].(int) {
 		e := callEntry{
 			amount: readAmount(amounts), start: int64(number(amounts[9:15])), place: int(number(amounts[15:19])), id: uint32(number(amounts[19:23])),
 		}
-		if c.whole {
+		if c.absolute {
 			e.nothing, nothing = readPlace(nothing), nothing[placeLength:]
 		}
 		c.entries, amounts = append(c.entries, e), amounts[amountLength:]
@@ -97,12 +97,12 @@ func (c *flushCall) args() []any {
 		amounts = appendNumber(amounts, uint64(e.start), 6)
 		amounts = appendNumber(amounts, uint64(e.place), 4)
 		amounts = appendNumber(amounts, uint64(e.id), 4)
-		if c.whole {
+		if c.absolute {
 			nothing = appendPlace(nothing, e.nothing.n, e.nothing.tenant)
 		}
 	}
 	args := []any{
-		c.writer, c.shards, c.generation, c.newGeneration, c.acked, c.sequence, c.token, c.seen, c.slotPeriod, c.writerPeriod, c.life, c.whole,
+		c.writer, c.shards, c.generation, c.newGeneration, c.acked, c.sequence, c.token, c.seen, c.slotPeriod, c.writerPeriod, c.session, c.absolute,
 		c.epoch, len(c.entries), amounts, nothing,
 	}
 	for _, field := range c.fields {
@@ -129,7 +129,7 @@ func (s *scriptServer) totalsHash() map[string]string {
 		return hash
 	}
 	hash["g"], hash["s"] = s.generation, s.shards
-	for name, n := range map[string]int64{"i": int64(s.lastID), "e": s.epoch, "d": s.disturbed, "f": s.forgotten, "b": s.began, "h": s.swept, "c": s.since} {
+	for name, n := range map[string]int64{"i": int64(s.lastID), "e": s.epoch, "d": s.resync, "f": s.forgotten, "b": s.began, "h": s.swept, "c": s.since} {
 		if n != 0 {
 			hash[name] = fmt.Sprint(n)
 		}
@@ -170,6 +170,6 @@ func (s *scriptServer) slotTexts() map[string]string {
 
 // equalCalls says whether two calls bring the same.
 func equalCalls(a, b *flushCall) bool {
-	return a.token == b.token && a.acked == b.acked && a.whole == b.whole && a.writer == b.writer && a.generation == b.generation && a.epoch == b.epoch &&
+	return a.token == b.token && a.acked == b.acked && a.absolute == b.absolute && a.writer == b.writer && a.generation == b.generation && a.epoch == b.epoch &&
 		a.seen == b.seen && a.slot == b.slot && slices.Equal(a.entries, b.entries) && slices.Equal(a.fields, b.fields)
 }

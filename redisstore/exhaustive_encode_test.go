@@ -73,11 +73,11 @@ func (e *encoder) generation(g string) { e.name(g[:min(8, len(g))]) }
 
 // token writes one, and whose it is.
 func (e *encoder) token(token string) {
-	life, _, _ := strings.Cut(token, ".")
+	session, _, _ := strings.Cut(token, ".")
 	if strings.HasPrefix(token, "?") {
-		life = "?"
+		session = "?"
 	}
-	e.name(life)
+	e.name(session)
 	e.name(token)
 }
 
@@ -112,7 +112,7 @@ func (e *encoder) process(p *process) {
 		return
 	}
 	s := p.slot
-	e.name(s.life)
+	e.name(s.session)
 	e.name(s.name)
 	e.generation(s.generation)
 	e.token(s.acked)
@@ -120,12 +120,12 @@ func (e *encoder) process(p *process) {
 	e.int(s.sequence)
 	e.time(s.seen)
 	e.bool(s.restored)
-	if e.bool(s.resending); s.resending {
-		e.int(int64(s.resent))
+	if e.bool(s.resyncing); s.resyncing {
+		e.int(int64(s.resynced))
 	}
 	if e.bool(s.pending != nil); s.pending != nil {
 		e.token(s.pending.token)
-		e.bool(s.pending.whole)
+		e.bool(s.pending.absolute)
 		for _, en := range s.pending.entries {
 			e.int(int64(keyOf(en)))
 			e.int(en.sent)
@@ -153,7 +153,7 @@ func (e *encoder) entry(en *entry, restored bool) {
 	e.int(en.acked)
 	e.int(en.base)
 	e.int(en.foreign)
-	e.int(en.gone)
+	e.int(en.forgotten)
 	e.int(int64(en.place))
 	e.int(int64(en.tenant))
 	e.bool(en.queued || en.changed.Load())
@@ -177,7 +177,7 @@ func (e *encoder) disk(d *slotState) {
 		e.int(en.Acked)
 		e.int(en.Base)
 		e.int(en.Foreign)
-		e.int(en.Gone)
+		e.int(en.Forgotten)
 		e.int(int64(en.Place))
 		e.int(int64(en.Tenant))
 		if e.bool(en.Sent != nil); en.Sent != nil {
@@ -196,7 +196,7 @@ func (e *encoder) server(s *scriptServer, first int) {
 	e.time(s.forgotten)
 	e.bool(s.of == "")
 	e.bool(s.of == s.scope())
-	e.bool(s.disturbed == e.w.server.disturbed)
+	e.bool(s.resync == e.w.server.resync)
 	e.int(int64(s.lastID))
 	for _, k := range s.keys {
 		e.buf = append(e.buf, k.field...)
@@ -271,14 +271,14 @@ func (e *encoder) place(v placeValue) {
 }
 
 func (e *encoder) call(c *flushCall) {
-	e.name(c.life)
+	e.name(c.session)
 	e.name(c.writer)
 	e.generation(c.generation)
 	e.token(c.acked)
 	e.token(c.token)
 	e.int(c.sequence)
 	e.time(c.seen)
-	e.bool(c.whole)
+	e.bool(c.absolute)
 	e.int(c.epoch)
 	for _, en := range c.entries {
 		e.int(en.amount)
@@ -331,13 +331,13 @@ func (e *encoder) reader(r *watched, first int) {
 		return
 	}
 	e.bool(r.fallen != "")
-	e.generation(r.sight.generation)
-	e.bool(r.sight.disturbed == "")
-	e.bool(r.sight.disturbed != "" && r.sight.disturbed == textOfTime(e.w.server.disturbed))
+	e.generation(r.shardView.generation)
+	e.bool(r.shardView.resync == "")
+	e.bool(r.shardView.resync != "" && r.shardView.resync == textOfTime(e.w.server.resync))
 	if e.w.snapshot != nil {
-		e.bool(r.sight.disturbed == textOfTime(e.w.snapshot.disturbed))
+		e.bool(r.shardView.resync == textOfTime(e.w.snapshot.resync))
 	}
-	e.bool(r.now.Before(r.sight.until))
+	e.bool(r.now.Before(r.shardView.until))
 	e.int(r.floor[0])
 	e.int(r.floor[1])
 	for _, place := range []int{first, 1 - first} {

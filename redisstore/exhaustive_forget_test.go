@@ -131,7 +131,7 @@ func (w *world) ask(place int) bool {
 	for _, field := range args[3:] {
 		fields = append(fields, field.(string))
 	}
-	gone, err := parseGone(asked, w.server.ask(args[0].(string), args[1].(string), args[2].(string), fields))
+	gone, err := parseMissing(asked, w.server.ask(args[0].(string), args[1].(string), args[2].(string), fields))
 	if err != nil {
 		panic(err)
 	}

@@ -4,21 +4,21 @@ import "fmt"
 
 // mostRounds is how many rounds a writer needs at most, from any state, until it has nothing left to send, if the server answers: it is told
 // that the shard is another, then which token that has, sends all that it has contributed, and what is new. That is what the search has
-// found; writer.rounds allows maxUpsets.
+// found; writer.rounds allows maxStateChanges.
 const mostRounds = 4
 
 // settle lets all writers flush, without faults, and if one has found the server in another state, once more: it may be what another has
 // to send again. It returns how many rounds the one that took longest has needed.
 func (w *world) settle() (rounds int) {
 	for range 2 {
-		upset := false
+		changed := false
 		for place, p := range w.places {
 			if p != nil {
 				n, u := w.flushAll(place)
-				rounds, upset = max(rounds, n), upset || u
+				rounds, changed = max(rounds, n), changed || u
 			}
 		}
-		if !upset {
+		if !changed {
 			break
 		}
 	}
@@ -26,15 +26,15 @@ func (w *world) settle() (rounds int) {
 }
 
 // flushAll flushes until there is nothing left to send: writer.rounds.
-func (w *world) flushAll(place int) (rounds int, upset bool) {
+func (w *world) flushAll(place int) (rounds int, changed bool) {
 	for rounds <= mostRounds && w.flush(place) {
 		rounds++
 		ok := w.said == statusOK
-		if upset = upset || !ok; ok && w.places[place].slot.waiting() == 0 {
+		if changed = changed || !ok; ok && w.places[place].slot.waiting() == 0 {
 			break
 		}
 	}
-	return rounds, upset
+	return rounds, changed
 }
 
 // violation returns what is wrong with a world, empty = nothing. The invariants are those of the store's promise, acknowledged <= total <=

@@ -96,9 +96,9 @@ func (w *world) lose(k kind) {
 
 // known is what a process knows of a key.
 type known struct {
-	acked, base, gone int64
-	place             int
-	tenant            uint32
+	acked, base, forgotten int64
+	place                  int
+	tenant                 uint32
 }
 
 func (p *process) knownOf(key int) known {
@@ -106,7 +106,7 @@ func (p *process) knownOf(key int) known {
 	if e == nil {
 		return known{place: noPlace}
 	}
-	return known{e.acked, e.base, e.gone, e.place, e.tenant}
+	return known{e.acked, e.base, e.forgotten, e.place, e.tenant}
 }
 
 // unrecoverable returns how much of what a process has counted is lost for good.
@@ -119,16 +119,16 @@ func (w *world) unrecoverable(p *process, key int, has int64, k kind) (n int64) 
 		dropped = 0
 	}
 	switch {
-	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life):
+	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.session):
 		what, n = limitReturns, w.lineages[p.lineage].counted[key]-has
 	case w.server.generation != s.generation:
 		what, n = limitForeign, w.lineages[p.lineage].counted[key]-p.dropped(key)+dropped-w.account(p.lineage, key)
 	case slot != nil:
 		contribution, isThere := w.server.place(slot.key, of.place, of.tenant)
 		if !isThere {
-			contribution = of.gone
+			contribution = of.forgotten
 		}
-		n = of.base + dropped - (has - contribution + of.gone)
+		n = of.base + dropped - (has - contribution + of.forgotten)
 	case w.knows(p, key) || w.forgets(p, k):
 		what, n = limitForgets, of.acked+dropped-has
 	default: // it is taken for one that has not contributed yet, and brings back what is its own
@@ -145,7 +145,7 @@ func (w *world) uncertain(p *process, key int, has int64) int64 {
 	s, of := p.slot, p.knownOf(key)
 	slot, h := w.server.slot(worldNames.flushKeys(0, s)[2]), w.server.head(s.name)
 	switch {
-	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.life) && w.rules.allows(limitReturns):
+	case w.server.generation != s.generation && h != nil && !strings.HasPrefix(h.token, s.session) && w.rules.allows(limitReturns):
 		return has
 	case w.server.generation != s.generation:
 		if s.generation != "" && w.rules.allows(limitReturns) {
@@ -188,7 +188,7 @@ func (w *world) forgets(p *process, k kind) bool {
 func (w *world) isForgotten(p *process) bool {
 	s := w.server
 	h := s.head(p.slot.name)
-	return h == nil || p.slot.resending || !p.awaits(h.token) || s.of != s.scope() || w.clock-h.seen > worldPeriods.writer.Milliseconds()
+	return h == nil || p.slot.resyncing || !p.awaits(h.token) || s.of != s.scope() || w.clock-h.seen > worldPeriods.writer.Milliseconds()
 }
 
 // awaits says whether a writer knows by a token what the server has: it is the last that was answered, or on its way.

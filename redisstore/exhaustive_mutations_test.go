@@ -18,8 +18,8 @@ const (
 	noForgotten        defect = "no note of who was forgotten"
 	noTokens           defect = "no check of the token"
 	noFence            defect = "no fence"
-	noGoneAfter        defect = "no difference between gone and gone after"
-	noGone             defect = "no check that the slot is there"
+	noExpiredAfter     defect = "no difference between expired and expired after"
+	noExpired          defect = "no check that the slot is there"
 	noRepeats          defect = "a flush that was taken is taken again"
 	noAskingForAll     defect = "an unknown writer with a slot may say what is new"
 	noQuestionMark     defect = "no token for an unknown writer with a slot"
@@ -27,22 +27,22 @@ const (
 	noLongMemory       defect = "a writer is forgotten when its slot expires"
 	noLostRecords      defect = "no check that the record is there"
 	noDifference       defect = "no comparison with the slot"
-	noDisturbance      defect = "readers are not told"
+	noResync           defect = "readers are not told"
 	noNameAfterLeaving defect = "no name stays of who has left"
 
-	noTenants     defect = "a place of a slot is compared with that of an earlier tenant"
-	noContinuity  defect = "sweeps go on after a gap"
-	noLastSweep   defect = "a count is older than the last sweep when the clock is back"
-	noAskToken    defect = "a server in another state is asked for keys that are gone"
-	noRebase      defect = "a writer does not begin anew with a key that is forgotten"
-	noGoneShare   defect = "what is forgotten is no part of the contribution"
-	noSameToken   defect = "a flush without an answer is sent again under another token"
-	noSeenOfGone  defect = "a writer that is gone does not note the time"
-	noEpochOfGone defect = "a writer that is gone does not note the epoch"
-	noFullResend  defect = "not all is sent again"
-	noNewBase     defect = "what other names had contributed is not sent to a wiped shard"
-	noKept        defect = "a copy sends what it has copied"
-	noIDsDropped  defect = "ids are kept when the server is in another state"
+	noTenants        defect = "a place of a slot is compared with that of an earlier tenant"
+	noContinuity     defect = "sweeps go on after a gap"
+	noLastSweep      defect = "a count is older than the last sweep when the clock is back"
+	noAskToken       defect = "a server in another state is asked for keys that are gone"
+	noRebase         defect = "a writer does not begin anew with a key that is forgotten"
+	noForgottenShare defect = "what is forgotten is no part of the contribution"
+	noSameToken      defect = "a flush without an answer is sent again under another token"
+	noSeenOfExpired  defect = "a writer that has expired does not note the time"
+	noEpochOfExpired defect = "a writer that has expired does not note the epoch"
+	noFullResend     defect = "not all is sent again"
+	noNewBase        defect = "what other names had contributed is not sent to a wiped shard"
+	noKept           defect = "a copy sends what it has copied"
+	noIDsDropped     defect = "ids are kept when the server is in another state"
 )
 
 // settle lets a slot take an answer, and takes out of that what the defect leaves out.
@@ -58,14 +58,14 @@ func (d defect) settle(s *slot, f *flush, a answer) (event, error) {
 }
 
 func (d defect) undo(s, before *slot, a answer) {
-	gone := a.status == statusGone || a.status == statusGoneAfter
+	expired := a.status == statusExpired || a.status == statusExpiredAfter
 	switch {
-	case d == noSeenOfGone && gone:
+	case d == noSeenOfExpired && expired:
 		s.seen = before.seen
-	case d == noEpochOfGone && gone:
+	case d == noEpochOfExpired && expired:
 		s.epoch = before.epoch
-	case d == noFullResend && s.resending && s.resent == 0 && len(s.places) > 1:
-		s.resent = 1
+	case d == noFullResend && s.resyncing && s.resynced == 0 && len(s.places) > 1:
+		s.resynced = 1
 	case d == noNewBase && a.status == statusWiped:
 		for key, e := range s.shard.entries {
 			e.base = before.shard.entries[key].base
@@ -77,13 +77,13 @@ func (d defect) undo(s, before *slot, a answer) {
 	case d == noRebase && a.status == statusForgotten:
 		for key, e := range s.shard.entries {
 			e.start = before.shard.entries[key].start
-			e.acked, e.base, e.gone, e.sent = before.shard.entries[key].acked, before.shard.entries[key].base, 0, before.shard.entries[key].sent
+			e.acked, e.base, e.forgotten, e.sent = before.shard.entries[key].acked, before.shard.entries[key].base, 0, before.shard.entries[key].sent
 			e.value.Store(before.shard.entries[key].value.Load())
 		}
 		s.shard.forgotten = before.shard.forgotten
-	case d == noGoneShare && a.status == statusForgotten:
+	case d == noForgottenShare && a.status == statusForgotten:
 		for _, e := range s.shard.entries {
-			e.gone = 0
+			e.forgotten = 0
 		}
 	}
 }
@@ -100,8 +100,8 @@ var defects = []struct {
 	{noForgotten, "time", 6, "once: "},
 	{noTokens, "server", 6, "once: "},
 	{noFence, "copies", 6, "once: "},
-	{noGoneAfter, "server", 6, "once: "},
-	{noGone, "server", 6, "once: "},
+	{noExpiredAfter, "server", 6, "once: "},
+	{noExpired, "server", 6, "once: "},
 	{noRepeats, "network", 6, "once: "},
 	{noAskingForAll, "server", 6, "once: "},
 	{noQuestionMark, "forgetting", 6, "ends: "},
@@ -109,17 +109,17 @@ var defects = []struct {
 	{noLongMemory, "time", 6, "once: "},
 	{noLostRecords, "erasing", 6, "exact: "},
 	{noDifference, "server", 6, "once: "},
-	{noDisturbance, "reader", 6, "settled: "},
+	{noResync, "reader", 6, "settled: "},
 	{noNameAfterLeaving, "leaving", 6, "once: "},
 	{noSameToken, "network", 6, "once: "},
 	{noTenants, "forgetting", 6, "exact: "},
 	{noRebase, "forgetting", 6, "ends: "},
-	{noGoneShare, "forgetting", 6, "exact: "},
+	{noForgottenShare, "forgetting", 6, "exact: "},
 	{noAskToken, "forgetting", 6, "exact: "},
 	{noContinuity, "sweeping", 6, "idle: "},
 	{noLastSweep, "sweeping", 6, "idle: "},
-	{noSeenOfGone, "time", 6, "ends: "},
-	{noEpochOfGone, "server", 6, "ends: "},
+	{noSeenOfExpired, "time", 6, "ends: "},
+	{noEpochOfExpired, "server", 6, "ends: "},
 	{noFullResend, "erasing", 6, "exact: "},
 	{noNewBase, "server", 6, "exact: "},
 	{noKept, "copies", 6, "once: "},

@@ -50,7 +50,7 @@ func TestPortIsTheScript(t *testing.T) {
 		})
 	}
 	t.Logf("answers: %v", counts)
-	for _, status := range []string{statusOK, statusWiped, statusBehind, statusGone, statusGoneAfter, statusFenced, statusForgotten, statusShards, "left", "erased", "swept", "is there", "is gone"} {
+	for _, status := range []string{statusOK, statusWiped, statusRolledBack, statusExpired, statusExpiredAfter, statusFenced, statusForgotten, statusShards, "left", "erased", "swept", "is there", "is gone"} {
 		require.Positive(t, counts[status], status)
 	}
 }
@@ -66,7 +66,7 @@ func (p *portTest) call(t *rapid.T) {
 	c := &flushCall{
 		writer: writer, shards: "1", newGeneration: newToken(), generation: p.port.generation,
 		sequence: rapid.Int64Range(0, 3).Draw(t, "sequence"), seen: p.ms, slotPeriod: portPeriods.slot.Milliseconds(), writerPeriod: portPeriods.writer.Milliseconds(),
-		life: draw(t, "life", "x", "y", "z"), whole: rapid.Bool().Draw(t, "whole"), epoch: p.port.epoch,
+		session: draw(t, "session", "x", "y", "z"), absolute: rapid.Bool().Draw(t, "absolute"), epoch: p.port.epoch,
 	}
 	switch rapid.IntRange(0, 31).Draw(t, "odd") { // small numbers are drawn more often
 	case 31:
@@ -84,7 +84,7 @@ func (p *portTest) call(t *rapid.T) {
 		c.sequence = draw(t, "sequence", h.sequence, h.sequence, c.sequence)
 	}
 	c.acked = draw(t, "acked", tokens...)
-	c.token = draw(t, "token", c.life+".1", c.life+".2", c.life+fmt.Sprint(p.ms), c.acked)
+	c.token = draw(t, "token", c.session+".1", c.session+".2", c.session+fmt.Sprint(p.ms), c.acked)
 	c.slot = p.names.slot(0, writer, draw(t, "slot", "generation", "generation", "generation", "generat2"))
 	if c.token != c.acked {
 		p.addEntries(t, c)
@@ -104,11 +104,11 @@ func (p *portTest) addEntries(t *rapid.T, c *flushCall) {
 		}
 		n := draw[int64](t, "amount", 0, 1, 2, 7, 999_999_999, 1_000_000_000, 1<<53+1, math.MaxInt64-1, math.MaxInt64)
 		e := callEntry{amount: n, start: p.ms - draw[int64](t, "start", 0, 1000, -1000), place: i}
-		if !c.whole && rapid.IntRange(0, 2).Draw(t, "is told") == 0 {
+		if !c.absolute && rapid.IntRange(0, 2).Draw(t, "is told") == 0 {
 			e.start = 0
 		}
 		tenant := draw[uint32](t, "tenant", 1, 1, 1, 2)
-		if c.whole {
+		if c.absolute {
 			e.nothing = placeValue{draw(t, "forgotten", 0, 0, n/2), tenant}
 		}
 		field := portFields[i]

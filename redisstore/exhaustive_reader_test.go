@@ -7,23 +7,23 @@ import (
 )
 
 // watched is a reader and what it has shown. Its time passes in one way alone: when all writers have had the time to send everything, that
-// for which it does not show a disturbed shard is over.
+// for which it does not show a shard in a resync is over.
 type watched struct {
-	on      bool
-	sight   sight
-	now     time.Time
-	floor   [2]int64 // what it has shown, less what nobody brings back
-	awaited [2]bool  // by place: has not sent everything since the reader learned of a disturbance
-	unheard [2]bool  // by place: has had no answer since the last fault, so nobody knows of that yet
-	fallen  string
+	on        bool
+	shardView shardView
+	now       time.Time
+	floor     [2]int64 // what it has shown, less what nobody brings back
+	awaited   [2]bool  // by place: has not sent everything since the reader learned of a resync
+	unheard   [2]bool  // by place: has had no answer since the last fault, so nobody knows of that yet
+	fallen    string
 }
 
 const worldSettleTime = 23 * time.Second
 
 // look is a look at the totals.
 func (r *watched) look(w *world) {
-	before := r.sight.until
-	if until := r.sight.update(w.server.generation, textOfTime(w.server.disturbed), r.now, worldSettleTime); r.now.Before(until) {
+	before := r.shardView.until
+	if until := r.shardView.update(w.server.generation, textOfTime(w.server.resync), r.now, worldSettleTime); r.now.Before(until) {
 		if until != before {
 			for place, p := range w.places {
 				r.awaited[place] = p != nil && p.slot.generation != ""
@@ -54,8 +54,8 @@ func textOfTime(t int64) string {
 
 // pass lets the time pass if nobody is awaited.
 func (r *watched) pass() {
-	if r.awaited == [2]bool{} && r.now.Before(r.sight.until) {
-		r.now = r.sight.until
+	if r.awaited == [2]bool{} && r.now.Before(r.shardView.until) {
+		r.now = r.shardView.until
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 // Here are flush.lua, leave.lua and erase.lua in Go; for forget.lua and ask.lua see exhaustive_forget_test.go. All is done in the same order, but for the defects of which each leaves something out.
 // TestPortIsTheScript compares them with the scripts: whoever changes those changes this as well.
 
-// see is the function of the script.
-func (s *scriptServer) see(name string, sequence int64, token string, seen int64) {
+// touch is the function of the script.
+func (s *scriptServer) touch(name string, sequence int64, token string, seen int64) {
 	h := s.head(name)
 	if h == nil {
 		s.heads = append(s.heads, scriptHead{name: name})
@@ -39,7 +39,7 @@ func (s *scriptServer) flush(call *flushCall, clock clockTime) answer {
 	}
 	if c.generation != s.generation {
 		if c.generation != "" {
-			s.disturb(clock)
+			s.beginResync(clock)
 		}
 		return s.answer(statusWiped, clock)
 	}
@@ -56,9 +56,9 @@ func (s *scriptServer) flush(call *flushCall, clock clockTime) answer {
 	return s.take(c, clock)
 }
 
-func (s *scriptServer) disturb(clock clockTime) {
-	if s.without != noDisturbance {
-		s.disturbed = clock.now
+func (s *scriptServer) beginResync(clock clockTime) {
+	if s.without != noResync {
+		s.resync = clock.now
 	}
 }
 
@@ -71,17 +71,17 @@ func (s *scriptServer) judge(c *flushCall, clock clockTime) (a answer, goOn bool
 	hasSlot := s.slot(c.slot) != nil
 	c.seen = max(c.seen, head.seen)
 	lost := head.token != c.acked && head.token != c.token && s.without != noTokens
-	own := strings.HasPrefix(head.token, c.life) || strings.HasPrefix(head.token, "?")
+	own := strings.HasPrefix(head.token, c.session) || strings.HasPrefix(head.token, "?")
 	switch {
 	case lost && !own && head.sequence >= c.sequence && s.without != noFence:
 		return s.answer(statusFenced, clock), false
-	case !hasSlot && head.token == c.token && s.without != noGoneAfter:
-		return s.answer(statusGoneAfter, clock), false
-	case !hasSlot && s.without != noGone:
-		return s.answer(statusGone, clock), false
+	case !hasSlot && head.token == c.token && s.without != noExpiredAfter:
+		return s.answer(statusExpiredAfter, clock), false
+	case !hasSlot && s.without != noExpired:
+		return s.answer(statusExpired, clock), false
 	case lost:
-		s.disturb(clock)
-		a := s.answer(statusBehind, clock)
+		s.beginResync(clock)
+		a := s.answer(statusRolledBack, clock)
 		a.token = head.token
 		return a, false
 	case head.token == c.token && s.without != noRepeats:
@@ -101,15 +101,15 @@ func (s *scriptServer) judgeUnknown(c *flushCall, clock clockTime) (a answer, go
 		expired := clock.now-c.seen > c.writerPeriod
 		forgotten := c.acked != "" && c.seen <= s.forgotten && s.without != noForgotten
 		if c.epoch < s.epoch && s.without != noEpochCheck || expired || forgotten {
-			return s.answer(statusGone, clock), false
+			return s.answer(statusExpired, clock), false
 		}
 		if c.acked != "" {
-			s.disturb(clock)
-			return s.answer(statusBehind, clock), false
+			s.beginResync(clock)
+			return s.answer(statusRolledBack, clock), false
 		}
-	case !c.whole && s.without != noAskingForAll:
-		s.disturb(clock)
-		a := s.answer(statusBehind, clock)
+	case !c.absolute && s.without != noAskingForAll:
+		s.beginResync(clock)
+		a := s.answer(statusRolledBack, clock)
 		if s.without != noQuestionMark {
 			a.token = "?" + clock.seconds + "." + clock.micros
 			s.seen(c, c.sequence, a.token, clock)
@@ -129,7 +129,7 @@ func (s *scriptServer) seen(c *flushCall, sequence int64, token string, clock cl
 	if s.without != noMaxOfSeen {
 		seen = max(seen, c.seen)
 	}
-	s.see(c.writer, sequence, token, seen)
+	s.touch(c.writer, sequence, token, seen)
 }
 
 func (s *scriptServer) prolong(c *flushCall, clock clockTime) {
@@ -197,14 +197,14 @@ func (s *scriptServer) additions(c *flushCall) (list []addition, lastID uint32, 
 	lastID = s.lastID
 	for i, e := range c.entries {
 		a := addition{callEntry: e, named: e.id != 0, told: e.start == 0}
-		if c.whole {
+		if c.absolute {
 			a.amount, a.told = s.difference(c.slot, e)
 		}
 		if !a.named {
 			a.field, fields = fields[0], fields[1:]
 			a.id = s.id(a.field)
 			switch {
-			case a.id == 0 && a.told && !c.whole:
+			case a.id == 0 && a.told && !c.absolute:
 				gone += string(appendNumber(nil, uint64(i+1), idLength))
 			case a.id == 0 && a.amount > 0:
 				lastID++

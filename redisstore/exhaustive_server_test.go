@@ -12,7 +12,7 @@ type scriptServer struct {
 	shards     string
 	lastID     uint32
 	epoch      int64
-	disturbed  int64 // 0 = never
+	resync     int64 // 0 = never
 	forgotten  int64 // 0 = nobody was
 	began      int64 // the last sweep did
 	swept      int64 // when the last call of a sweep came; 0 = none has

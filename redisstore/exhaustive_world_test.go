@@ -125,7 +125,7 @@ func cloneSlot(s *slot) *slot {
 	c.places, c.free = c.entries(s.places), slices.Clone(s.free)
 	c.shard.changed, c.backlog = c.entries(s.shard.changed), c.entries(s.backlog)
 	if s.pending != nil {
-		c.pending = &flush{token: s.pending.token, whole: s.pending.whole, entries: c.entries(s.pending.entries)}
+		c.pending = &flush{token: s.pending.token, absolute: s.pending.absolute, entries: c.entries(s.pending.entries)}
 	}
 	return &c
 }
@@ -144,7 +144,7 @@ func (s *slot) entries(others []*entry) (list []*entry) {
 func cloneEntry(e *entry, shard *localShard) *entry {
 	c := &entry{
 		local: worldLocal, shard: shard, field: e.field, start: e.start, place: e.place, tenant: e.tenant,
-		id: e.id, queued: e.queued, sent: e.sent, acked: e.acked, base: e.base, foreign: e.foreign, kept: e.kept, gone: e.gone,
+		id: e.id, queued: e.queued, sent: e.sent, acked: e.acked, base: e.base, foreign: e.foreign, kept: e.kept, forgotten: e.forgotten,
 	}
 	c.value.Store(e.value.Load())
 	c.changed.Store(e.changed.Load())
@@ -191,7 +191,7 @@ func (w *world) send(p *process) (*flush, *flushCall) {
 	p.slot.collect()
 	f := p.slot.next()
 	if f == nil {
-		f = p.slot.beat()
+		f = p.slot.heartbeat()
 	}
 	if f == nil {
 		return nil, nil

@@ -418,8 +418,8 @@ func failToStaleReplica(t *testing.T) (l *load, fired int, note string) {
 	front.Target(replica.Addr())
 	time.Sleep(500 * time.Millisecond)
 	l.settle(append(writers, idle, known)...)
-	assert.Positive(t, idle.writer.numbers.copy(idle.writer.numbers.events)["behind"], "a heartbeat finds what is lost")
-	behind := known.writer.numbers.copy(known.writer.numbers.events)["behind"]
+	assert.Positive(t, idle.writer.numbers.copy(idle.writer.numbers.events)["rolled_back"], "a heartbeat finds what is lost")
+	behind := known.writer.numbers.copy(known.writer.numbers.events)["rolled_back"]
 	assert.Positive(t, behind)
 	stored, err := plain.Get(t.Context(), "plain").Int64()
 	require.NoError(t, err)
@@ -533,7 +533,7 @@ func TestFault_redis_split_brain(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	l.exact(evidence.Figure{
 		Rows: []int{53}, Claim: "two masters take flushes, one joins the other: exact", Rounds: rounds, Unit: "failovers",
-		Fired: int(a.writer.numbers.copy(a.writer.numbers.events)["behind"] + b.writer.numbers.copy(b.writer.numbers.events)["behind"]),
+		Fired: int(a.writer.numbers.copy(a.writer.numbers.events)["rolled_back"] + b.writer.numbers.copy(b.writer.numbers.events)["rolled_back"]),
 	}, a, b)
 }
 

@@ -14,7 +14,7 @@ import (
 // to them is in no total any more, and it finds that out in one of two ways. If it counts such a key, the flush is not taken, and the
 // key begins anew: what was acknowledged of it becomes forgotten, what is on its way stays as it is, under the same token, for the same
 // place and tenant. So to the server it is the same flush as before, but for names in place of ids. And of keys that it does not count
-// it asks from time to time; those that are gone it drops.
+// it asks from time to time; those that are missing it drops.
 
 // beginAnew takes the numbers of entries of f that the server does not have any more.
 func (s *slot) beginAnew(f *flush, numbers string) error {
@@ -39,7 +39,7 @@ func (s *slot) beginAnew(f *flush, numbers string) error {
 // forgetAcked makes e begin anew with what is not acknowledged.
 func (s *slot) forgetAcked(e *entry) {
 	acked := e.acked
-	e.gone += acked - e.base
+	e.forgotten += acked - e.base
 	e.sent -= acked
 	e.kept = max(0, e.kept-acked)
 	e.acked, e.base, e.foreign = 0, 0, 0
@@ -99,7 +99,7 @@ func (e *entry) isIdle(idle time.Duration) bool {
 // nextIdle returns some of the entries that lookForIdle has found and that still are idle. There are none while it is not known what
 // the server has.
 func (s *slot) nextIdle(idle time.Duration) (entries []*entry) {
-	if s.generation == "" || s.pending != nil || s.resending {
+	if s.generation == "" || s.pending != nil || s.resyncing {
 		return nil
 	}
 	for len(s.asking) > 0 && len(entries) < chunk {

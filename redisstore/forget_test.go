@@ -255,7 +255,7 @@ func TestListingWhileKeysAreDropped(t *testing.T) {
 	cfg := testConfig(server.Addr())
 	cfg.Shards = 1
 	s, reader := open(t, cfg).store, open(t, quiet(testConfig(server.Addr()))).store
-	reader.reader.shards = make([]sight, 1)
+	reader.reader.shards = make([]shardView, 1)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer func() { require.NoError(t, client.Close()) }()
 	again := redis.NewScript(`
@@ -345,10 +345,10 @@ func TestWrongAnswersOfForgetting(t *testing.T) {
 		assert.Equal(t, "7", sw.cursor)
 	}
 	for _, reply := range []any{nil, int64(1), []any{int64(0), int64(0)}} {
-		_, err := parseGone([]*entry{{}}, reply)
+		_, err := parseMissing([]*entry{{}}, reply)
 		require.ErrorIs(t, err, errWrongAnswer, "%v", reply)
 	}
-	gone, err := parseGone([]*entry{{}}, []any{})
+	gone, err := parseMissing([]*entry{{}}, []any{})
 	require.NoError(t, err)
 	assert.Empty(t, gone, "the server is in another state")
 }

@@ -26,7 +26,7 @@ func FuzzState(f *testing.F) {
 	s.next()
 	text, err := json.Marshal(s.state("tally", 1))
 	require.NoError(f, err)
-	for _, status := range []string{statusOK, statusWiped, statusBehind, statusGone, statusGoneAfter, statusFenced, statusForgotten, statusShards, ""} {
+	for _, status := range []string{statusOK, statusWiped, statusRolledBack, statusExpired, statusExpiredAfter, statusFenced, statusForgotten, statusShards, ""} {
 		f.Add(text, status, "generation", "token", "\x00\x00\x00\x01\x00\x00\x00\x02", int64(1), int64(1))
 	}
 	f.Add([]byte(`{"version":1,"key_prefix":"tally","shards":1,"entries":[{"key":"a","value":-1,"sent":-5},{"key":"a"}],"token":"x"}`), statusOK, "", "", "", int64(-1), int64(-1))
@@ -42,7 +42,7 @@ func FuzzState(f *testing.F) {
 		for range 4 {
 			flush := s.next()
 			if flush == nil {
-				flush = s.beat()
+				flush = s.heartbeat()
 			}
 			if flush == nil {
 				break

@@ -89,10 +89,10 @@ func (h *health) noteForgetting(err error) {
 
 // messages are for operators; what they tell is dealt with.
 var messages = map[event]string{
-	eventWiped:   "A shard has lost all totals. This process sends all that it has contributed again; what was contributed by processes that are gone is lost.",
-	eventBehind:  "The server has lost what it had acknowledged, as after a failover. This process sends all that it has contributed again.",
-	eventExpired: "The server has forgotten what this process has contributed to a shard, whose totals have it. It goes on as a new writer.",
-	eventFenced:  "Another process writes under the same name, as a copied machine or storage does. This one goes on as a new writer, with what it has counted itself.",
+	eventWiped:      "A shard has lost all totals. This process sends all that it has contributed again; what was contributed by processes that are gone is lost.",
+	eventRolledBack: "The server has rolled back, as after a failover to a replica with older data. This process sends all that it has contributed again.",
+	eventExpired:    "The record of what this process has contributed to a shard has expired on the server; the totals have it. The process goes on as a new writer.",
+	eventFenced:     "Another process writes under the same name, as a copied machine or storage does. This one goes on as a new writer, with what it has counted itself.",
 }
 
 // happened takes what a slot has found out. All shards find out the same when a server fails over, so the log has the first of them.

@@ -51,17 +51,17 @@ type entry struct {
 	changed atomic.Bool  // is in shard.changed
 
 	// What the slot knows of it; only its slot touches these. See slot.
-	place   int           // in the slot; noPlace = it has none yet
-	tenant  uint32        // number that no other entry has had in that place
-	counted time.Duration // when that was last noticed, by local.age
-	id      uint32        // on the server; 0 = not known
-	queued  bool          // is in slot.backlog
-	sent    int64         // value, as far as it is on its way
-	acked   int64         // value, as far as it is acknowledged
-	base    int64         // value, as far as it is in the total but not part of the slot's contribution
-	foreign int64         // base, as far as another writer owns it
-	kept    int64         // value, as the state had it at the start
-	gone    int64         // was value and is forgotten, and is part of the slot's contribution
+	place     int           // in the slot; noPlace = it has none yet
+	tenant    uint32        // number that no other entry has had in that place
+	counted   time.Duration // when that was last noticed, by local.age
+	id        uint32        // on the server; 0 = not known
+	queued    bool          // is in slot.backlog
+	sent      int64         // value, as far as it is on its way
+	acked     int64         // value, as far as it is acknowledged
+	base      int64         // value, as far as it is in the total but not part of the slot's contribution
+	foreign   int64         // base, as far as another writer owns it
+	kept      int64         // value, as the state had it at the start
+	forgotten int64         // was value and is forgotten, and is part of the slot's contribution
 }
 
 // noPlace is the place of an entry that the slot has not met yet, and dropped the value of one that is no longer there.

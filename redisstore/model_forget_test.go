@@ -85,7 +85,7 @@ func TestFault_redis_forgetting(t *testing.T) {
 				Rows: []int{48, 52, 55, 57, 58},
 				Claim: "keys are forgotten and come back in weeks of loss, repetition, failover, wipes, restarts and wrong clocks: each total exact, " +
 					"and none dropped early",
-			}, string(eventWiped), string(eventBehind), string(eventExpired), "dropped", "begun anew", "forgotten here")
+			}, string(eventWiped), string(eventRolledBack), string(eventExpired), "dropped", "begun anew", "forgotten here")
 		})
 	}
 }
@@ -95,7 +95,7 @@ func TestFault_redis_forgetting(t *testing.T) {
 func TestFault_redis_forgetting_and_going_back(t *testing.T) {
 	testActions(t, redistest.Start(t), forgetActions, evidence.Figure{
 		Rows: []int{55, 57}, Claim: "keys are forgotten and come back, and the server goes back to before that: each total exact, and none dropped early",
-	}, string(eventBehind), "dropped", "begun anew", "forgotten here")
+	}, string(eventRolledBack), "dropped", "begun anew", "forgotten here")
 }
 
 // anyForgetAction are all actions, and those that forget.
@@ -237,7 +237,7 @@ func (f *fleet) ask(w *modelWriter) {
 		}
 		reply, err := askScript.Run(f.t.Context(), f.client, []string{f.names.totals(0), f.names.writers(0)}, w.slot.askArgs(asked)...).Result()
 		require.NoError(f.t, err)
-		gone, err := parseGone(asked, reply)
+		gone, err := parseMissing(asked, reply)
 		require.NoError(f.t, err)
 		f.fired["forgotten here"] += len(w.slot.drop(gone))
 	}
@@ -257,7 +257,7 @@ func (f *fleet) crash(t *rapid.T) {
 	w := f.pick()
 	w.slot.collect()
 	generation, _ := f.client.HGet(t.Context(), f.names.totals(0), "g").Result() // none = it is wiped
-	behind := f.isBehind(w) || generation != w.slot.generation
+	behind := f.isRolledBack(w) || generation != w.slot.generation
 	for key, n := range w.counted {
 		f.copied[key] -= n
 		f.ended[key] += n

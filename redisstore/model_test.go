@@ -74,7 +74,7 @@ func TestFault_redis_any_order(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testActions(t, server, anyAction, evidence.Figure{
 				Rows: []int{48, 52, 55, 57, 58}, Claim: "whatever is lost, repeated, late, wiped, evicted, failed over, restarted or copied, in random order: each total exact",
-			}, string(eventWiped), string(eventBehind), string(eventExpired), string(eventFenced))
+			}, string(eventWiped), string(eventRolledBack), string(eventExpired), string(eventFenced))
 		})
 	}
 }
@@ -190,7 +190,7 @@ func (f *fleet) exchange(w *modelWriter, noRequest, noReply bool) (more bool) {
 	w.slot.collect()
 	request := w.slot.next()
 	if request == nil {
-		request = w.slot.beat()
+		request = w.slot.heartbeat()
 	}
 	if request == nil || noRequest {
 		return false
@@ -240,7 +240,7 @@ func (f *fleet) late(t *rapid.T) {
 // is behind of, see TestFault_redis_expired_while_behind.
 func (f *fleet) expire(t *rapid.T) {
 	w := f.pick()
-	if w.late || f.isBehind(w) {
+	if w.late || f.isRolledBack(w) {
 		t.Skip()
 	}
 	require.NoError(t, f.client.Del(t.Context(), f.names.slot(0, w.slot.name, w.slot.generation)).Err())
@@ -251,7 +251,7 @@ func (f *fleet) expire(t *rapid.T) {
 // has gone back, nobody can tell what was taken: that is left out.
 func (f *fleet) evict(t *rapid.T) {
 	key := rapid.SampledFrom([]string{f.names.totals(0), f.names.writers(0)}).Draw(t, "key")
-	unknown := func(w *modelWriter) bool { return w.slot.pending != nil || f.isBehind(w) }
+	unknown := func(w *modelWriter) bool { return w.slot.pending != nil || f.isRolledBack(w) }
 	if key == f.names.writers(0) && slices.ContainsFunc(f.writers, unknown) {
 		t.Skip()
 	}
@@ -265,14 +265,14 @@ func (f *fleet) evict(t *rapid.T) {
 	}
 }
 
-// isBehind says whether the server has lost something of a writer, which that has not brought back.
-func (f *fleet) isBehind(w *modelWriter) bool {
+// isRolledBack says whether the server has lost something of a writer, which that has not brought back.
+func (f *fleet) isRolledBack(w *modelWriter) bool {
 	head, err := f.client.HGet(f.t.Context(), f.names.writers(0), ":"+w.slot.name).Result()
 	if err == nil && w.slot.acked != "" && strings.Fields(head)[1] == w.slot.acked && w.slot.acked[0] == '?' {
 		f.fired["found again"]++
 		return false // it has lost what it knew of the writer, but not what that has contributed
 	}
-	if w.slot.resending || w.slot.pending != nil && w.slot.pending.whole {
+	if w.slot.resyncing || w.slot.pending != nil && w.slot.pending.absolute {
 		return true
 	}
 	if err != nil {

@@ -30,7 +30,7 @@ func (f *fleet) step(t *rapid.T, by time.Duration) {
 		k, found := held[f.names.slot(0, w.slot.name, w.slot.generation)]
 		expires := found && !k.expires.After(now)
 		isForgotten := func(seen int64) bool { return now.UnixMilli()-seen > modelPeriods.writer.Milliseconds() }
-		if expires && w.late || (expires || isForgotten(w.slot.seen)) && f.isBehind(w) || w.slot.pending != nil && isForgotten(f.seen(w)) {
+		if expires && w.late || (expires || isForgotten(w.slot.seen)) && f.isRolledBack(w) || w.slot.pending != nil && isForgotten(f.seen(w)) {
 			t.Skip()
 		}
 	}

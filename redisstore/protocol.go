@@ -72,7 +72,7 @@ const lateness = time.Hour
 func (s *slot) flushArgs(f *flush, shards int, p periods) []any {
 	args := make([]any, 0, 16+len(f.entries)+2)
 	args = append(args, s.name, shards, s.generation, newToken(), s.acked, s.sequence, f.token, s.seen,
-		p.slot.Milliseconds(), p.writer.Milliseconds(), s.life, f.whole, s.epoch, len(f.entries), f.amounts(), f.nothingNew())
+		p.slot.Milliseconds(), p.writer.Milliseconds(), s.session, f.absolute, s.epoch, len(f.entries), f.amounts(), f.nothingNew())
 	for _, e := range f.entries {
 		if e.id == 0 {
 			args = append(args, e.field)
@@ -92,7 +92,7 @@ func (f *flush) amounts() []byte {
 	text := make([]byte, 0, amountLength*len(f.entries))
 	for _, e := range f.entries {
 		amount, start := e.sent-e.acked, e.start
-		if f.whole {
+		if f.absolute {
 			amount = e.contribution(e.sent)
 		} else if e.acked > e.foreign {
 			start = 0 // the server has been told, and if it does not have the key any more, that begins anew
@@ -107,18 +107,18 @@ func (f *flush) amounts() []byte {
 
 // nothingNew returns, for each entry of a flush that brings contributions, what its place would have without anything new.
 func (f *flush) nothingNew() []byte {
-	if !f.whole {
+	if !f.absolute {
 		return nil
 	}
 	text := make([]byte, 0, placeLength*len(f.entries))
 	for _, e := range f.entries {
-		text = appendPlace(text, e.gone, e.tenant)
+		text = appendPlace(text, e.forgotten, e.tenant)
 	}
 	return text
 }
 
 // contribution returns what the slot has of e when the server has its value up to sent.
-func (e *entry) contribution(sent int64) int64 { return sent - e.base + e.gone }
+func (e *entry) contribution(sent int64) int64 { return sent - e.base + e.forgotten }
 
 // amountLength is how many bytes an entry has in the amounts, and placeLength in the slot.
 const amountLength, placeLength = 23, 13

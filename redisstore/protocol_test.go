@@ -66,7 +66,7 @@ func TestAnswers(t *testing.T) {
 // The numbers of keys are known from the answer on, and forgotten when the server is in another state than the writer thought.
 func TestIDs(t *testing.T) {
 	for status, kept := range map[string]bool{
-		statusOK: true, statusWiped: false, statusBehind: false, statusGone: false, statusGoneAfter: false, statusFenced: false,
+		statusOK: true, statusWiped: false, statusRolledBack: false, statusExpired: false, statusExpiredAfter: false, statusFenced: false,
 	} {
 		l := newLocal(1, 10)
 		s := newSlot(&l.shards[0])
@@ -130,7 +130,7 @@ func TestChunks(t *testing.T) {
 		f := s.next()
 		require.Len(t, f.entries, n)
 		assert.True(t, slices.IsSortedFunc(f.entries, byPlace))
-		assert.Nil(t, s.beat(), "there is something on its way")
+		assert.Nil(t, s.heartbeat(), "there is something on its way")
 		before := s.waiting()
 		_, err := s.settle(f, answer{status: statusOK})
 		require.NoError(t, err)
@@ -138,13 +138,13 @@ func TestChunks(t *testing.T) {
 	}
 	assert.Nil(t, s.next())
 	assert.Zero(t, s.unsent())
-	s.resend()
+	s.resync()
 	assert.Equal(t, 2*chunk+1, s.waiting())
 	for _, n := range []int{chunk, chunk, 1} {
 		f := s.next()
 		require.Len(t, f.entries, n)
-		require.True(t, f.whole)
-		assert.Equal(t, 2*chunk+1-s.resent+n, s.waiting())
+		require.True(t, f.absolute)
+		assert.Equal(t, 2*chunk+1-s.resynced+n, s.waiting())
 		require.NoError(t, s.accepted(f, answer{}))
 	}
 	assert.Nil(t, s.next())
@@ -213,7 +213,7 @@ func TestRunsKeepWhatIsBetween(t *testing.T) {
 	list := slices.Clone(s.places)
 	for i, e := range list {
 		e.base, e.acked, e.sent = int64(10*i), int64(10*i+2), int64(10*i+4) // contributed 2, of which a flush makes 4
-		e.gone, e.tenant = 1, uint32(100+i)                                 // and 1 that is forgotten
+		e.forgotten, e.tenant = 1, uint32(100+i)                            // and 1 that is forgotten
 	}
 	s.places[5] = nil
 	run := func(from int, amounts ...int64) (text []byte) {

@@ -30,21 +30,21 @@ type reader struct {
 
 	// mu guards shards.
 	mu     sync.Mutex
-	shards []sight
+	shards []shardView
 }
 
-// sight is what a reader has seen of a shard.
-type sight struct {
+// shardView is what a reader has seen of a shard.
+type shardView struct {
 	seen       bool
 	generation string
-	disturbed  string // when, by the server's clock
+	resync     string // when the last began, by the server's clock; empty = none has
 	until      time.Time
 }
 
 func newReader(cfg *Config, client redis.UniversalClient, opened time.Time) *reader {
 	return &reader{
 		client: client, names: names{cfg.KeyPrefix}, opened: opened,
-		settle: cfg.settleTime(), shards: make([]sight, cfg.Shards),
+		settle: cfg.settleTime(), shards: make([]shardView, cfg.Shards),
 	}
 }
 
@@ -149,45 +149,45 @@ func (r *reader) records(
 // recordField returns the field of the record with an id.
 func recordField(id string) string { return "#" + id }
 
-// sighted is what a shard has when a listing begins.
-type sighted struct {
+// shardMeta is what a shard has when a listing begins.
+type shardMeta struct {
 	generation string
 	lastID     uint64 // that a key has got
 }
 
 // look finds out whether a shard is complete.
-func (r *reader) look(ctx context.Context, i int) (sighted, error) {
+func (r *reader) look(ctx context.Context, i int) (shardMeta, error) {
 	meta, err := r.client.HMGet(ctx, r.names.totals(i), "g", "d", "s", "i").Result()
 	if err != nil {
-		return sighted{}, err
+		return shardMeta{}, err
 	}
 	text := func(n int) string {
 		s, _ := meta[n].(string)
 		return s
 	}
 	if shards := text(2); shards != "" && shards != strconv.Itoa(len(r.shards)) {
-		return sighted{}, fmt.Errorf("%w: %s", errShards, shards)
+		return shardMeta{}, fmt.Errorf("%w: %s", errShards, shards)
 	}
 	lastID, _ := strconv.ParseUint(text(3), 10, 64) // 0 = there is no key
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if until := r.shards[i].update(text(0), text(1), time.Now(), r.settle); time.Now().Before(until) {
-		return sighted{}, fmt.Errorf("%w, for %s more", errUnsettled, time.Until(until).Round(time.Second))
+		return shardMeta{}, fmt.Errorf("%w, for %s more", errUnsettled, time.Until(until).Round(time.Second))
 	}
-	return sighted{text(0), lastID}, nil
+	return shardMeta{text(0), lastID}, nil
 }
 
 // update takes what a shard says of itself, and returns until when it may be incomplete.
-func (s *sight) update(generation, disturbed string, now time.Time, settle time.Duration) (until time.Time) {
+func (s *shardView) update(generation, resync string, now time.Time, settle time.Duration) (until time.Time) {
 	switch {
 	case !s.seen:
-		if millis, err := strconv.ParseInt(disturbed, 10, 64); err == nil { // else it never was
+		if millis, err := strconv.ParseInt(resync, 10, 64); err == nil { // else there never was one
 			s.until = earlier(time.UnixMilli(millis), now).Add(settle) // the clocks may differ, and step
 		}
-	case s.generation != generation && s.generation != "", s.disturbed != disturbed && disturbed != "":
+	case s.generation != generation && s.generation != "", s.resync != resync && resync != "":
 		s.until = now.Add(settle)
 	}
-	s.seen, s.generation, s.disturbed = true, generation, disturbed
+	s.seen, s.generation, s.resync = true, generation, resync
 	return s.until
 }
 

@@ -47,16 +47,16 @@ type slotState struct {
 
 // entryState is what is kept of an entry.
 type entryState struct {
-	Key     string `json:"key"`
-	Place   int    `json:"place"`
-	Tenant  uint32 `json:"tenant"`
-	Start   int64  `json:"start"`
-	Value   int64  `json:"value"`
-	Acked   int64  `json:"acked,omitempty"`
-	Base    int64  `json:"base,omitempty"`
-	Foreign int64  `json:"foreign,omitempty"`
-	Gone    int64  `json:"gone,omitempty"`
-	Sent    *int64 `json:"sent,omitempty"` // nil = it is not on its way
+	Key       string `json:"key"`
+	Place     int    `json:"place"`
+	Tenant    uint32 `json:"tenant"`
+	Start     int64  `json:"start"`
+	Value     int64  `json:"value"`
+	Acked     int64  `json:"acked,omitempty"`
+	Base      int64  `json:"base,omitempty"`
+	Foreign   int64  `json:"foreign,omitempty"`
+	Forgotten int64  `json:"forgotten,omitempty"`
+	Sent      *int64 `json:"sent,omitempty"` // nil = it is not on its way
 }
 
 // saver keeps the slots in a storage client. It is serial.
@@ -202,7 +202,7 @@ func (s *slot) state(prefix string, shards int) *slotState {
 	s.all(func(e *entry) {
 		state.Entries = append(state.Entries, entryState{
 			Key: e.key(), Place: e.place, Tenant: e.tenant, Start: e.start,
-			Value: e.value.Load(), Acked: e.acked, Base: e.base, Foreign: e.foreign, Gone: e.gone, Sent: sent[e],
+			Value: e.value.Load(), Acked: e.acked, Base: e.base, Foreign: e.foreign, Forgotten: e.forgotten, Sent: sent[e],
 		})
 	})
 	return state
@@ -216,16 +216,16 @@ func (s *slot) restore(l *local, state *slotState) {
 	}
 	s.generation, s.epoch, s.sequence, s.acked, s.seen = state.Generation, state.Epoch, state.Sequence, state.Acked, state.Seen
 	s.restored = true
-	s.resend() // it may have been in the middle of that
+	s.resync() // it may have been in the middle of that
 	if state.Token != "" {
-		s.pending = &flush{token: state.Token, whole: true}
+		s.pending = &flush{token: state.Token, absolute: true}
 	}
 	s.shard.restoreForgotten(state.Forgotten)
 	s.tenants, s.free, s.places = state.Tenants, state.Free, make([]*entry, len(state.Entries)+len(state.Free))
 	for _, k := range state.Entries {
 		e, _ := l.make(k.Key, math.MaxInt64)
 		e.place, e.tenant, e.start = k.Place, k.Tenant, k.Start
-		e.acked, e.base, e.foreign, e.gone, e.kept = k.Acked, k.Base, k.Foreign, k.Gone, k.Value
+		e.acked, e.base, e.foreign, e.forgotten, e.kept = k.Acked, k.Base, k.Foreign, k.Forgotten, k.Value
 		e.value.Store(max(0, k.Value))
 		s.places[e.place] = e
 		if !registered { // a copy, if there is one, brings it back as well

@@ -27,7 +27,7 @@ var (
 // in one place, for one tenant. A flush has a token, and it
 // is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and with the
 // token it is known what it has, and what is new. Another one says that somebody else writes under this name, or that the server
-// has gone back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again, of
+// has rolled back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again, of
 // which it adds what is more than it knows.
 type slot struct {
 	shard *localShard
@@ -36,7 +36,7 @@ type slot struct {
 	free    []int    // places
 	tenants uint32   // that places have had
 
-	life       string    // of this process: begins its tokens
+	session    string    // of this process: begins its tokens
 	tokens     int       // that it has made
 	name       string    // of the writer, of which there are no two
 	generation string    // of the shard, that flushes are for; empty = not known
@@ -51,10 +51,10 @@ type slot struct {
 	taken   []*entry // scratch
 	asking  []*entry // may be forgotten by the server, which is asked of them next
 
-	// resending says that the contributions on the server may not be those which are acknowledged: all are sent again, and
+	// resyncing says that the contributions on the server may not be those which are acknowledged: all are sent again, and
 	// resent is how many entries have been.
-	resending bool
-	resent    int
+	resyncing bool
+	resynced  int
 	// restored says that the state is of an earlier process, and the server has not answered since: it may be a copy, whose
 	// original lives on.
 	restored bool
@@ -62,9 +62,9 @@ type slot struct {
 
 // flush is what is sent.
 type flush struct {
-	token   string
-	entries []*entry // each sent as far as entry.sent, in the order of their places
-	whole   bool     // it brings contributions, which the server compares with those that it has; else what is new
+	token    string
+	entries  []*entry // each sent as far as entry.sent, in the order of their places
+	absolute bool     // it has whole contributions, which the server compares with those that it has; else what is new
 }
 
 // answer is what the script says.
@@ -80,29 +80,31 @@ type answer struct {
 
 // What the script finds.
 const (
-	statusOK        = "ok"
-	statusWiped     = "wiped"      // not taken: the shard is in another generation
-	statusBehind    = "behind"     // not taken: what was acknowledged before is not there any more
-	statusGone      = "gone"       // not taken: the slot is not there any more, its contributions are in the totals
-	statusGoneAfter = "gone after" // the same, and this flush has been taken before
-	statusFenced    = "fenced"     // not taken: another process writes under this name
-	statusForgotten = "forgotten"  // not taken: keys are gone whose ids the writer has, or that it has counted before; ids has their numbers
-	statusShards    = "shards"     // not taken: wrong number of shards
+	statusOK           = "ok"
+	statusWiped        = "wiped"         // not taken: the shard is in another generation
+	statusRolledBack   = "rolled back"   // not taken: the server has lost what it had acknowledged
+	statusExpired      = "expired"       // not taken: the slot has expired, its contributions are in the totals
+	statusExpiredAfter = "expired after" // the same, and this flush was taken before
+	statusFenced       = "fenced"        // not taken: another process writes under this name
+	statusForgotten    = "forgotten"     // not taken: keys were dropped that the writer has an id of, or has counted before; ids has their numbers
+	statusShards       = "shards"        // not taken: wrong number of shards
 )
 
 // event is what settle has found out besides that the flush has arrived.
 type event string
 
 const (
-	eventNone    event = ""
-	eventWiped   event = "wiped"   // the shard has lost all totals
-	eventBehind  event = "behind"  // the server has lost what it had acknowledged
-	eventExpired event = "expired" // the server has forgotten this writer
-	eventFenced  event = "fenced"  // another process writes under the same name
+	eventNone       event = ""
+	eventWiped      event = "wiped"       // the shard has lost all totals
+	eventRolledBack event = "rolled_back" // the server has lost what it had acknowledged
+	eventExpired    event = "expired"     // the server has forgotten this writer
+	eventFenced     event = "fenced"      // another process writes under the same name
 )
 
 // newSlot returns a slot without contributions.
-func newSlot(shard *localShard) *slot { return &slot{shard: shard, life: newToken(), name: newToken()} }
+func newSlot(shard *localShard) *slot {
+	return &slot{shard: shard, session: newToken(), name: newToken()}
+}
 
 // newToken returns a text that no one else has: 130 random bits.
 func newToken() string { return rand.Text() }
@@ -110,7 +112,7 @@ func newToken() string { return rand.Text() }
 // nextToken returns a token by which the server knows that it is of this process.
 func (s *slot) nextToken() string {
 	s.tokens++
-	return s.life + "." + strconv.Itoa(s.tokens)
+	return s.session + "." + strconv.Itoa(s.tokens)
 }
 
 // collect takes over what has changed since the last call.
@@ -169,28 +171,28 @@ func (s *slot) next() *flush {
 	if s.pending != nil {
 		return s.pending
 	}
-	whole := true
-	entries := s.nextAgain()
+	absolute := true
+	entries := s.nextResync()
 	if entries == nil {
-		whole, entries = false, s.nextChanged()
+		absolute, entries = false, s.nextChanged()
 	}
 	if entries == nil {
 		return nil
 	}
-	s.pending = &flush{token: s.nextToken(), entries: entries, whole: whole}
+	s.pending = &flush{token: s.nextToken(), entries: entries, absolute: absolute}
 	return s.pending
 }
 
-// nextAgain takes entries whose contributions are sent again. When there are none left, the server has those that are
+// nextResync takes entries whose contributions are sent again. When there are none left, the server has those that are
 // acknowledged.
-func (s *slot) nextAgain() (entries []*entry) {
-	for s.resending && len(entries) < chunk {
-		if s.resent == len(s.places) {
-			s.resending = false
+func (s *slot) nextResync() (entries []*entry) {
+	for s.resyncing && len(entries) < chunk {
+		if s.resynced == len(s.places) {
+			s.resyncing = false
 			break
 		}
-		e := s.places[s.resent]
-		s.resent++
+		e := s.places[s.resynced]
+		s.resynced++
 		if e == nil {
 			continue
 		}
@@ -218,16 +220,16 @@ func (s *slot) nextChanged() (entries []*entry) {
 	return entries
 }
 
-// beat returns a flush that brings nothing: it keeps the slot alive, and finds out whether the server still has all. There
+// heartbeat returns a flush without entries: it keeps the slot alive, and finds out whether the server still has all. There
 // is none for a slot that has contributed nothing, under any name.
-func (s *slot) beat() *flush {
+func (s *slot) heartbeat() *flush {
 	if s.generation == "" || s.pending != nil {
 		return nil
 	}
 	return &flush{token: s.acked}
 }
 
-// settle takes the answer to f, which next or beat has returned.
+// settle takes the answer to f, which next or heartbeat has returned.
 func (s *slot) settle(f *flush, a answer) (event, error) {
 	if a.status != statusShards { // which is not of the shard that the slot is of
 		s.seen = a.now // also of one that is forgotten: else its new name would be, again and again
@@ -245,20 +247,20 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		s.generation, s.sequence, s.acked, s.pending = a.generation, 0, "", nil
 		// What other slots of this process have contributed is gone as well.
 		s.all(func(e *entry) { e.base, e.acked = e.foreign, e.foreign })
-		s.resend()
+		s.resync()
 		if known == "" {
 			return eventNone, nil
 		}
 		return eventWiped, nil
-	case statusBehind:
+	case statusRolledBack:
 		// The sequence is past that of each flush so far, also one that is given up: a server that has it, even from before a restart, is
 		// not taken for one to which another process writes.
 		s.sequence += 2
 		s.acked, s.pending, s.restored = a.token, nil, false
-		s.resend()
-		return eventBehind, nil
-	case statusGone, statusGoneAfter:
-		if a.status == statusGoneAfter {
+		s.resync()
+		return eventRolledBack, nil
+	case statusExpired, statusExpiredAfter:
+		if a.status == statusExpiredAfter {
 			acknowledge(f)
 		}
 		s.begin(false)
@@ -278,7 +280,7 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 // learnEpoch enters the epoch of the server. A name that has contributed keeps the earliest in which the server has had it: in a later one,
 // a server that has nothing of it would take it for one that has not contributed yet.
 func (s *slot) learnEpoch(a answer) {
-	if a.status == statusOK || a.status == statusBehind || a.status == statusForgotten {
+	if a.status == statusOK || a.status == statusRolledBack || a.status == statusForgotten {
 		s.epoch = min(s.epoch, a.epoch)
 	} else {
 		s.epoch = a.epoch
@@ -321,20 +323,20 @@ func acknowledge(f *flush) {
 	}
 }
 
-// resend makes the slot send all that it has contributed once more.
-func (s *slot) resend() { s.resending, s.resent = true, 0 }
+// resync begins a full resync: the slot sends all that it has contributed once more.
+func (s *slot) resync() { s.resyncing, s.resynced = true, 0 }
 
 // begin goes on under a new name, with what is not in the totals yet. fenced says that another process goes on under the old
 // one, with what that has contributed.
 func (s *slot) begin(fenced bool) {
-	s.name, s.sequence, s.acked, s.pending, s.resending = newToken(), 0, "", nil, false
+	s.name, s.sequence, s.acked, s.pending, s.resyncing = newToken(), 0, "", nil, false
 	restored := s.restored
 	s.restored = false
 	s.all(func(e *entry) {
 		if fenced && restored {
 			e.acked = e.kept // the original has all of what was copied
 		}
-		e.base, e.gone = e.acked, 0
+		e.base, e.forgotten = e.acked, 0
 		if fenced {
 			e.foreign = e.base
 		}
@@ -353,8 +355,8 @@ func (s *slot) waiting() int {
 	if s.pending != nil {
 		n += len(s.pending.entries)
 	}
-	if s.resending {
-		n += len(s.places) - s.resent
+	if s.resyncing {
+		n += len(s.places) - s.resynced
 	}
 	return n
 }

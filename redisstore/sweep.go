@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // sweeps is in how many parts `forget_after` is divided: a key that is idle for that long is dropped in the next part, or in the one after.
@@ -53,7 +51,11 @@ func (w *writer) step(ctx context.Context) error {
 	if len(calls) == 0 {
 		return nil
 	}
-	errs := w.send(ctx, calls)
+	_ = w.send(ctx, calls) // each call has its error
+	var errs []error
+	for _, c := range calls {
+		errs = append(errs, c.cmd.Err())
+	}
 	for i := range w.slots {
 		errs = append(errs, w.settleSweep(i))
 	}
@@ -62,23 +64,6 @@ func (w *writer) step(ctx context.Context) error {
 		w.health.noteStorage(w.state.save(ctx))
 	}
 	return combine(errs)
-}
-
-// send makes calls and waits for their answers.
-func (w *writer) send(ctx context.Context, calls []*scriptCall) (errs []error) {
-	pipe := w.client.Pipeline()
-	for _, c := range calls {
-		c.queue(ctx, pipe)
-	}
-	err := w.attempt(ctx, pipe)
-	for _, c := range calls {
-		c.failed(err)
-	}
-	w.load(ctx, calls)
-	for _, c := range calls {
-		errs = append(errs, c.cmd.Err())
-	}
-	return errs
 }
 
 // sweepCalls returns what is to be asked next of a shard. If it is time for that, another sweep begins.
@@ -115,11 +100,11 @@ func (w *writer) settleSweep(shard int) error {
 	if sw.asks.cmd == nil || sw.asks.cmd.Err() != nil {
 		return nil
 	}
-	gone, err := parseGone(sw.asked, sw.asks.cmd.Val())
-	if err != nil || len(gone) == 0 {
+	missing, err := parseMissing(sw.asked, sw.asks.cmd.Val())
+	if err != nil || len(missing) == 0 {
 		return err
 	}
-	if len(w.listeners.Drop(func() []string { return w.slots[shard].drop(gone) })) > 0 && w.state != nil {
+	if len(w.listeners.Drop(func() []string { return w.slots[shard].drop(missing) })) > 0 && w.state != nil {
 		w.state.mark(shard)
 	}
 	return nil
@@ -168,8 +153,8 @@ func (s *slot) askArgs(entries []*entry) []any {
 	return args
 }
 
-// parseGone returns those of entries that the server says it does not have.
-func parseGone(entries []*entry, reply any) (gone []*entry, err error) {
+// parseMissing returns those of entries that the server says it does not have.
+func parseMissing(entries []*entry, reply any) (missing []*entry, err error) {
 	list, ok := reply.([]any)
 	if ok && len(list) == 0 {
 		return nil, nil // it is in another state, which the next heartbeat finds out
@@ -179,57 +164,8 @@ func parseGone(entries []*entry, reply any) (gone []*entry, err error) {
 	}
 	for i, e := range entries {
 		if list[i] == int64(0) {
-			gone = append(gone, e)
+			missing = append(missing, e)
 		}
 	}
-	return gone, nil
-}
-
-// scriptCall is a call of a script.
-type scriptCall struct {
-	script *redis.Script
-	keys   []string
-	args   []any
-	cmd    *redis.Cmd
-}
-
-// queue sends the call with others.
-func (c *scriptCall) queue(ctx context.Context, pipe redis.Pipeliner) {
-	c.cmd = pipe.EvalSha(ctx, c.script.Hash(), c.keys, c.args...)
-}
-
-// failed gives a call the error of its pipeline, unless it has one of its own, or an answer.
-func (c *scriptCall) failed(err error) {
-	if err != nil && c.cmd.Err() == nil && c.cmd.Val() == nil { // there was not even a connection
-		c.cmd.SetErr(err)
-	}
-}
-
-// load sends those calls again whose server did not know the script. The first of a script has it, and the others are after that, so one round
-// trip is enough for a server; in a Cluster there is one for each node.
-func (w *writer) load(ctx context.Context, calls []*scriptCall) {
-	for {
-		pipe := w.client.Pipeline()
-		var again []*scriptCall
-		sent := map[*redis.Script]bool{}
-		for _, c := range calls {
-			if err := c.cmd.Err(); err == nil || !redis.HasErrorPrefix(err, "NOSCRIPT") {
-				continue
-			}
-			if sent[c.script] {
-				c.queue(ctx, pipe)
-			} else {
-				c.cmd = c.script.Eval(ctx, pipe, c.keys, c.args...)
-				sent[c.script] = true
-			}
-			again = append(again, c)
-		}
-		if len(again) == 0 {
-			return
-		}
-		err := w.attempt(ctx, pipe)
-		for _, c := range again {
-			c.failed(err)
-		}
-	}
+	return missing, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,12 +16,12 @@ const (
 	// attemptTimeouts is how many times `timeout` a round of calls takes at most: to connect, and to be answered.
 	attemptTimeouts = 2
 
-	// maxUpsets is in how many rounds of a flush the server may be found in another state. One fails over, or is wiped, once in a
-	// while; one that is always in another state is none to go on asking.
-	maxUpsets = 8
+	// maxStateChanges is in how many rounds of a flush the state of the server may have changed. A server fails over, or is wiped, once in
+	// a while; one whose state changes all the time is not asked again in this flush.
+	maxStateChanges = 8
 )
 
-var errUpset = errors.New("the server is in another state at each flush")
+var errUnstable = errors.New("the state of the server changes at each flush")
 
 // writer is the one goroutine that sends what was counted: every interval, on demand, and for the last time.
 type writer struct {
@@ -106,18 +105,18 @@ func (w *writer) flush(ctx context.Context, last bool) error {
 
 // rounds sends what was collected, a chunk of each shard at a time, and all once more where the server has lost it.
 func (w *writer) rounds(ctx context.Context) error {
-	upsets := 0
+	changes := 0
 	for first := true; ; first = false {
-		upset, err := w.round(ctx, first)
+		changed, err := w.round(ctx, first)
 		w.count()
-		if upset {
-			upsets++
+		if changed {
+			changes++
 		}
 		switch {
 		case err != nil || w.waiting.Load() == 0:
 			return err
-		case upsets > maxUpsets:
-			return errUpset
+		case changes > maxStateChanges:
+			return errUnstable
 		}
 	}
 }
@@ -137,9 +136,9 @@ type call struct {
 	scriptCall
 }
 
-// round sends one flush for each shard that has something to send, or was not heard of for long. upset says whether the server was in
+// round sends one flush for each shard that has something to send, or was not heard of for long. changed says whether the server was in
 // another state than a slot left it in.
-func (w *writer) round(ctx context.Context, first bool) (upset bool, err error) {
+func (w *writer) round(ctx context.Context, first bool) (changed bool, err error) {
 	calls := w.calls(first)
 	fields := w.describe.take()
 	if len(calls) == 0 && fields == nil {
@@ -153,11 +152,11 @@ func (w *writer) round(ctx context.Context, first bool) (upset bool, err error) 
 	for i := range calls {
 		what, err := w.settle(&calls[i])
 		errs = append(errs, err)
-		upset = upset || what != eventNone
+		changed = changed || what != eventNone
 	}
 	err = combine(errs)
 	w.hear(err)
-	return upset, err
+	return changed, err
 }
 
 // ask asks the server whether it is there, when there was nothing to send and it was not heard of for long: so one that is not, or does
@@ -178,14 +177,6 @@ func (w *writer) ask(ctx context.Context) error {
 	return nil
 }
 
-// attempt sends what is in pipe and waits for the answers, not longer than an attempt may take. Readers rely on that: see settleTime.
-func (w *writer) attempt(ctx context.Context, pipe redis.Pipeliner) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout)
-	defer cancel()
-	_, err := pipe.Exec(ctx)
-	return err
-}
-
 // hear notes that the server has answered.
 func (w *writer) hear(err error) {
 	if err == nil {
@@ -199,7 +190,7 @@ func (w *writer) calls(first bool) []call {
 	for i, s := range w.slots {
 		f := s.next()
 		if f == nil && first && w.isIdle(s) {
-			f = s.beat()
+			f = s.heartbeat()
 		}
 		if f == nil {
 			continue
@@ -279,45 +270,6 @@ func (w *writer) unsent() (amount int64) {
 	return amount
 }
 
-// exchange sends all calls and waits for their answers. An error is that of something which is no call.
-func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout) // for all of it: see attempt
-	defer cancel()
-	pipe := w.client.Pipeline()
-	for i := range calls {
-		calls[i].queue(ctx, pipe)
-	}
-	err := w.attempt(ctx, pipe)
-	for i := range calls {
-		calls[i].failed(err)
-	}
-	scripts := make([]*scriptCall, len(calls))
-	for i := range calls {
-		scripts[i] = &calls[i].scriptCall
-	}
-	w.load(ctx, scripts)
-	switch {
-	case fields == nil:
-		return nil
-	case err == nil || !classify(err).absent:
-		err = w.sendDescriptions(ctx, fields)
-	}
-	if err != nil {
-		return fmt.Errorf("send descriptions: %w", err)
-	}
-	return nil
-}
-
-// sendDescriptions is not part of the pipeline: the client leaves a server that has become a replica when the first command of a pipeline is
-// refused for that, and reading is not.
-func (w *writer) sendDescriptions(ctx context.Context, fields []any) error {
-	name := w.names.descriptions()
-	if before, err := w.client.HGetAll(ctx, name).Result(); err == nil {
-		w.health.noteMeanings(w.describe.others(before))
-	}
-	return w.client.HSet(ctx, name, fields...).Err()
-}
-
 // settle gives the answer to the slot.
 func (w *writer) settle(c *call) (event, error) {
 	what, err := w.take(c)
@@ -350,21 +302,4 @@ func (w *writer) take(c *call) (event, error) {
 		w.numbers.flushed(len(c.flush.entries), a.full)
 	}
 	return what, nil
-}
-
-// combine joins errors; of many shards with the same one it is told once.
-func combine(errs []error) error {
-	var all []error
-	seen := map[string]bool{}
-	for _, err := range errs {
-		if err == nil {
-			continue
-		}
-		_, text, _ := strings.Cut(err.Error(), ": ")
-		if !seen[text] {
-			seen[text] = true
-			all = append(all, err)
-		}
-	}
-	return errors.Join(all...)
 }
