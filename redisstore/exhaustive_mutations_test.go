@@ -41,6 +41,8 @@ const (
 	noEpochOfExpired defect = "a writer that has expired does not note the epoch"
 	noFullResend     defect = "not all is sent again"
 	noNewBase        defect = "what other names had contributed is not sent to a wiped shard"
+	noEarliestEpoch  defect = "a writer takes over each epoch that it hears of"
+	noPassedSequence defect = "the sequence is not past that of a flush that was given up"
 	noKept           defect = "a copy sends what it has copied"
 	noIDsDropped     defect = "ids are kept when the server is in another state"
 )
@@ -60,6 +62,10 @@ func (d defect) settle(s *slot, f *flush, a answer) (event, error) {
 func (d defect) undo(s, before *slot, a answer) {
 	expired := a.status == statusExpired || a.status == statusExpiredAfter
 	switch {
+	case d == noEarliestEpoch:
+		s.epoch = a.epoch
+	case d == noPassedSequence && a.status == statusRolledBack:
+		s.sequence = before.sequence
 	case d == noSeenOfExpired && expired:
 		s.seen = before.seen
 	case d == noEpochOfExpired && expired:
@@ -122,6 +128,8 @@ var defects = []struct {
 	{noEpochOfExpired, "server", 6, "ends: "},
 	{noFullResend, "erasing", 6, "exact: "},
 	{noNewBase, "server", 6, "exact: "},
+	{noEarliestEpoch, "server", 6, "once: "},
+	{noPassedSequence, "restarting", 7, "once: "},
 	{noKept, "copies", 6, "once: "},
 	{noIDsDropped, "erasing", 6, "ends: "},
 }

@@ -38,6 +38,10 @@ var scenarios = []scenario{
 		writers: 2, keys: 1, counts: 4, late: 1, storage: 2, depth: 5, long: 7,
 	},
 	{
+		name: "restarting", kinds: []kind{counts, flushes, losesAnswer, dropsWriters, copiesServer, goesBack, restarts}, prepared: flushed[:3],
+		writers: 1, keys: 1, counts: 3, storage: 1, depth: 7, long: 9,
+	},
+	{
 		name: "copies", kinds: with(wipes, dropsSlot, clones, restarts), prepared: flushed[:3],
 		writers: 1, keys: 1, counts: 4, late: 1, lineages: 1, storage: 2, depth: 7, long: 10,
 	},
