@@ -100,8 +100,7 @@ func TestTelemetryPage(t *testing.T) {
 	assert.ElementsMatch(t, redis["event"].Enum, others["events"])
 }
 
-// What a page calls one of tally's own metrics is the name of one: on every page, with the suffixes of histograms and
-// of other readers.
+// Each own metric that a page names exists; a histogram has its suffixes.
 func TestPagesNameMetricsThatExist(t *testing.T) {
 	names := map[string]bool{}
 	for _, path := range ownMetadata {
