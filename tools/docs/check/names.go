@@ -58,7 +58,7 @@ func (s *site) hasTest(name string) bool {
 }
 
 // ofOthers are options of other projects that a page may name and no file here has.
-var ofOthers = map[string]bool{"with_resource_constant_labels": true}
+var ofOthers = map[string]bool{"with_resource_constant_labels": true, "metadata_keys": true, "json_parser": true, "client_ca_file": true}
 
 // isWord says whether a file has a word, or the end of one: pages name metrics without what all their
 // names begin with. A name that ends as a counter's in Prometheus may be an example.

@@ -46,7 +46,7 @@ type page struct {
 }
 
 var (
-	fence   = regexp.MustCompile("^ *(```+|~~~+) *([A-Za-z]*) *$")
+	fence   = regexp.MustCompile("^ *(```+|~~~+) *([A-Za-z]*)( +[A-Za-z0-9_ -]+)?$")
 	mark    = regexp.MustCompile(`^ *<!-- part: (\S+) -->$`)
 	heading = regexp.MustCompile(`^#{1,6} +(.*?)[ #]*$`)
 	anchor  = regexp.MustCompile(`<[a-z0-9]+ (?:id|name)="([^"]+)"`)
@@ -94,6 +94,9 @@ func (p *page) takeBlocks() []string {
 			prose[i] = line
 		case open == "":
 			open, b = m[1], block{line: i + 2, language: m[2]}
+			if strings.TrimSpace(m[3]) != "" { // a test of the page knows what to do with it
+				b.mark = "none"
+			}
 			if i > 0 {
 				if m := mark.FindStringSubmatch(p.lines[i-1]); m != nil {
 					b.mark = m[1]
