@@ -41,7 +41,8 @@ test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tes
 	@$(MAKE) --no-print-directory pages
 	@$(MAKE) --no-print-directory licenses
 
-# Left out is what moves the servers away itself, what chooses the order of requests itself, and one test of many round trips, one after the other.
+# Left out is what moves the servers away itself, what chooses the order of requests itself, and one test of many round
+# trips, one after the other.
 FAR := TALLY_TEST_DISTANCE=5ms go test -timeout 10m -run '^Test' -skip 'Far|_far_|_any_order|_any_clock|_leaving|TestContract/.*/concurrent' ./redisstore
 
 .PHONY: far

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -58,7 +61,8 @@ func TestOverflowKeyKeepsItsResource(t *testing.T) {
 	}
 }
 
-// The sketch of what overflows has the keys that had no place, by what they add. A key that is too long is none of them.
+// The sketch of what overflows has the keys that had no place, by what they add. A key that is too long is none of
+// them.
 func TestSketchOfWhatHadNoPlace(t *testing.T) {
 	_, store := counted(t, `{key_length_limit: 60, attribute_value_length_limit: 0, logs: {m: {sum: 'attributes["n"]', attributes: [{key: a}], cardinality_limit: 1}}}`, 4,
 		func(i int, r plog.LogRecord) {

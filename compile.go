@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -19,8 +22,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// defaultValue returns the default as a value of a key, which a record's attribute of that value has too; nil when there is
-// none.
+// defaultValue returns the default as a value of a key, which a record's attribute of that value has too; nil when
+// there is none.
 func (a AttributeConfig) defaultValue() (*serieskey.Value, error) {
 	if a.DefaultValue == nil {
 		return nil, nil //nolint:nilnil // no default is not a mistake
@@ -82,8 +85,8 @@ func withoutRepeats(attributes []AttributeConfig) (list []AttributeConfig) {
 // sumBytes is the Sum of a metric that adds up the sizes of records.
 const sumBytes = "bytes"
 
-// defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds. What an expression yields has a unit
-// that only the user knows.
+// defaultUnit returns the unit, in UCUM as OpenTelemetry wants it, of what a record adds. What an expression yields has
+// a unit that only the user knows.
 func (m MetricConfig) defaultUnit() string {
 	switch m.Sum {
 	case "":
@@ -164,8 +167,8 @@ func (m namedMetric) attributePath(name string) string {
 	return fmt.Sprintf("logs::%s::attributes::%d", m.name, n)
 }
 
-// attributesCalledLikeFields returns the attributes to count by that are called like a field of the record, as OTTL has it: they are
-// valid, and what is meant may be the field.
+// attributesCalledLikeFields returns the attributes to count by that are called like a field of the record, as OTTL has
+// it: they are valid, and what is meant may be the field.
 func (c *Config) attributesCalledLikeFields() (fields []selfmetrics.Field) {
 	parser, err := newParser()
 	if err != nil {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -285,5 +288,6 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as
+// well.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -156,8 +159,8 @@ func TestMistakesFromGo(t *testing.T) {
 	}
 }
 
-// The `logs` section of the count connector's configurations works unchanged. These are the forms that its documentation
-// and tests use.
+// The `logs` section of the count connector's configurations works unchanged. These are the forms that its
+// documentation and tests use.
 func TestCountConnectorLogsSection(t *testing.T) {
 	cfg := testConfig(t, `
 logs:

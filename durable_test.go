@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -18,7 +21,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
-// An answer without an error says that the counts are on disk, and it comes with the flush that began after they were added.
+// An answer without an error says that the counts are on disk, and it comes with the flush that began after they were
+// added.
 func TestDurableWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newKeepingStore()
@@ -201,8 +205,8 @@ func TestDurablePoliciesWhileTheDiskFails(t *testing.T) {
 	}
 }
 
-// A sender whose deadline passes while its counts are not on disk gets an error after which it sends again. The logs went
-// on, so they count; what it sends again goes on, and counts, again.
+// A sender whose deadline passes while its counts are not on disk gets an error after which it sends again. The logs
+// went on, so they count; what it sends again goes on, and counts, again.
 func TestDurableDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := new(consumertest.LogsSink)
@@ -287,8 +291,8 @@ func TestFault_lifecycle_durable_shutdown_dead_disk(t *testing.T) {
 	}
 }
 
-// What stands in the queue is on disk when its sender is told so, and a sender that gives up in the queue leaves no place
-// too many, nor too few.
+// What stands in the queue is on disk when its sender is told so, and a sender that gives up in the queue leaves no
+// place too many, nor too few.
 func TestDurableBehindASlowWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &gatedKeepingStore{keepingStore: newKeepingStore(), gate: make(chan struct{})}
@@ -339,7 +343,8 @@ func (s deafStore) Flush(context.Context) error {
 	return nil
 }
 
-// A call without a deadline, as the processor `batch` makes them, ends with Shutdown, also when the store does not let go of its flush.
+// A call without a deadline, as the processor `batch` makes them, ends with Shutdown, also when the store does not let
+// go of its flush.
 func TestDurableShutdownWithADeafStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := deafStore{newKeepingStore(), make(chan struct{})}

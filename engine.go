@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -29,8 +32,8 @@ var (
 	errNeedsAdder       = errors.New("store cannot add more than 1 at once, which a metric with a `sum` needs: it does not implement Adder")
 )
 
-// engine is what counts for one component id, in however many pipelines: a store, what takes counts to it, a queue with its workers, and
-// what tells of all that.
+// engine is what counts for one component id, in however many pipelines: a store, what takes counts to it, a queue with
+// its workers, and what tells of all that.
 type engine struct {
 	metrics   []store.Description
 	counts    *selfmetrics.Counts
@@ -40,11 +43,12 @@ type engine struct {
 	pool      *pool[*extract.Batch]
 	committer *commit.Committer // nil without `durable`
 	exhibit   *selfmetrics.Exhibit
-	flusher   store.Flusher // nil unless the store buffers and was injected: an extension flushes its own when all have counted
+	// nil unless the store buffers and was injected: an extension flushes its own when all have counted
+	flusher store.Flusher
 }
 
-// startEngine returns a running engine; its workers do not end with ctx but with shutdown. A nil store makes it count in one of its own, in
-// memory, and publish the totals.
+// startEngine returns a running engine; its workers do not end with ctx but with shutdown. A nil store makes it count
+// in one of its own, in memory, and publish the totals.
 func startEngine(
 	ctx context.Context, set processor.Settings, label string, cfg *Config, in store.MetricStore, x *extract.Extractor,
 ) (*engine, error) {
@@ -77,8 +81,8 @@ func startEngine(
 // startTimeout is how long Start waits for the store where the Collector gives no deadline.
 const startTimeout = 30 * time.Second
 
-// meet makes the parts that count in a store, and tells the store of them. It keeps the deadline of ctx, or startTimeout: a store that answers
-// later is let go of then. A panic of the store is an error.
+// meet makes the parts that count in a store, and tells the store of them. It keeps the deadline of ctx, or
+// startTimeout: a store that answers later is let go of then. A panic of the store is an error.
 func (e *engine) meet(ctx context.Context, cfg *Config, logger *zap.Logger, in store.MetricStore, x *extract.Extractor) error {
 	ctx, cancel := deadline.Or(ctx, startTimeout)
 	defer cancel()
@@ -149,8 +153,8 @@ func (e *engine) show(set processor.Settings, label string) (err error) {
 	return err
 }
 
-// shutdown applies what is queued, flushes a store that was injected, and returns what could not be done before ctx ended. What the
-// telemetry shows stays as it is then, since the Collector pushes it a last time later: see Exhibit.
+// shutdown applies what is queued, flushes a store that was injected, and returns what could not be done before ctx
+// ended. What the telemetry shows stays as it is then, since the Collector pushes it a last time later: see Exhibit.
 func (e *engine) shutdown(ctx context.Context) error {
 	e.pool.shutdown(ctx)
 	if e.committer != nil {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -95,7 +98,8 @@ func TestLinesNameAttributesAndOptions(t *testing.T) {
 		metric, reason, field string
 		want                  []any
 	}{
-		{`{attributes: [{key: text}, {key: b}, {key: a}]}`, "missing_attribute", "attributes", []any{"a"}}, // b is not reached
+		// b is not reached
+		{`{attributes: [{key: text}, {key: b}, {key: a}]}`, "missing_attribute", "attributes", []any{"a"}},
 		{`{attributes: [{key: text}, {key: sometimes}, {key: z}]}`, "missing_attribute", "attributes", []any{"sometimes", "z"}},
 		{`{attributes: [{key: b, optional: true}, {key: c, default_value: 1}, {key: d}]}`, "missing_attribute", "attributes", []any{"d"}},
 		{`{attributes: [{key: "t*"}, {key: d}]}`, "missing_attribute", "attributes", []any{"d"}},

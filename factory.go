@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -23,8 +26,8 @@ func WithMetricStore(store MetricStore) Option {
 	return func(r *registry) { r.store = store }
 }
 
-// WithKind makes the processors of the factory tell their own metrics as a component of another kind does, which has them in it: with
-// the label `connector`, say, in place of `processor`.
+// WithKind makes the processors of the factory tell their own metrics as a component of another kind does, which has
+// them in it: with the label `connector`, say, in place of `processor`.
 func WithKind(kind component.Kind) Option {
 	return func(r *registry) { r.label = strings.ToLower(kind.String()) }
 }

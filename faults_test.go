@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -41,8 +44,8 @@ func TestFault_queue_batch_larger_than_the_queue(t *testing.T) {
 	})
 }
 
-// The next consumer takes the logs and changes them from another goroutine, after it has returned. Under -race this shows that
-// nothing of them is read then.
+// The next consumer takes the logs and changes them from another goroutine, after it has returned. Under -race this
+// shows that nothing of them is read then.
 func TestFault_next_changes_the_logs_later(t *testing.T) {
 	const senders = 4
 	batches := evidence.Rounds(2000, 100_000)
@@ -160,7 +163,8 @@ func TestFault_clock_times_of_records(t *testing.T) {
 	})
 }
 
-// The longest that Shutdown takes, with a store that never answers and a full queue, and whether what it says is lost is that.
+// The longest that Shutdown takes, with a store that never answers and a full queue, and whether what it says is lost
+// is that.
 func TestFault_lifecycle_longest_shutdown(t *testing.T) {
 	const size, timeout = 20, 20 * time.Millisecond
 	rounds := evidence.Rounds(20, 1000)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -24,7 +27,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// fuzzedConfig has all that looks at records: plain and general conditions, globs, expressions, amounts, and tight limits.
+// fuzzedConfig has all that looks at records: plain and general conditions, globs, expressions, amounts, and tight
+// limits.
 const fuzzedConfig = `
 logs:
   all:
@@ -108,8 +112,8 @@ func oddRequests(t testing.TB) [][]byte {
 	return append(list, nil, []byte{0x0a, 0}, []byte{0x0a, 2, 0x12, 0})
 }
 
-// FuzzConsumeLogs: whatever is a request passes on unchanged, makes nothing panic, and is counted to the record, under keys that
-// are whole.
+// FuzzConsumeLogs: whatever is a request passes on unchanged, makes nothing panic, and is counted to the record, under
+// keys that are whole.
 func FuzzConsumeLogs(f *testing.F) {
 	for _, data := range oddRequests(f) {
 		f.Add(data)
@@ -162,7 +166,8 @@ func disturbed(random *rand.Rand, seeds [][]byte) []byte {
 	return data
 }
 
-// FuzzConfig: whatever is YAML is a configuration that works, or errors; nothing panics. What is valid starts, or says why not.
+// FuzzConfig: whatever is YAML is a configuration that works, or errors; nothing panics. What is valid starts, or says
+// why not.
 func FuzzConfig(f *testing.F) {
 	configfuzz.Fuzz(f, createDefaultConfig, func(t *testing.T, c component.Config) (component.Component, error) {
 		cfg := c.(*Config)

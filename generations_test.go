@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -63,7 +66,8 @@ func (g generation) live(t *testing.T, seed uint64) {
 	all.Wait()
 }
 
-// Processors of one id start, forget and end at once, while the telemetry is collected, and some cannot start: each record is counted, once.
+// Processors of one id start, forget and end at once, while the telemetry is collected, and some cannot start: each
+// record is counted, once.
 func TestGenerations(t *testing.T) {
 	for seed := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
@@ -90,7 +94,8 @@ func TestGenerations(t *testing.T) {
 			}
 			stop()
 			collecting.Wait()
-			// The last that has ended shows what it has counted; others of its generation may have ended before it began.
+			// The last that has ended shows what it has counted; others of its generation may have ended before it
+			// began.
 			h := &harness{telemetry: telemetry, metrics: []string{"c"}}
 			h.requireConserved(t)
 			assert.Zero(t, h.number(t, "records_in_flight"))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -14,7 +17,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/extract"
 )
 
-// In whichever order globs stand, what one of them is to hash is hashed. A name that is listed is as its own entry says.
+// In whichever order globs stand, what one of them is to hash is hashed. A name that is listed is as its own entry
+// says.
 func TestHashedGlobs(t *testing.T) {
 	patterns := []string{"*", "**", "a*", "*b", "a*b", "*a*", "ab", "b"}
 	names := []string{"a", "b", "ab", "ba", "aab", "abb", "bab", "c"}

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -22,7 +25,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/metadata"
 )
 
-// A key that is called like a field of the record gets a warning at start with what to write, and that yields the field.
+// A key that is called like a field of the record gets a warning at start with what to write, and that yields the
+// field.
 func TestWarnsOfFieldsAsKeys(t *testing.T) {
 	for key, value := range map[string]string{
 		"severity_text": "severity_text", "severity_number": "severity_number", "body": "body.string", "trace_id": "trace_id.string", "span_id": "span_id.string",

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -41,7 +44,8 @@ var meanings = []string{
 	`{}`, `{unit: "{request}"}`, `{sum: bytes}`, `{sum: bytes, unit: kBy}`, `{sum: 'attributes["n"]'}`, `{sum: 'attributes["m"]'}`,
 }
 
-// Of two processors that run at once, count under one name in one store, and mean something else, the second does not start.
+// Of two processors that run at once, count under one name in one store, and mean something else, the second does not
+// start.
 func TestTwoMeaningsAtOnce(t *testing.T) {
 	for i, first := range meanings {
 		for j, second := range meanings {
@@ -85,7 +89,8 @@ func TestMeaningThatChanges(t *testing.T) {
 	}
 }
 
-// Whatever the configuration was before, keys that the present one cannot have take no place, and those that it can have keep theirs.
+// Whatever the configuration was before, keys that the present one cannot have take no place, and those that it can
+// have keep theirs.
 func TestKeysOfAnotherShape(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 3))
@@ -210,8 +215,8 @@ func TestOneLimitForAMetricInAStore(t *testing.T) {
 	}
 }
 
-// Processors of one metric hold together the keys that any of them can have, in whatever order they start and end, and whatever came and went
-// meanwhile: as one does that starts last over the same store.
+// Processors of one metric hold together the keys that any of them can have, in whatever order they start and end, and
+// whatever came and went meanwhile: as one does that starts last over the same store.
 func TestKeysInCommonOfSeveralStarts(t *testing.T) {
 	for seed := range uint64(25) {
 		r := rand.New(rand.NewPCG(seed, 11))

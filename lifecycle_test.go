@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor_test
 
 import (
@@ -199,14 +202,17 @@ type durable struct{ plainStore }
 func (durable) Flush(context.Context) error { return nil }
 func (durable) Info() store.Info            { return store.Info{Durable: true} }
 
-// overtime is what a component may take beyond a deadline, where real time passes: other work on the machine is no fault.
+// overtime is what a component may take beyond a deadline, where real time passes: other work on the machine is no
+// fault.
 const overtime = 10 * time.Second
 
-// grace is what a component may take beyond a deadline by the clock of a test: for what a store must not do, such as to block in Counter.Add.
+// grace is what a component may take beyond a deadline by the clock of a test: for what a store must not do, such as to
+// block in Counter.Add.
 const grace = 300 * time.Millisecond
 
-// TestFault_lifecycle_blocked_neighbors: whatever a neighbor blocks in, before Start or later, heeding its context or deaf to it: Start and
-// Shutdown of each component end at the Collector's deadline, or at their own where it gives none, and nothing goes on when the neighbor is back.
+// TestFault_lifecycle_blocked_neighbors: whatever a neighbor blocks in, before Start or later, heeding its context or
+// deaf to it: Start and Shutdown of each component end at the Collector's deadline, or at their own where it gives
+// none, and nothing goes on when the neighbor is back.
 func TestFault_lifecycle_blocked_neighbors(t *testing.T) {
 	rounds, fired := 0, 0
 	longest := map[string]time.Duration{}

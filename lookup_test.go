@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -101,8 +104,8 @@ func (s *unflushable) Flush(ctx context.Context) error {
 
 func (s *unflushable) Info() store.Info { return store.Info{Durable: true} }
 
-// An extension flushes its store itself, once, when all who count in it are shut down. So a store whose server is away costs one wait,
-// however many processors there are.
+// An extension flushes its store itself, once, when all who count in it are shut down. So a store whose server is away
+// costs one wait, however many processors there are.
 func TestProcessorsDoNotFlushTheStoreOfAnExtension(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		processors := rapid.IntRange(1, 8).Draw(r, "processors")
@@ -165,7 +168,8 @@ func TestRestore(t *testing.T) {
 	assert.Equal(t, 6, b.Get("k"))
 }
 
-// A processor that has ended keeps no store in memory, its own or that of an extension, while its last numbers stay on the telemetry.
+// A processor that has ended keeps no store in memory, its own or that of an extension, while its last numbers stay on
+// the telemetry.
 func TestNothingKeepsTheStore(t *testing.T) {
 	for _, yaml := range []string{`{}`, `store: shared`} {
 		page := newMetricsPage(t)

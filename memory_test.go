@@ -1,8 +1,12 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build !race
 
 package tallyprocessor
 
-// Figures of memory and time mean nothing under the race detector. `make test` runs these tests a second time, without it.
+// Figures of memory and time mean nothing under the race detector. `make test` runs these tests a second time, without
+// it.
 
 import (
 	"context"
@@ -37,7 +41,8 @@ func resident(t *testing.T) string {
 	return string(regexp.MustCompile(`VmRSS:\s*(.*)`).FindSubmatch(status)[1])
 }
 
-// A million distinct keys offered against a limit of 2000: the memory is that of 2000 keys and a sketch, the sum is exact.
+// A million distinct keys offered against a limit of 2000: the memory is that of 2000 keys and a sketch, the sum is
+// exact.
 func TestMemoryOfAMillionKeysOffered(t *testing.T) {
 	const batches, size, limit = 1000, 1000, 2000
 	store := NewMemoryStore()
@@ -60,8 +65,8 @@ func TestMemoryOfAMillionKeysOffered(t *testing.T) {
 	runtime.KeepAlive(h)
 }
 
-// Ten million keys that live for a second each, beside ten that stay: memory reaches a level, the ten keep their names and
-// numbers, and the balance is exact.
+// Ten million keys that live for a second each, beside ten that stay: memory reaches a level, the ten keep their names
+// and numbers, and the balance is exact.
 func TestMemoryUnderChurn(t *testing.T) {
 	const batches, size, alive, forgetAfter = 5000, 2000, 10, 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {

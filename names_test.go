@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -49,7 +52,8 @@ func TestNameWithoutLetters(t *testing.T) {
 	}
 }
 
-// What Prometheus could not tell apart is refused, and nothing else: on each kind of page the names that stay are different.
+// What Prometheus could not tell apart is refused, and nothing else: on each kind of page the names that stay are
+// different.
 func TestNamesOfAcceptedMetrics(t *testing.T) {
 	parts := rapid.SampledFrom([]string{"a", "b", "A", ".", "_", "__", "é", "1", ":", "total", "_total", "bytes", "By", "2xx"})
 	names := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(parts, 1, 4).Draw(t, "parts"), "") })

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor_test
 
 import (
@@ -17,7 +20,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// gate blocks the calls of one name, once it is shut, until it is released: heeding their context or deaf to it. Or it makes them panic.
+// gate blocks the calls of one name, once it is shut, until it is released: heeding their context or deaf to it. Or it
+// makes them panic.
 type gate struct {
 	name     string
 	deaf     bool
@@ -54,6 +58,7 @@ func (s plainStore) Get(key string) int {
 	_ = s.g.pass(context.Background(), "Get") // it cannot fail
 	return s.m.Get(key)
 }
+
 func (s plainStore) Inc(key string) {
 	_ = s.g.pass(context.Background(), "Inc") // it cannot fail
 	s.m.Inc(key)
@@ -81,6 +86,7 @@ func (s fullStore) Info() store.Info {
 	_ = s.g.pass(context.Background(), "Info") // it cannot fail
 	return store.Info{Durable: true}
 }
+
 func (s fullStore) Describe(d store.Description) {
 	_ = s.g.pass(context.Background(), "Describe") // it cannot fail
 	s.m.Describe(d)
@@ -103,6 +109,7 @@ func (s boundStore) Now() time.Time {
 	_ = s.g.pass(context.Background(), "Now") // it cannot fail
 	return s.m.Now()
 }
+
 func (s boundStore) Bind(key string) store.Counter {
 	_ = s.g.pass(context.Background(), "Bind") // it cannot fail
 	return gatedCounter{s.m.Bind(key), s.g}
@@ -129,30 +136,37 @@ func (s forgettingStore) OnForget(told func([]string)) (unregister func()) {
 		end()
 	}
 }
+
 func (s forgettingStore) Has(key string) bool {
 	_ = s.g.pass(context.Background(), "Has") // it cannot fail
 	return s.m.Has(key)
 }
+
 func (s forgettingStore) Forgotten() map[string]capability.Forgotten {
 	_ = s.g.pass(context.Background(), "Forgotten") // it cannot fail
 	return s.m.Forgotten()
 }
+
 func (s forgettingStore) Saturated() int64 {
 	_ = s.g.pass(context.Background(), "Saturated") // it cannot fail
 	return s.m.Saturated()
 }
+
 func (s forgettingStore) KeysOf(metric string) (keys iter.Seq[string], atMost int) {
 	_ = s.g.pass(context.Background(), "KeysOf") // it cannot fail
 	return s.m.KeysOf(metric)
 }
+
 func (s forgettingStore) Overflowed(metric, key string, n int) {
 	_ = s.g.pass(context.Background(), "Overflowed") // it cannot fail
 	s.m.Overflowed(metric, key, n)
 }
+
 func (s forgettingStore) Overflows(metric string, limit int) []capability.Overflow {
 	_ = s.g.pass(context.Background(), "Overflows") // it cannot fail
 	return s.m.Overflows(metric, limit)
 }
+
 func (s forgettingStore) Self() store.MetricStore {
 	_ = s.g.pass(context.Background(), "Self") // it cannot fail
 	return s

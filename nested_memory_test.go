@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build !race
 
 package tallyprocessor
@@ -12,8 +15,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
-// A resource attribute a million levels deep, which as OTLP is 10 MB, takes no more stack than one that is not. Under the race detector
-// pdata itself has no stack to read it.
+// A resource attribute a million levels deep, which as OTLP is 10 MB, takes no more stack than one that is not. Under
+// the race detector pdata itself has no stack to read it.
 func TestMemoryOfAMillionLevels(t *testing.T) {
 	store := NewMemoryStore()
 	h := start(t, testConfig(t, ""), store, consumertest.NewNop())

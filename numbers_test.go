@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -12,7 +15,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
-// A label has the text that pdata has of a number, as other exporters have it, and so what is shown alike is one series.
+// A label has the text that pdata has of a number, as other exporters have it, and so what is shown alike is one
+// series.
 func TestNumbersInLabels(t *testing.T) {
 	const n = 300
 	page := newMetricsPage(t)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -27,7 +30,8 @@ func collectorPage(t *testing.T) *metricsPage {
 	return newMetricsPage(t, otelprometheus.WithoutScopeInfo())
 }
 
-// scrapers are the ways to ask for a page: as Prometheus 2 does, and as Prometheus 3 does, and how each reads the answer.
+// scrapers are the ways to ask for a page: as Prometheus 2 does, and as Prometheus 3 does, and how each reads the
+// answer.
 var scrapers = []struct {
 	accept     string
 	validation model.ValidationScheme
@@ -89,8 +93,8 @@ func putAny(t *rapid.T, m pcommon.Map, name string) {
 	}
 }
 
-// Whatever names and values arrive, and whatever the metrics are called: both scrapers read the page, no series is there twice, and every
-// metric has its sum.
+// Whatever names and values arrive, and whatever the metrics are called: both scrapers read the page, no series is
+// there twice, and every metric has its sum.
 func TestPagesTakeAnyNames(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		cfg := configOf(rapid.SliceOfN(hostileName(), 1, 4).Draw(rt, "metrics"))
@@ -130,7 +134,8 @@ func configOf(names []string) *Config {
 	return cfg
 }
 
-// sums returns the sum of each metric that is not tally's or the Collector's own, and checks that no series is there twice.
+// sums returns the sum of each metric that is not tally's or the Collector's own, and checks that no series is there
+// twice.
 func (p *metricsPage) sums(t require.TestingT, accept string, validation model.ValidationScheme) map[string]float64 {
 	sums := map[string]float64{}
 	for name, family := range p.families(t, accept, validation) {

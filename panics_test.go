@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor_test
 
 import (
@@ -33,7 +36,8 @@ func storesBehind(g *gate) []store.MetricStore {
 	return []store.MetricStore{plain, durable{plain}, full, boundStore{full}, forgettingStore{boundStore{full}}}
 }
 
-// storeLife is the life of a processor on a store that fails in its calls of one name, from the beginning or once there were counts.
+// storeLife is the life of a processor on a store that fails in its calls of one name, from the beginning or once there
+// were counts.
 type storeLife struct {
 	gate    *gate
 	store   store.MetricStore
@@ -120,8 +124,8 @@ func sumOf(t *testing.T, telemetry *componenttest.Telemetry, name string) (sum i
 	return sum
 }
 
-// TestStoresThatPanic: whichever call of a store panics, from the beginning or later, the Collector goes on: Start says why it cannot, and
-// what is received is counted or not counted.
+// TestStoresThatPanic: whichever call of a store panics, from the beginning or later, the Collector goes on: Start says
+// why it cannot, and what is received is counted or not counted.
 func TestStoresThatPanic(t *testing.T) {
 	refused := 0
 	for _, name := range storeCalls {
@@ -145,8 +149,8 @@ func TestStoresThatPanic(t *testing.T) {
 	assert.Positive(t, refused)
 }
 
-// TestForgettingStoresThatBlock: a store that blocks in whatever it is called for, also where that is under a lock, holds Start and Shutdown
-// no longer than the Collector's deadline.
+// TestForgettingStoresThatBlock: a store that blocks in whatever it is called for, also where that is under a lock,
+// holds Start and Shutdown no longer than the Collector's deadline.
 func TestForgettingStoresThatBlock(t *testing.T) {
 	for _, name := range storeCalls {
 		for _, early := range []bool{true, false} {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -17,15 +20,15 @@ var (
 	errSkip       = errors.New("tally's queue is full and its policy is to skip")
 )
 
-// closePatience is how long shutdown waits, beyond its deadline, for workers to write what they are at in their ledgers: microseconds, unless
-// a Counter blocks, which it must not.
+// closePatience is how long shutdown waits, beyond its deadline, for workers to write what they are at in their
+// ledgers: microseconds, unless a Counter blocks, which it must not.
 const closePatience = 250 * time.Millisecond
 
 // pool is a bounded queue of batches and a fixed number of workers that apply them. Whoever wants to queue a batch
 // takes a place first, and fills it or gives it back later, so that queueing itself never waits and never fails.
 //
-// Where applying a batch never blocks, the goroutine that commits one applies it as an idle worker, if there is one: to wake
-// another takes longer than most batches do.
+// Where applying a batch never blocks, the goroutine that commits one applies it as an idle worker, if there is one: to
+// wake another takes longer than most batches do.
 type pool[T any] struct {
 	policy FullPolicy
 	book   *ledger.Book
@@ -47,15 +50,15 @@ type job[T any] struct {
 	waiter *waiter // nil = nobody waits for it
 }
 
-// waiter is for who waits until a batch is applied, and longer. The place of the batch is given back when neither the waiter
-// nor the worker needs it any more.
+// waiter is for who waits until a batch is applied, and longer. The place of the batch is given back when neither the
+// waiter nor the worker needs it any more.
 type waiter struct {
 	applied chan struct{} // closed when the batch is in the store, or the worker has ended
 	holders atomic.Int32  // of the place
 }
 
-// newPool returns a pool of workers, each a function that applies a batch and enters each of its records in its ledger of book; blocks
-// says whether they may block.
+// newPool returns a pool of workers, each a function that applies a batch and enters each of its records in its ledger
+// of book; blocks says whether they may block.
 func newPool[T any](cfg QueueConfig, book *ledger.Book, workers []func(T), blocks bool) *pool[T] {
 	p := &pool[T]{
 		policy:  cfg.OnFull,
@@ -156,8 +159,8 @@ func (p *pool[T]) reserve(ctx context.Context) (waited time.Duration, err error)
 // release gives back a place that was taken and will not be filled.
 func (p *pool[T]) release() { <-p.places }
 
-// commit fills a place that was taken, or applies the batch at once. It never waits: there are no more batches in jobs than
-// places taken. records are those of the batch that are to be counted, by metric.
+// commit fills a place that was taken, or applies the batch at once. It never waits: there are no more batches in jobs
+// than places taken. records are those of the batch that are to be counted, by metric.
 func (p *pool[T]) commit(batch T, records []int64) { p.fill(job[T]{batch: batch}, records) }
 
 // commitFor is commit for who waits for the batch, and leaves the waiter in the end.
@@ -188,8 +191,8 @@ func (p *pool[T]) leave(w *waiter) {
 	}
 }
 
-// wait returns when the batch is in the store, or with an error when ctx or the pool has ended before. It is applied later
-// then, or lost as any other.
+// wait returns when the batch is in the store, or with an error when ctx or the pool has ended before. It is applied
+// later then, or lost as any other.
 func (p *pool[T]) wait(ctx context.Context, w *waiter) error {
 	select {
 	case <-w.applied:

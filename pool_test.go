@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -47,7 +50,8 @@ func full(t *testing.T, policy FullPolicy, size int, next consumer.Logs) (*harne
 	return h, store
 }
 
-// forSizes runs a test in a bubble at several queue sizes. Each fills the queue through n-1 and n; what comes next is n+1.
+// forSizes runs a test in a bubble at several queue sizes. Each fills the queue through n-1 and n; what comes next is
+// n+1.
 func forSizes(t *testing.T, test func(t *testing.T, size int)) {
 	for _, size := range []int{1, 2, 7} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -400,7 +404,8 @@ func TestStartDetachesFromItsContext(t *testing.T) {
 	require.NoError(t, p.Shutdown(t.Context()))
 }
 
-// Row 27: eight senders race Shutdown. Whoever gets nil is counted, whoever gets an error is not, and nobody gets stuck.
+// Row 27: eight senders race Shutdown. Whoever gets nil is counted, whoever gets an error is not, and nobody gets
+// stuck.
 func TestFault_lifecycle_senders_race_shutdown(t *testing.T) {
 	const rounds, senders = 10_000, 8
 	factoryStore := NewMemoryStore()

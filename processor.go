@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -128,8 +131,8 @@ func (p *logsProcessor) consume(ctx context.Context, logs plog.Logs, records int
 	return p.commit(ctx, batch, records)
 }
 
-// reserve takes a place, if the store is one that can be counted in. A store that does not take what it is given is dealt with as a full
-// queue: so what nobody can confirm is not forwarded again and again.
+// reserve takes a place, if the store is one that can be counted in. A store that does not take what it is given is
+// dealt with as a full queue: so what nobody can confirm is not forwarded again and again.
 func (p *logsProcessor) reserve(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -168,8 +171,8 @@ func (p *logsProcessor) forward(ctx context.Context, logs plog.Logs, records int
 	return err
 }
 
-// commit puts the counts of a batch into its place. With `durable` it returns when they are in the store for good; the batch has its place
-// as long as that takes, so when the store fails no more logs are forwarded than there are places.
+// commit puts the counts of a batch into its place. With `durable` it returns when they are in the store for good; the
+// batch has its place as long as that takes, so when the store fails no more logs are forwarded than there are places.
 func (p *logsProcessor) commit(ctx context.Context, batch *extract.Batch, records int64) error {
 	if p.committer == nil {
 		p.pool.commit(batch, batch.Counted())
@@ -224,8 +227,8 @@ func (p *logsProcessor) notCounted(i int, r selfmetrics.Reason, records int64, b
 }
 
 // Shutdown refuses further logs, waits for the calls in flight and for their counts to be applied, and flushes a
-// store that was injected, within the deadline of ctx and `shutdown_timeout`. It returns what it could not finish. Without Start, and
-// the second time, it does nothing.
+// store that was injected, within the deadline of ctx and `shutdown_timeout`. It returns what it could not finish.
+// Without Start, and the second time, it does nothing.
 func (p *logsProcessor) Shutdown(ctx context.Context) error {
 	if !p.intake.Close() {
 		return nil

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -146,8 +149,8 @@ func TestFault_next_changes_the_logs(t *testing.T) {
 	})
 }
 
-// Row 15: with pooled protobuf messages the memory of the logs is used again once the caller gives them back. What waits
-// in the queue must not change then. (Without the feature gate this shows the same, without the danger.)
+// Row 15: with pooled protobuf messages the memory of the logs is used again once the caller gives them back. What
+// waits in the queue must not change then. (Without the feature gate this shows the same, without the danger.)
 func TestFault_next_pooled_messages(t *testing.T) {
 	store := newGatedStore()
 	h := start(t, testConfig(t, `logs: {c: {attributes: [{key: user}]}}`), store, consumertest.NewNop())

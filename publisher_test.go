@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -78,7 +81,8 @@ func requireShown(t *testing.T, page *metricsPage, store *MemoryStore, names ...
 	}
 }
 
-// Keys come, go and come back while a collection goes on: nobody who counts or forgets waits for it, and afterwards the page has them all.
+// Keys come, go and come back while a collection goes on: nobody who counts or forgets waits for it, and afterwards the
+// page has them all.
 func TestCountingDoesNotWaitForACollection(t *testing.T) {
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 5))
@@ -107,7 +111,8 @@ logs: {c: {attributes: [{key: i}], cardinality_limit: 0}, d: {attributes: [{key:
 	}
 }
 
-// A collection that does not end holds Shutdown no longer than its deadline, and what is published late does not outlive the processor.
+// A collection that does not end holds Shutdown no longer than its deadline, and what is published late does not
+// outlive the processor.
 func TestShutdownDuringACollection(t *testing.T) {
 	page := collectorPage(t)
 	factory, cfg := NewFactory(), testConfig(t, `{resource_attributes: [], logs: {c: {attributes: [{key: i}]}}}`)
@@ -159,7 +164,8 @@ func TestChangesCancelOut(t *testing.T) {
 	}
 }
 
-// BenchmarkNewKeys tells how long ConsumeLogs takes with a key that is new, over 100,000 series, without scrapes and with them.
+// BenchmarkNewKeys tells how long ConsumeLogs takes with a key that is new, over 100,000 series, without scrapes and
+// with them.
 func BenchmarkNewKeys(b *testing.B) {
 	const series, calls = 100_000, 1000
 	page := newMetricsPage(b)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -15,8 +18,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/shown"
 )
 
-// Each folder of testdata/rules is a rule: with its config.yaml the records of logs.yaml, as one batch, become totals.yaml
-// and, among tally's own metrics, metrics.yaml. The logs pass on unchanged whatever the rule.
+// Each folder of testdata/rules is a rule: with its config.yaml the records of logs.yaml, as one batch, become
+// totals.yaml and, among tally's own metrics, metrics.yaml. The logs pass on unchanged whatever the rule.
 func TestRules(t *testing.T) {
 	folders, err := filepath.Glob("testdata/rules/*")
 	require.NoError(t, err)

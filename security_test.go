@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -46,8 +49,9 @@ logs:
   full: {cardinality_limit: 1, attributes: [{key: text}, {key: n}]}
   cut: {attributes: [{key: text}]}`
 
-// Above level debug no line of the log has log content in it, whatever goes wrong, in conditions, expressions, limits, the store
-// and the next component: so nobody can forge a line, or reach the terminal of who reads it, or find personal data there.
+// Above level debug no line of the log has log content in it, whatever goes wrong, in conditions, expressions, limits,
+// the store and the next component: so nobody can forge a line, or reach the terminal of who reads it, or find personal
+// data there.
 func TestLogLinesHoldNoLogContent(t *testing.T) {
 	for name, store := range map[string]MetricStore{"counts": NewMemoryStore(), "panics": quotingStore{}} {
 		for _, mode := range []string{"ignore", "propagate"} {
@@ -122,7 +126,8 @@ func TestOwnLogLinesDoNotFeedThemselves(t *testing.T) {
 		}
 		send(t, p, nil)
 		const minutes = 60
-		most := minutes * len(testConfig(t, failing).Logs) * 2 // a minute for each metric: one about a reason, one about its limit
+		// a minute for each metric: one about a reason, one about its limit
+		most := minutes * len(testConfig(t, failing).Logs) * 2
 		fed := 0
 		for range minutes {
 			for range 10 { // rounds of the loop within a minute
@@ -161,7 +166,8 @@ func hmacOf(text string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// With a `hash_function` the store never sees a value, wherever it comes from, and values are told apart in full, by their text.
+// With a `hash_function` the store never sees a value, wherever it comes from, and values are told apart in full, by
+// their text.
 func TestHashesWithAKey(t *testing.T) {
 	const yaml = `
 logs:

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -13,7 +16,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// The duration of processing is that of the processor: what the next consumer takes is not in it, what the store of a durable one takes is.
+// The duration of processing is that of the processor: what the next consumer takes is not in it, what the store of a
+// durable one takes is.
 func TestProcessingDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newKeepingStore()

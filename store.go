@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -17,11 +20,12 @@ type (
 	Total = store.Total
 )
 
-// MemoryStore is a MetricStore in memory. It implements all that is optional in package store but Flusher, and is safe for concurrent use.
-// The cardinality limit of the processor is what bounds it, and WithForgetAfter: without that it never drops a key.
+// MemoryStore is a MetricStore in memory. It implements all that is optional in package store but Flusher, and is safe
+// for concurrent use. The cardinality limit of the processor is what bounds it, and WithForgetAfter: without that it
+// never drops a key.
 //
-// A type that embeds a *MemoryStore and overrides some of its methods is counted in by Inc alone. One that overrides Add and Bind as well,
-// and has a method Self() MetricStore that returns it, is counted in by those.
+// A type that embeds a *MemoryStore and overrides some of its methods is counted in by Inc alone. One that overrides
+// Add and Bind as well, and has a method Self() MetricStore that returns it, is counted in by those.
 type MemoryStore = memory.Store
 
 // MemoryStoreOption changes what NewMemoryStore makes.
@@ -30,5 +34,6 @@ type MemoryStoreOption = memory.Option
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore(options ...MemoryStoreOption) *MemoryStore { return memory.New(options...) }
 
-// WithForgetAfter makes a MemoryStore drop keys that were not counted for a time, while its KeepForgetting runs. 0 = never.
+// WithForgetAfter makes a MemoryStore drop keys that were not counted for a time, while its KeepForgetting runs. 0 =
+// never.
 var WithForgetAfter = memory.WithForgetAfter

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyprocessor
 
 import (
@@ -29,7 +32,8 @@ var (
 	errNotOurStore     = errors.New("must not be set together with `store`: set it at the extension that `store` names")
 )
 
-// What the queue may have at most. It is made at the start, and a number with some digits too many must not take all memory then.
+// What the queue may have at most. It is made at the start, and a number with some digits too many must not take all
+// memory then.
 const (
 	mostConsumers = 10_000     // some 70 MB
 	mostPlaces    = 10_000_000 // some 160 MB
@@ -70,11 +74,12 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// leastHMACKey is how long a key has to be, in bytes: as long as the hash, since shorter ones weaken it (RFC 2104, section 3).
+// leastHMACKey is how long a key has to be, in bytes: as long as the hash, since shorter ones weaken it (RFC 2104,
+// section 3).
 const leastHMACKey = 32
 
-// validateHashes wants a key where there are hashes, and there only, and nothing that keeps beside the hash what it shall hide. No message
-// shows the key.
+// validateHashes wants a key where there are hashes, and there only, and nothing that keeps beside the hash what it
+// shall hide. No message shows the key.
 func (c *Config) validateHashes() error {
 	var errs []error
 	used := false

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -48,8 +51,8 @@ service:
     metrics: {receivers: [count], exporters: [nop]}`,
 }
 
-// BenchmarkCollector sends OTLP to a Collector, a process of its own, and reads what CPU that has used. One operation is
-// 400 requests of 1000 records.
+// BenchmarkCollector sends OTLP to a Collector, a process of its own, and reads what CPU that has used. One operation
+// is 400 requests of 1000 records.
 func BenchmarkCollector(b *testing.B) {
 	if _, err := os.Stat(collectorPath); err != nil {
 		b.Skip("make bench builds the Collector: ", err)
@@ -111,7 +114,8 @@ exporters: {nop: {}}
 	}
 }
 
-// clockTick is the unit of times in /proc, which the kernel fixes for all that is not part of it (man 5 proc, man 7 time).
+// clockTick is the unit of times in /proc, which the kernel fixes for all that is not part of it (man 5 proc, man 7
+// time).
 const clockTick = time.Second / 100
 
 // cpuTimeOf returns what a process has used so far, in user and in kernel mode.

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -22,8 +25,8 @@ import (
 // contestant counts logs in one way.
 type contestant struct {
 	name string
-	// start returns what counts the records of a batch, and what returns when all is counted; nil if the contestant does
-	// not take part in the workload.
+	// start returns what counts the records of a batch, and what returns when all is counted; nil if the contestant
+	// does not take part in the workload.
 	start func(b *testing.B, w workload) *running
 }
 
@@ -100,9 +103,9 @@ func settle(store store.Lister) {
 	}
 }
 
-// BenchmarkCount counts each workload with each contestant. One operation is one batch, and all batches are the same few
-// over and over, so keys are known; cpu-ns/record is the figure to read: what the whole process has spent, on all its
-// threads, until all was counted.
+// BenchmarkCount counts each workload with each contestant. One operation is one batch, and all batches are the same
+// few over and over, so keys are known; cpu-ns/record is the figure to read: what the whole process has spent, on all
+// its threads, until all was counted.
 func BenchmarkCount(b *testing.B) {
 	for _, w := range workloads {
 		fmt.Printf("workload-%s: %s\n", w.name, w.what) // for the report

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 // countConfigs are configurations of the count connector for logs, by what is special about them. Each is valid for it.

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -91,8 +94,8 @@ func eachPoint(metrics pmetric.Metrics, yield func(resource pcommon.Map, m pmetr
 	}
 }
 
-// asCounted returns attributes as a backend holds them that knows texts only, and no empty ones: tally sends values that are the same
-// there as one series.
+// asCounted returns attributes as a backend holds them that knows texts only, and no empty ones: tally sends values
+// that are the same there as one series.
 func asCounted(attributes pcommon.Map) map[string]string {
 	made := map[string]string{}
 	for name, value := range attributes.All() {
@@ -198,7 +201,8 @@ func TestDropInDifferences(t *testing.T) {
 	}
 }
 
-// A condition that fails on one record of a batch: count refuses the batch and sends nothing of it, tally counts the others.
+// A condition that fails on one record of a batch: count refuses the batch and sends nothing of it, tally counts the
+// others.
 func TestDropInFailingCondition(t *testing.T) {
 	const yaml = `logs: {m: {conditions: ['Int(attributes["a"]) > 1 and Substring(attributes["a"], 0, 2) == "12"']}}`
 	ctx := context.Background()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -76,8 +79,9 @@ var scenarios = []struct {
 	}},
 }
 
-// TestExactWherePeersLose sends the same records through `count` and `signal_to_metrics`, each with `delta_to_cumulative`
-// behind it, and through tally alone. tally's total is the number sent; what the peers lose is in the log.
+// TestExactWherePeersLose sends the same records through `count` and `signal_to_metrics`, each with
+// `delta_to_cumulative` behind it, and through tally alone. tally's total is the number sent; what the peers lose is in
+// the log.
 func TestExactWherePeersLose(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -89,8 +92,8 @@ func fill(b *testing.B, keys int) *filled {
 	return f
 }
 
-// BenchmarkKeys counts records of which each batch has 1000 keys, drawn from those that the store holds, each as likely as
-// any other. What it costs more with more keys are the misses of the CPU's caches: nothing is looked for longer.
+// BenchmarkKeys counts records of which each batch has 1000 keys, drawn from those that the store holds, each as likely
+// as any other. What it costs more with more keys are the misses of the CPU's caches: nothing is looked for longer.
 func BenchmarkKeys(b *testing.B) {
 	for _, keys := range []int{10, 1000, 100_000, 1_000_000, 10_000_000} {
 		b.Run("keys="+strconv.Itoa(keys), func(b *testing.B) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -23,8 +26,8 @@ const (
 
 func user(n int) string { return fmt.Sprintf("user-%08d", n) }
 
-// BenchmarkMemory counts a million keys once and weighs what is left of it on the heap: for tally that is the store, the
-// limit and all that finds a key again. Each Counter of the others has the same two labels.
+// BenchmarkMemory counts a million keys once and weighs what is left of it on the heap: for tally that is the store,
+// the limit and all that finds a key again. Each Counter of the others has the same two labels.
 func BenchmarkMemory(b *testing.B) {
 	for _, c := range []struct {
 		name  string

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -41,8 +44,8 @@ import (
 // seriesByLabels is what a page shows: the sum by metric and labels, sorted, which are written as {name="value",...}.
 type seriesByLabels map[string]float64
 
-// readByPrometheus reads a page as Prometheus' own parser does. A series that is there twice, or a name that the client has not asked for,
-// fails.
+// readByPrometheus reads a page as Prometheus' own parser does. A series that is there twice, or a name that the client
+// has not asked for, fails.
 func readByPrometheus(t *testing.T, body []byte, contentType string, scheme model.ValidationScheme) seriesByLabels {
 	t.Helper()
 	p, err := textparse.New(body, contentType, labels.NewSymbolTable(), textparse.ParserOptions{})
@@ -166,7 +169,8 @@ var oddParts = []string{
 // labelNamer is the Prometheus exporter's with its default settings.
 var labelNamer = otlptranslator.LabelNamer{UnderscoreLabelSanitization: true} //nolint:staticcheck // it is what the exporter does
 
-// oddAttributes returns attributes of any names and kinds that the exporter can show, and the labels that it makes of them.
+// oddAttributes returns attributes of any names and kinds that the exporter can show, and the labels that it makes of
+// them.
 func oddAttributes(t *testing.T, r *rand.Rand, to pcommon.Map) map[string]string {
 	shown := map[string]string{}
 	for range r.IntN(5) {
@@ -188,8 +192,8 @@ func oddAttributes(t *testing.T, r *rand.Rand, to pcommon.Map) map[string]string
 	return shown
 }
 
-// TestPagesAgainstANaiveEvaluator: any names and values, through the processor, onto the Collector's telemetry and onto the console's page.
-// Prometheus' own parser reads both in both ways, and each series is what counting by hand gives.
+// TestPagesAgainstANaiveEvaluator: any names and values, through the processor, onto the Collector's telemetry and onto
+// the console's page. Prometheus' own parser reads both in both ways, and each series is what counting by hand gives.
 func TestPagesAgainstANaiveEvaluator(t *testing.T) {
 	rounds := 3
 	if evidence.Long() {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -21,8 +24,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconnector"
 )
 
-// TestPrometheusExporter: 907 records in 10 batches, straight into a Prometheus exporter. With `count` a scrape shows the
-// last batch, with tally the total.
+// TestPrometheusExporter: 907 records in 10 batches, straight into a Prometheus exporter. With `count` a scrape shows
+// the last batch, with tally the total.
 func TestPrometheusExporter(t *testing.T) {
 	sizes := []int{100, 100, 100, 100, 100, 100, 100, 100, 100, 7}
 	scrape := func(factory connector.Factory, yaml string) string {

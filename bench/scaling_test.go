@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -17,8 +20,8 @@ import (
 	"github.com/logtally/tallyprocessor"
 )
 
-// BenchmarkScaling sends batches from as many goroutines as there are cores, each its own. Beside tally it shows what the
-// machine itself scales, by goroutines that only look the attribute up.
+// BenchmarkScaling sends batches from as many goroutines as there are cores, each its own. Beside tally it shows what
+// the machine itself scales, by goroutines that only look the attribute up.
 func BenchmarkScaling(b *testing.B) {
 	lookUp := func(ld plog.Logs) {
 		found := 0
@@ -65,8 +68,8 @@ func BenchmarkScaling(b *testing.B) {
 	}
 }
 
-// On the log path nothing waits for a lock once the keys are known, whoever else sends: what the profiles of mutexes and of
-// blocking have of ConsumeLogs is less than a thousandth of the time, which the runtime needs for its own.
+// On the log path nothing waits for a lock once the keys are known, whoever else sends: what the profiles of mutexes
+// and of blocking have of ConsumeLogs is less than a thousandth of the time, which the runtime needs for its own.
 func TestNoLockOnTheLogPath(t *testing.T) {
 	p := startTally(t, `logs: {c: {attributes: [{key: user.id}]}, all: {}}`, tallyprocessor.NewMemoryStore())
 	logs := shape{batches: 2}.logs(t)

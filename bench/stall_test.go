@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -32,8 +35,9 @@ const (
 	stallRecords = 100
 )
 
-// BenchmarkStall measures how long ConsumeLogs takes, batch by batch, with room in the queue: with a store that answers, and
-// with one that stalls from the first batch to the last. Without tally it is the time of the next consumer alone.
+// BenchmarkStall measures how long ConsumeLogs takes, batch by batch, with room in the queue: with a store that
+// answers, and with one that stalls from the first batch to the last. Without tally it is the time of the next consumer
+// alone.
 func BenchmarkStall(b *testing.B) {
 	ld := shape{records: stallRecords, resources: 1}.logs(b)[0]
 	for _, c := range []struct {
@@ -71,7 +75,8 @@ func BenchmarkStall(b *testing.B) {
 	}
 }
 
-// measure returns how long each of some calls took, in ascending order. They come one at a time with a pause, as batches do.
+// measure returns how long each of some calls took, in ascending order. They come one at a time with a pause, as
+// batches do.
 func measure(b *testing.B, next consumer.Logs, ld plog.Logs) []time.Duration {
 	times := make([]time.Duration, 0, stallSamples)
 	for range stallSamples {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 import (
@@ -16,8 +19,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconnector"
 )
 
-// TestDeltaAndCumulativeAgree: tally's deltas, made cumulative by `delta_to_cumulative`, end where tally's own cumulative
-// totals end. That processor drops what is not chained, so this shows the intervals to be so.
+// TestDeltaAndCumulativeAgree: tally's deltas, made cumulative by `delta_to_cumulative`, end where tally's own
+// cumulative totals end. That processor drops what is not chained, so this shows the intervals to be so.
 func TestDeltaAndCumulativeAgree(t *testing.T) {
 	const yaml = `
 flush_interval: 20ms

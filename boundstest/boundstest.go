@@ -1,10 +1,10 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package boundstest checks a counter whose increments can fail without anybody knowing whether they took effect: those of a
-// client that lost its connection, of a process that was killed, of a server that failed over. Such a counter has no one
-// right value, but it has bounds: every read is at least what had been acknowledged when the read began, and at most what
-// had been attempted when it ended. It is how Jepsen checks counters.
+// Package boundstest checks a counter whose increments can fail without anybody knowing whether they took effect: those
+// of a client that lost its connection, of a process that was killed, of a server that failed over. Such a counter has
+// no one right value, but it has bounds: every read is at least what had been acknowledged when the read began, and at
+// most what had been attempted when it ended. It is how Jepsen checks counters.
 //
 // It suits any counter: a store of tally's, a database, a service behind a proxy that fails.
 package boundstest
@@ -24,14 +24,15 @@ var (
 	ErrAhead = errors.New("read is above what was attempted")
 )
 
-// Checker keeps the bounds of a counter that starts at 0. The zero Checker is ready; it is safe for concurrent use and must
-// not be copied.
+// Checker keeps the bounds of a counter that starts at 0. The zero Checker is ready; it is safe for concurrent use and
+// must not be copied.
 type Checker struct {
 	attempted, acknowledged     atomic.Int64
 	reads, failed, behind, over atomic.Int64
 
-	mu       sync.Mutex // guards the fields below
-	dipSince time.Time  // when the first read that was behind began, of those behind in a row; zero = the last one was not
+	mu sync.Mutex // guards the fields below
+	// when the first read that was behind began, of those behind in a row; zero = the last one was not
+	dipSince time.Time
 	deepest  int64
 	longest  time.Duration
 }
@@ -39,12 +40,12 @@ type Checker struct {
 // Attempt says that n is about to be added. It must come before the attempt.
 func (c *Checker) Attempt(n int64) { c.attempted.Add(n) }
 
-// Acknowledge says that n was added and the counter has said so. It must come after the acknowledgement. What was attempted
-// and is never acknowledged stays unknown: it may be counted, or not.
+// Acknowledge says that n was added and the counter has said so. It must come after the acknowledgement. What was
+// attempted and is never acknowledged stays unknown: it may be counted, or not.
 func (c *Checker) Acknowledge(n int64) { c.acknowledged.Add(n) }
 
-// Read calls read, which returns the counter's value, and checks the bounds: ErrBehind or ErrAhead, with the numbers. An error
-// of read is returned as it is, and checks nothing: a counter that cannot be read is not wrong.
+// Read calls read, which returns the counter's value, and checks the bounds: ErrBehind or ErrAhead, with the numbers.
+// An error of read is returned as it is, and checks nothing: a counter that cannot be read is not wrong.
 func (c *Checker) Read(read func() (int64, error)) (int64, error) {
 	low, began := c.acknowledged.Load(), time.Now()
 	value, err := read()
@@ -95,8 +96,9 @@ type Summary struct {
 	Failed                  int64 // reads that returned an error
 	Behind, Ahead           int64 // reads that were out of bounds
 
-	Deepest int64         // the most that a read was behind
-	Longest time.Duration // the longest time that all reads were behind, from the beginning of the first to the end of the last
+	Deepest int64 // the most that a read was behind
+	// the longest time that all reads were behind, from the beginning of the first to the end of the last
+	Longest time.Duration
 }
 
 // Summary returns what was seen up to now.

@@ -16,8 +16,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
-// TestFault_resource_cardinality_bomb sends a Collector ever new keys, under its default limit of 10,000. Its memory stays where it was
-// when the limit was full, and the sum over all series is exact.
+// TestFault_resource_cardinality_bomb sends a Collector ever new keys, under its default limit of 10,000. Its memory
+// stays where it was when the limit was full, and the sum over all series is exact.
 func TestFault_resource_cardinality_bomb(t *testing.T) {
 	const batch, limit = 5000, 10_000
 	batches := evidence.Rounds(60, 2000)

@@ -61,8 +61,8 @@ func startUnder(t *testing.T, command []string, readers string, configs ...strin
 	return c
 }
 
-// signal sends a signal that a Collector deals with. It says that it is ready a moment before it does: until then SIGTERM and
-// SIGHUP end it as they end any process, and nothing is flushed.
+// signal sends a signal that a Collector deals with. It says that it is ready a moment before it does: until then
+// SIGTERM and SIGHUP end it as they end any process, and nothing is flushed.
 func (c *collector) signal(t *testing.T, signal os.Signal) {
 	t.Helper()
 	const moment = 300 * time.Millisecond
@@ -104,8 +104,8 @@ func launchUnder(t *testing.T, command []string, readers string, configs ...stri
 // isReady says whether all receivers listen.
 func (c *collector) isReady(t *testing.T) bool { return strings.Contains(c.readLog(t), ready) }
 
-// arguments returns a --config for each config, which is a path or the text of a YAML file; what begins with -- is an argument
-// already.
+// arguments returns a --config for each config, which is a path or the text of a YAML file; what begins with -- is an
+// argument already.
 func arguments(t *testing.T, configs []string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -173,8 +173,8 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// freePort returns a port of the loopback interface that was free just now. It is below those that the system gives to connections
-// (ip_local_port_range), which might take it before its server does.
+// freePort returns a port of the loopback interface that was free just now. It is below those that the system gives to
+// connections (ip_local_port_range), which might take it before its server does.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {

@@ -20,7 +20,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
-// TestConsole: the quickstart's console answers what awk counts, promtool takes its page, and a real Prometheus scrapes it.
+// TestConsole: the quickstart's console answers what awk counts, promtool takes its page, and a real Prometheus scrapes
+// it.
 func TestConsole(t *testing.T) {
 	port := freePort(t)
 	want := count(t, "wc -l < "+nginxPath) + count(t, "LC_ALL=C grep -c '^[0-9]\\{4\\}-' "+postgresqlPath)

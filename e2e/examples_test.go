@@ -18,7 +18,8 @@ import (
 // localPort is an address on this machine in a configuration.
 var localPort = regexp.MustCompile(`(localhost|127\.0\.0\.1):\d+`)
 
-// Every example runs as it is, but for its ports, and has no component id or setting that this Collector calls deprecated.
+// Every example runs as it is, but for its ports, and has no component id or setting that this Collector calls
+// deprecated.
 func TestExamples(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(root, "examples", "*.yaml"))
 	require.NoError(t, err)

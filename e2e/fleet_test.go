@@ -25,8 +25,8 @@ const (
 
 var fleetTotal = regexp.MustCompile(`(?m)^log_record_count\w*\{[^}]*tenant="([^"]+)"[^}]*\} (\S+)$`)
 
-// TestFleet is `make fleet`: three Collectors count in one Redis, which is killed meanwhile, one of them is stopped, and a fourth
-// Collector emits the totals of all.
+// TestFleet is `make fleet`: three Collectors count in one Redis, which is killed meanwhile, one of them is stopped,
+// and a fourth Collector emits the totals of all.
 func TestFleet(t *testing.T) {
 	const each = 5000
 	server := redistest.Start(t, "--appendonly", "yes")

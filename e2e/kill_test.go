@@ -31,8 +31,8 @@ func kills(t *testing.T, short, long int) int {
 }
 
 // killCycles runs a Collector under the load of four clients and kills it at a random moment, again and again. check is
-// called after each kill with the totals that are left. In every fourth life longer, which may be nil, is called before the kill, and
-// may wait. The last life ends with SIGTERM, and exactly.
+// called after each kill with the totals that are left. In every fourth life longer, which may be nil, is called before
+// the kill, and may wait. The last life ends with SIGTERM, and exactly.
 func killCycles(
 	t *testing.T, r *rig, cycles int, seed uint64, longer func(c *collector, ledgers []*ledger), check func(totals map[string]int, ledgers []*ledger),
 ) {
@@ -66,9 +66,9 @@ func killCycles(
 	}
 }
 
-// TestFault_kill_durable: with `durable` a kill loses nothing that was acknowledged, and nothing is counted that the next
-// consumer has not accepted. What it has accepted and the store does not have is what a client was waiting for an answer to:
-// a batch for each client and kill at most.
+// TestFault_kill_durable: with `durable` a kill loses nothing that was acknowledged, and nothing is counted that the
+// next consumer has not accepted. What it has accepted and the store does not have is what a client was waiting for an
+// answer to: a batch for each client and kill at most.
 func TestFault_kill_durable(t *testing.T) {
 	for _, fsync := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fsync=%t", fsync), func(t *testing.T) {
@@ -114,16 +114,17 @@ func killDurable(t *testing.T, r *rig, cycles int, claim string) {
 	})
 }
 
-// TestFault_kill_flush_interval: without `durable` what is missing after a kill is at most what was counted since the last
-// flush.
+// TestFault_kill_flush_interval: without `durable` what is missing after a kill is at most what was counted since the
+// last flush.
 func TestFault_kill_flush_interval(t *testing.T) {
 	cycles, seed := kills(t, 5, 2000), evidence.Seed(t)
 	r := newRig(t)
 	var counts, missing, safe int64
 	killed := 0
-	floor := map[string]int64{}   // what is on disk for sure
-	past := map[string]int64{}    // acknowledged in earlier lives
-	flushed := map[string]int64{} // acknowledged when the third last flush of this life, or one before it, had not begun
+	floor := map[string]int64{} // what is on disk for sure
+	past := map[string]int64{}  // acknowledged in earlier lives
+	// acknowledged when the third last flush of this life, or one before it, had not begun
+	flushed := map[string]int64{}
 	flushes := func(c *collector) int { return c.scrape(t).of("otelcol_extension_tally_memory_flushes").sum() }
 	flush := func(c *collector, ledgers []*ledger) {
 		for _, l := range ledgers {
@@ -156,8 +157,8 @@ func TestFault_kill_flush_interval(t *testing.T) {
 	})
 }
 
-// TestFault_kill_recovery kills a Collector while it starts over a state, at random moments, until the state has survived:
-// nothing is ever missing.
+// TestFault_kill_recovery kills a Collector while it starts over a state, at random moments, until the state has
+// survived: nothing is ever missing.
 func TestFault_kill_recovery(t *testing.T) {
 	cycles, seed := kills(t, 8, 2000), evidence.Seed(t)
 	random := evidence.Random(seed)

@@ -51,8 +51,8 @@ func TestFault_lifecycle_sigterm(t *testing.T) {
 	})
 }
 
-// TestFault_lifecycle_second_signal sends a second signal while the first is dealt with. The Collector may then end at once; with
-// `durable` nothing is lost by that.
+// TestFault_lifecycle_second_signal sends a second signal while the first is dealt with. The Collector may then end at
+// once; with `durable` nothing is lost by that.
 func TestFault_lifecycle_second_signal(t *testing.T) {
 	rounds := evidence.Rounds(4, 300)
 	r := newRig(t)
@@ -101,7 +101,8 @@ func TestFault_lifecycle_reload(t *testing.T) {
 			write := func(n int) {
 				r.settings = fmt.Sprintf("    queue: {queue_size: %d, num_consumers: %d}\n    key_length_limit: %d", 1+n%5, 1+n%3, 1000+n)
 				require.NoError(t, os.WriteFile(path+".new", []byte(r.config()), 0o600))
-				require.NoError(t, os.Rename(path+".new", path)) // at once: a reload that takes long may read it meanwhile
+				// at once: a reload that takes long may read it meanwhile
+				require.NoError(t, os.Rename(path+".new", path))
 			}
 			write(0)
 			args := []string{path}
@@ -135,7 +136,8 @@ func TestFault_lifecycle_reload(t *testing.T) {
 	}
 }
 
-// TestFault_lifecycle_reload_broken reloads a configuration that is broken: whatever the Collector does, nothing is lost.
+// TestFault_lifecycle_reload_broken reloads a configuration that is broken: whatever the Collector does, nothing is
+// lost.
 func TestFault_lifecycle_reload_broken(t *testing.T) {
 	broken := map[string]func(config string) string{
 		"no YAML": func(string) string { return "processors: [tally\n\n" },

@@ -11,7 +11,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	_ "github.com/logtally/tallyprocessor" // so that `go test` does not show a cached result when its source has changed
+	// so that `go test` does not show a cached result when its source has changed
+	_ "github.com/logtally/tallyprocessor"
 )
 
 // The paths seen from this folder, and from the project's root.

@@ -30,17 +30,17 @@ var (
 	reservedNames = []string{"", "__name__", "__tenant_id__", "____", "otel.scope.name", "processor"}
 )
 
-// exporterAgrees says whether the newest Prometheus exporter makes the same label of a name as the one of v0.161, whose rule tally's pages
-// have: since then it keeps underscores that follow each other, puts nothing before a leading one, and drops points with names
-// of which nothing but underscores is left.
+// exporterAgrees says whether the newest Prometheus exporter makes the same label of a name as the one of v0.161, whose
+// rule tally's pages have: since then it keeps underscores that follow each other, puts nothing before a leading one,
+// and drops points with names of which nothing but underscores is left.
 func exporterAgrees(name string) bool {
 	old, err := (&otlptranslator.LabelNamer{UnderscoreLabelSanitization: true}).Build(name) //nolint:staticcheck // what the older one did
 	now, refused := (&otlptranslator.LabelNamer{PreserveMultipleUnderscores: true}).Build(name)
 	return err == nil && refused == nil && old == now
 }
 
-// scrapeFrom returns the labels of each series of a page, by the value of their only label that is v and a number, and the names of the
-// metrics that have such series.
+// scrapeFrom returns the labels of each series of a page, by the value of their only label that is v and a number, and
+// the names of the metrics that have such series.
 func scrapeFrom(t *testing.T, port int, accept string, validation model.ValidationScheme) (labels, metrics map[string]string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/metrics", port), nil)
@@ -69,8 +69,8 @@ func scrapeFrom(t *testing.T, port int, accept string, validation model.Validati
 	return labels, metrics
 }
 
-// TestNamesAgree: the Collector's telemetry and the console call labels and metrics the same, whatever the attributes are called, and the
-// Prometheus exporter as well, but for the names whose rule it has changed.
+// TestNamesAgree: the Collector's telemetry and the console call labels and metrics the same, whatever the attributes
+// are called, and the Prometheus exporter as well, but for the names whose rule it has changed.
 func TestNamesAgree(t *testing.T) {
 	in, console, exporter := freePort(t), freePort(t), freePort(t)
 	const metrics = `{2xx.count: {attributes: [{key: "*"}]}, 4xx.count: {attributes: [{key: "*"}]}, été.count: {attributes: [{key: "*"}]}, "a:b": {attributes: [{key: "*"}]}, HTTP.x: {attributes: [{key: "*"}]}, http.x: {attributes: [{key: "*"}]}}`
@@ -129,8 +129,8 @@ service:
 	assert.Greater(t, compared, len(oddNames), "of the two pages")
 }
 
-// TestNamesOfTheCollector: no metric may be called as one that a page with everything on it has, and all is well with one that is called
-// almost so.
+// TestNamesOfTheCollector: no metric may be called as one that a page with everything on it has, and all is well with
+// one that is called almost so.
 func TestNamesOfTheCollector(t *testing.T) {
 	in, grpc := freePort(t), freePort(t)
 	c := startCollector(t, "", fmt.Sprintf(`
@@ -180,7 +180,8 @@ service:
 	assert.Equal(t, 4, found)
 }
 
-// TestPipelineTelemetry: with the feature gate that names pipelines, the telemetry of a processor that is in two of them names neither.
+// TestPipelineTelemetry: with the feature gate that names pipelines, the telemetry of a processor that is in two of
+// them names neither.
 func TestPipelineTelemetry(t *testing.T) {
 	ports, scopes := []int{freePort(t), freePort(t)}, freePort(t)
 	reader := fmt.Sprintf("        - pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d, without_scope_info: false, without_units: true, without_type_suffix: true}}}\n", scopes)

@@ -44,8 +44,8 @@ func TestFault_next_storm(t *testing.T) {
 	})
 }
 
-// TestFault_next_partial_success: the backend says that it has rejected a part of each batch. tally counts what the next consumer
-// accepted, and the exporter has: it warns, and returns no error.
+// TestFault_next_partial_success: the backend says that it has rejected a part of each batch. tally counts what the
+// next consumer accepted, and the exporter has: it warns, and returns no error.
 func TestFault_next_partial_success(t *testing.T) {
 	const batches = 20
 	r := newRig(t)
@@ -63,8 +63,8 @@ func TestFault_next_partial_success(t *testing.T) {
 	})
 }
 
-// TestFault_fanout_branch_fails: a receiver feeds a pipeline with tally and one whose backend fails. Clients send all of a batch
-// again, so the branch with tally gets it again: and what it gets is what is counted.
+// TestFault_fanout_branch_fails: a receiver feeds a pipeline with tally and one whose backend fails. Clients send all
+// of a batch again, so the branch with tally gets it again: and what it gets is what is counted.
 func TestFault_fanout_branch_fails(t *testing.T) {
 	const batches = 100
 	seed := evidence.Seed(t)

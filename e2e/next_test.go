@@ -18,8 +18,8 @@ import (
 // sender is the attribute of a record that says which client has sent it.
 const sender = "c"
 
-// nextServer is what a Collector sends its logs on to, by OTLP over HTTP without a queue in between: so what it has accepted
-// is what the next consumer has, and it outlives the Collector.
+// nextServer is what a Collector sends its logs on to, by OTLP over HTTP without a queue in between: so what it has
+// accepted is what the next consumer has, and it outlives the Collector.
 type nextServer struct {
 	*httptest.Server
 

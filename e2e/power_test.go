@@ -18,9 +18,10 @@ import (
 	"github.com/logtally/tallyprocessor/internal/needs"
 )
 
-// TestFault_storage_power_loss: the power fails under load. The state is on a file system in an image; while the Collector is
-// stopped the image is copied, without what the file system has only in memory. What is in the copy is what a machine finds when it
-// comes up again. With `durable` and fsync nothing that was acknowledged is missing; without fsync it is, and that is shown too.
+// TestFault_storage_power_loss: the power fails under load. The state is on a file system in an image; while the
+// Collector is stopped the image is copied, without what the file system has only in memory. What is in the copy is
+// what a machine finds when it comes up again. With `durable` and fsync nothing that was acknowledged is missing;
+// without fsync it is, and that is shown too.
 func TestFault_storage_power_loss(t *testing.T) {
 	needsRoot(t)
 	for _, fsync := range []bool{true, false} {
@@ -97,7 +98,8 @@ func newDiskImage(t *testing.T) *diskImage {
 func (d *diskImage) mount(t *testing.T) {
 	t.Helper()
 	command(t, "mount", "-o", "loop", d.image, d.mounted)
-	t.Cleanup(func() { _ = syscall.Unmount(d.mounted, syscall.MNT_DETACH) }) // it was unmounted, unless the test has failed
+	// it was unmounted, unless the test has failed
+	t.Cleanup(func() { _ = syscall.Unmount(d.mounted, syscall.MNT_DETACH) })
 }
 
 func (d *diskImage) unmount(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ownLine is a row of the README's table of log lines: a line, what an attribute's `value` is for such, and what a `sum` is.
+// ownLine is a row of the README's table of log lines: a line, what an attribute's `value` is for such, and what a
+// `sum` is.
 var ownLine = regexp.MustCompile("(?m)^\\| `(.*?)` \\| `(.*?)` \\| `(.*?)`")
 
 func readme(t *testing.T) string {

@@ -20,8 +20,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 )
 
-// TestFault_next_lost_answers: the Collector's answers get lost on the way, and clients send again what was accepted. Each time the
-// next consumer accepts is counted: nobody can tell without an identity in the records.
+// TestFault_next_lost_answers: the Collector's answers get lost on the way, and clients send again what was accepted.
+// Each time the next consumer accepts is counted: nobody can tell without an identity in the records.
 func TestFault_next_lost_answers(t *testing.T) {
 	seed := evidence.Seed(t)
 	r := newRig(t)
@@ -47,8 +47,8 @@ func TestFault_next_lost_answers(t *testing.T) {
 	})
 }
 
-// TestFault_resource_descriptors: connections take all the file descriptors that the Collector may have. What is accepted
-// meanwhile, and after, is counted and kept.
+// TestFault_resource_descriptors: connections take all the file descriptors that the Collector may have. What is
+// accepted meanwhile, and after, is counted and kept.
 func TestFault_resource_descriptors(t *testing.T) {
 	r := newRig(t)
 	c := startUnder(t, []string{"prlimit", "--nofile=64"}, "", r.config())
@@ -96,9 +96,9 @@ func TestFault_resource_one_cpu(t *testing.T) {
 	})
 }
 
-// TestFault_resource_stopped: the process is stopped under load, and goes on after a while. Where that was longer than the
-// exporter waits for an answer, the backend has logs that the exporter says it has not: those were not accepted by the next
-// consumer, and do not count.
+// TestFault_resource_stopped: the process is stopped under load, and goes on after a while. Where that was longer than
+// the exporter waits for an answer, the backend has logs that the exporter says it has not: those were not accepted by
+// the next consumer, and do not count.
 func TestFault_resource_stopped(t *testing.T) {
 	pause := time.Second
 	if evidence.Long() {
@@ -137,8 +137,8 @@ func TestFault_resource_stopped(t *testing.T) {
 	})
 }
 
-// TestFault_resource_out_of_memory: keys without a limit, in a control group with little memory, until the kernel kills. With
-// `durable` nothing that was acknowledged is missing.
+// TestFault_resource_out_of_memory: keys without a limit, in a control group with little memory, until the kernel
+// kills. With `durable` nothing that was acknowledged is missing.
 func TestFault_resource_out_of_memory(t *testing.T) {
 	needsRoot(t)
 	group := filepath.Join("/sys/fs/cgroup/memory", "tally-test-"+strconv.Itoa(os.Getpid()))

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFilesAreForTheirOwner: what is kept on disk holds keys, which are log content. Even where the umask allows all to everybody, the
-// files are for their owner alone, and the folder is closed to who is in no group of his.
+// TestFilesAreForTheirOwner: what is kept on disk holds keys, which are log content. Even where the umask allows all to
+// everybody, the files are for their owner alone, and the folder is closed to who is in no group of his.
 func TestFilesAreForTheirOwner(t *testing.T) {
 	r := newRig(t)
 	r.directory = filepath.Join(r.directory, "state")

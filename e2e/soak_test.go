@@ -21,8 +21,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
-// endurance returns for how long a test of endurance lasts: for an hour when the long rounds are asked for, else for a short time;
-// the variable TALLY_TEST_SOAK sets another one.
+// endurance returns for how long a test of endurance lasts: for an hour when the long rounds are asked for, else for a
+// short time; the variable TALLY_TEST_SOAK sets another one.
 func endurance(t *testing.T, short time.Duration) time.Duration {
 	t.Helper()
 	text := os.Getenv("TALLY_TEST_SOAK")
@@ -37,8 +37,8 @@ func endurance(t *testing.T, short time.Duration) time.Duration {
 	return d
 }
 
-// TestFault_resource_soak runs a Collector under load and mixed faults: a next consumer that fails at times, reloads, stops, keys
-// without end. In the end the totals are exact, and goroutines, descriptors and heap are where they were.
+// TestFault_resource_soak runs a Collector under load and mixed faults: a next consumer that fails at times, reloads,
+// stops, keys without end. In the end the totals are exact, and goroutines, descriptors and heap are where they were.
 func TestFault_resource_soak(t *testing.T) {
 	t.Parallel()
 	lasts, seed := endurance(t, 10*time.Second), evidence.Seed(t)

@@ -77,8 +77,8 @@ func manySenders(n int) []*ledger {
 	return ledgers
 }
 
-// TestFault_storage_disk_full: the disk is full under load. Counting goes on in memory, the failure is told, and when there is
-// room again all of it is written.
+// TestFault_storage_disk_full: the disk is full under load. Counting goes on in memory, the failure is told, and when
+// there is room again all of it is written.
 func TestFault_storage_disk_full(t *testing.T) {
 	needsRoot(t)
 	r := newRig(t)
@@ -124,8 +124,8 @@ func names(ledgers []*ledger, n int) []string {
 	return list
 }
 
-// TestFault_storage_disk_full_at_start: there is no room when the Collector starts. Over a state it starts, and counts on from
-// it; where the file cannot even be made it says so and ends.
+// TestFault_storage_disk_full_at_start: there is no room when the Collector starts. Over a state it starts, and counts
+// on from it; where the file cannot even be made it says so and ends.
 func TestFault_storage_disk_full_at_start(t *testing.T) {
 	needsRoot(t)
 	fired := 0
@@ -180,8 +180,8 @@ func TestFault_storage_disk_full_at_start(t *testing.T) {
 	})
 }
 
-// TestFault_storage_eio: writes, or syncs, of the file fail. Nothing is acknowledged on the strength of a write that failed, and
-// what was acknowledged is in the file.
+// TestFault_storage_eio: writes, or syncs, of the file fail. Nothing is acknowledged on the strength of a write that
+// failed, and what was acknowledged is in the file.
 func TestFault_storage_eio(t *testing.T) {
 	for _, call := range []string{"pwrite64", "fdatasync"} {
 		t.Run(call, func(t *testing.T) {
@@ -270,7 +270,8 @@ func TestFault_storage_not_writable(t *testing.T) {
 	}
 }
 
-// TestFault_storage_renamed: under another id an extension begins a state of its own, and finds its old one under the old id.
+// TestFault_storage_renamed: under another id an extension begins a state of its own, and finds its old one under the
+// old id.
 func TestFault_storage_renamed(t *testing.T) {
 	r := newRig(t)
 	lives := []struct {

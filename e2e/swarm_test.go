@@ -54,9 +54,9 @@ service:
 `, directory, redis, in, sender)
 }
 
-// TestFault_redis_swarm: thirty Collectors count in one Redis, which is killed again and again, as some of them are ended and
-// started again. A last Collector reads the totals: each is what its client was told to be accepted. Then some are killed: what
-// is missing then is at most what they had not sent yet.
+// TestFault_redis_swarm: thirty Collectors count in one Redis, which is killed again and again, as some of them are
+// ended and started again. A last Collector reads the totals: each is what its client was told to be accepted. Then
+// some are killed: what is missing then is at most what they had not sent yet.
 func TestFault_redis_swarm(t *testing.T) {
 	const size = 30
 	kills, seed := evidence.Rounds(6, 100), evidence.Seed(t)

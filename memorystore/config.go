@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -33,8 +36,8 @@ type Config struct {
 	ForgetAfter time.Duration `mapstructure:"forget_after"`
 
 	// Erase deletes series from `storage` at the next start: those that have all attributes of one item, by name and
-	// value. `7` matches the integer 7, the double 7.0 and the string "7". The request is done once: a later start with the same request does
-	// nothing. Remove the option after that start.
+	// value. `7` matches the integer 7, the double 7.0 and the string "7". The request is done once: a later start with
+	// the same request does nothing. Remove the option after that start.
 	//
 	// Valid: not empty sections of attribute names and values; takes `storage`.
 	Erase []map[string]any `mapstructure:"erase"`
@@ -56,7 +59,8 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as
+// well.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
 
 // Validate returns every mistake.

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -49,8 +52,8 @@ func newRequest(cfg *Config) (request, error) {
 	return r, err
 }
 
-// requestText returns one text for all requests that differ in order, in repetitions, or in how a number is written. Whether two texts
-// are equal is kept over restarts, so they stay as they are.
+// requestText returns one text for all requests that differ in order, in repetitions, or in how a number is written.
+// Whether two texts are equal is kept over restarts, so they stay as they are.
 func requestText(keys []map[string]any, metrics []string) string {
 	items := []string{}
 	for _, attributes := range keys {
@@ -101,9 +104,9 @@ func (r request) hash(salt [16]byte) [sha256.Size]byte {
 // eraser says which keys are to be erased: those that have, for one of its matches, all attributes of it.
 type eraser []match
 
-// match is attributes by name. The kind of a value in a key is not always the one that a configuration suggests: what reads JSON makes
-// a double of 7. So a number finds each number that equals it, and the string that is shown as it is; a string finds each value that is
-// shown as it is.
+// match is attributes by name. The kind of a value in a key is not always the one that a configuration suggests: what
+// reads JSON makes a double of 7. So a number finds each number that equals it, and the string that is shown as it is;
+// a string finds each value that is shown as it is.
 type match map[string]serieskey.Wanted
 
 // newEraser returns the eraser of a configuration, or every mistake in it.
@@ -149,15 +152,16 @@ func (m match) of(key string) bool {
 	return ok && len(found) == len(m)
 }
 
-// settle does the request, unless it was done before, and keeps that it is done. A start without a request forgets the last one, so that the
-// same is a new one later.
+// settle does the request, unless it was done before, and keeps that it is done. A start without a request forgets the
+// last one, so that the same is a new one later.
 func (v *saver) settle(ctx context.Context, logger *zap.Logger) error {
 	switch {
 	case v.request.text == "" && v.erasure == (state.Erasure{}):
 		return nil
 	case v.request.text == "":
 		v.erasure = state.Erasure{}
-		_ = v.overwrite(ctx, sectionSet{state.Meta: true}) // the next flush tries again, and tells that the storage fails
+		// the next flush tries again, and tells that the storage fails
+		_ = v.overwrite(ctx, sectionSet{state.Meta: true})
 		return nil
 	case v.request.is(v.erasure):
 		logger.Info(fmt.Sprintf("Already erased at %s; remove %s from the configuration",
@@ -173,8 +177,8 @@ func (v *saver) settle(ctx context.Context, logger *zap.Logger) error {
 	return nil
 }
 
-// erase takes the keys of the request, of which load has restored none of its metrics, out of the store and out of every slot. That it was
-// done is written after that: a crash in between does it again.
+// erase takes the keys of the request, of which load has restored none of its metrics, out of the store and out of
+// every slot. That it was done is written after that: a crash in between does it again.
 func (v *saver) erase(ctx context.Context) (keys int, err error) {
 	keys = v.store.Forget(v.request.keys.matches) + v.erased
 	v.erasure = state.Erasure{}

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -15,8 +18,8 @@ import (
 	"github.com/logtally/tallyprocessor/memorystore/internal/state"
 )
 
-// A request that is left in the configuration is done once, in however many starts, and the log says so. It is done again after it has
-// changed, or after a start without it.
+// A request that is left in the configuration is done once, in however many starts, and the log says so. It is done
+// again after it has changed, or after a start without it.
 func TestEraseIsDoneOnce(t *testing.T) {
 	d := newDisk()
 	alice := userKey(serieskey.StringValue("alice"), "/a")
@@ -28,11 +31,15 @@ func TestEraseIsDoneOnce(t *testing.T) {
 		erased bool
 	}{
 		{request, true},
-		{request, false}, {reordered, false}, {request, false},
-		{metrics, true}, {metrics, false},
+		{request, false},
+		{reordered, false},
+		{request, false},
+		{metrics, true},
+		{metrics, false},
 		{request, true}, // it has changed
 		{func(*Config) {}, false},
-		{request, true}, {request, false},
+		{request, true},
+		{request, false},
 	} {
 		i := start(t, d, tt.change)
 		assert.Equal(t, tt.erased, i.said("Keys are erased"), "start %d", n)
@@ -75,10 +82,13 @@ func TestRequestText(t *testing.T) {
 		{{{"a": "7"}}},
 		{{{"a": "7.0"}}},
 		{{{"a": true}}, {{"a": "true"}}},
-		{{{"a": math.NaN()}}}, {{{"a": math.Inf(1)}}},
+		{{{"a": math.NaN()}}},
+		{{{"a": math.Inf(1)}}},
 		{{{"a": 1, "b": 2}}, {{"b": 2, "a": 1}}},
 		{{{"a": 1}, {"b": 2}}, {{"b": 2}, {"a": 1}}},
-		{{{"a,b": "c"}}}, {{{"a": "b,c"}}}, {{{`a":"b`: ""}}},
+		{{{"a,b": "c"}}},
+		{{{"a": "b,c"}}},
+		{{{`a":"b`: ""}}},
 	} {
 		for _, list := range same {
 			assert.Equal(t, requestText(same[0], nil), requestText(list, nil), "%v", list)
@@ -91,8 +101,8 @@ func TestRequestText(t *testing.T) {
 	assert.NotEqual(t, requestText(items{{"a": "b"}}, nil), requestText(nil, []string{"a"}))
 }
 
-// Whichever write of a start a crash prevents: the next start with the request has nothing left of what is to be erased, whether it finds
-// that it was done or does it.
+// Whichever write of a start a crash prevents: the next start with the request has nothing left of what is to be
+// erased, whether it finds that it was done or does it.
 func TestFault_kill_every_write_of_an_erasure(t *testing.T) {
 	base := newDisk()
 	i := start(t, base)
@@ -136,7 +146,8 @@ var requests = []func(*Config){
 	func(c *Config) { c.Erase, c.EraseMetrics = []map[string]any{{"user": "u0"}}, []string{"other"} },
 }
 
-// starts is a model of an extension that starts again and again: what its totals are, and which requests it may remember.
+// starts is a model of an extension that starts again and again: what its totals are, and which requests it may
+// remember.
 type starts struct {
 	disk       *disk
 	values     map[string]int

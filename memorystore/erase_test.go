@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -77,8 +80,8 @@ func TestEraseOnABrokenDisk(t *testing.T) {
 	assert.Equal(t, 3, i.memory.Get(userKey(serieskey.StringValue("alice"), "/a")), "it is still there")
 }
 
-// What a metric has left is in no slot of the storage afterwards, and counts for nothing: neither as keys nor as forgotten. Other metrics
-// keep all they have.
+// What a metric has left is in no slot of the storage afterwards, and counts for nothing: neither as keys nor as
+// forgotten. Other metrics keep all they have.
 func TestEraseMetrics(t *testing.T) {
 	d := newDisk()
 	key := func(metric, value string) string {
@@ -110,7 +113,8 @@ func TestEraseMetrics(t *testing.T) {
 	assert.Equal(t, []store.Description{{Metric: "kept", Unit: "By", Sum: "bytes"}}, i.store.Descriptions())
 }
 
-// A number of the configuration finds what equals it in any kind, and the string that is shown as it is; a string what is shown as it is.
+// A number of the configuration finds what equals it in any kind, and the string that is shown as it is; a string what
+// is shown as it is.
 func TestEraseIsByValue(t *testing.T) {
 	id := serieskey.StringValue
 	double, whole := serieskey.DoubleValue, serieskey.IntValue

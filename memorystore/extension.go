@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -60,8 +63,8 @@ func (e *memoryExtension) Dependencies() []component.ID {
 	return []component.ID{*e.cfg.Storage}
 }
 
-// Start reads the state from the storage and begins to keep it, within the deadline of ctx or, where it has none, of statestorage.StartTimeout. What
-// it starts ends in Shutdown, not with ctx.
+// Start reads the state from the storage and begins to keep it, within the deadline of ctx or, where it has none, of
+// statestorage.StartTimeout. What it starts ends in Shutdown, not with ctx.
 func (e *memoryExtension) Start(ctx context.Context, host component.Host) error {
 	ctx, cancel := deadline.Or(ctx, statestorage.StartTimeout)
 	defer cancel()
@@ -91,8 +94,8 @@ func (e *memoryExtension) keepForgetting(ctx context.Context) (stop func()) {
 	}
 }
 
-// shutdownTimeout is how long Shutdown waits for the storage where the Collector gives no deadline: for a disk that is busy, and less than what
-// service managers give a process.
+// shutdownTimeout is how long Shutdown waits for the storage where the Collector gives no deadline: for a disk that is
+// busy, and less than what service managers give a process.
 const shutdownTimeout = 10 * time.Second
 
 // Shutdown writes what has changed and gives the storage back, within the deadline of ctx or, where it has none, of
@@ -126,7 +129,8 @@ func (e *memoryExtension) open(ctx context.Context, host component.Host) (*flush
 		return nil, errors.Join(err, client.Close(ctx))
 	}
 	f := startFlusher(ctx, v, e.cfg.FlushInterval, &health{logger: e.settings.Logger, host: host, ownMetrics: e.ownMetrics})
-	_ = f.flushNow(ctx) // sets aside what is damaged, if anything; health reports the error, and the next flush tries again
+	// sets aside what is damaged, if anything; health reports the error, and the next flush tries again
+	_ = f.flushNow(ctx)
 	return f, nil
 }
 

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -18,8 +21,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// TestFault_clock_steps: between two lives of a Collector the wall clock has stepped: the state is from the future, or from long
-// ago. Totals go on, start times stay, and nothing that lives is forgotten.
+// TestFault_clock_steps: between two lives of a Collector the wall clock has stepped: the state is from the future, or
+// from long ago. Totals go on, start times stay, and nothing that lives is forgotten.
 func TestFault_clock_steps(t *testing.T) {
 	steps := []time.Duration{-24 * time.Hour, -time.Second, time.Second, 24 * time.Hour, 10 * 365 * 24 * time.Hour}
 	for _, step := range steps {
@@ -50,8 +53,8 @@ func TestFault_clock_steps(t *testing.T) {
 	})
 }
 
-// TestFault_storage_slow: each write takes ten seconds. Counting does not wait, the time that is at risk is bounded by two
-// writes, and a metric shows how many there were.
+// TestFault_storage_slow: each write takes ten seconds. Counting does not wait, the time that is at risk is bounded by
+// two writes, and a metric shows how many there were.
 func TestFault_storage_slow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const write, minutes = 10 * time.Second, 5
@@ -84,8 +87,8 @@ func TestFault_storage_slow(t *testing.T) {
 	})
 }
 
-// TestFault_storage_downgrade: an older version finds a state that a newer one has written, refuses it, and leaves it; the newer
-// one goes on from it.
+// TestFault_storage_downgrade: an older version finds a state that a newer one has written, refuses it, and leaves it;
+// the newer one goes on from it.
 func TestFault_storage_downgrade(t *testing.T) {
 	d := twoFlushes(t)
 	want := start(t, d.copy()).values(t)

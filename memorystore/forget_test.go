@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -131,7 +134,8 @@ func TestFault_storage_older_state(t *testing.T) {
 		require.NoError(t, i.Shutdown(t.Context()))
 		for name, blob := range d.data {
 			if name[:4] == "meta" {
-				blob = append(blob[:len(blob)-7], blob[len(blob)-4:]...) // what the description adds up, and two empty lists
+				// what the description adds up, and two empty lists
+				blob = append(blob[:len(blob)-7], blob[len(blob)-4:]...)
 			}
 			d.data[name] = withVersion(t, blob, 1)
 		}

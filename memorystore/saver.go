@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -168,8 +171,8 @@ func (v *saver) flush(ctx context.Context) (wrote bool, err error) {
 	return true, nil
 }
 
-// collect returns the sections to be written, and their content in order. Meta is one of them if there are any, since it
-// has the generations of the others.
+// collect returns the sections to be written, and their content in order. Meta is one of them if there are any, since
+// it has the generations of the others.
 func (v *saver) collect(ctx context.Context) (dirty sectionSet, blobs [state.Sections]state.Blob, err error) {
 	v.store.WithoutForgetting(func() { dirty, blobs, err = v.collectNow(ctx) })
 	for _, b := range blobs {
@@ -228,7 +231,8 @@ func (v *saver) write(ctx context.Context, dirty *sectionSet, blobs *[state.Sect
 func (v *saver) descriptions() []state.Description {
 	var list []state.Description
 	for _, d := range v.store.Descriptions() {
-		list = append(list, state.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum}) // each start tells the rest anew
+		// each start tells the rest anew
+		list = append(list, state.Description{Metric: d.Metric, Description: d.Description, Unit: d.Unit, Sum: d.Sum})
 	}
 	slices.SortFunc(list, func(a, b state.Description) int { return cmp.Compare(a.Metric, b.Metric) })
 	return list

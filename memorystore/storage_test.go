@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -106,8 +109,8 @@ func TestOnlyWhatChangedIsWritten(t *testing.T) {
 	assert.Zero(t, d.batches)
 }
 
-// TestFault_kill_every_write_of_a_flush: whatever number of writes a crash lets through, each total is the one of the last
-// flush or of the one that crashed, and counting goes on from there. A write that is torn counts as not written.
+// TestFault_kill_every_write_of_a_flush: whatever number of writes a crash lets through, each total is the one of the
+// last flush or of the one that crashed, and counting goes on from there. A write that is torn counts as not written.
 func TestFault_kill_every_write_of_a_flush(t *testing.T) {
 	const keys = 40
 	points := 0
@@ -296,7 +299,8 @@ func TestDamageInEverySlot(t *testing.T) {
 	assert.Zero(t, start(t, d).damaged())
 }
 
-// TestFault_kill_every_write_of_a_recovery: setting aside what is damaged can be cut short anywhere without harm to the rest.
+// TestFault_kill_every_write_of_a_recovery: setting aside what is damaged can be cut short anywhere without harm to the
+// rest.
 func TestFault_kill_every_write_of_a_recovery(t *testing.T) {
 	base := twoFlushes(t)
 	want := start(t, base.copy()).values(t)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memorystore
 
 import (
@@ -11,8 +14,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// memoryStore is a store in memory that knows which sections of its state have changed, and that can be flushed. It is safe for
-// concurrent use. Counting never waits for a flush.
+// memoryStore is a store in memory that knows which sections of its state have changed, and that can be flushed. It is
+// safe for concurrent use. Counting never waits for a flush.
 type memoryStore struct {
 	*memory.Store
 

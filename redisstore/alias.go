@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -6,9 +9,9 @@ import (
 	"time"
 )
 
-// aliases are the keys that are counted under an overflow key for lack of room, as far as somebody has a Counter for them. Who has one
-// holds a place for the key in a limit of his own, which is to be free again when nobody counts the key any more. They are safe for
-// concurrent use.
+// aliases are the keys that are counted under an overflow key for lack of room, as far as somebody has a Counter for
+// them. Who has one holds a place for the key in a limit of his own, which is to be free again when nobody counts the
+// key any more. They are safe for concurrent use.
 type aliases struct {
 	// mu guards byKey, and the field counted of each.
 	mu    sync.Mutex

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -12,7 +15,8 @@ const (
 	// minBackoff is the first wait after a failure.
 	minBackoff = 100 * time.Millisecond
 
-	// patience is how long a request waits at most for attempts to be due: so those who ask do not notice that a connection has broken.
+	// patience is how long a request waits at most for attempts to be due: so those who ask do not notice that a
+	// connection has broken.
 	patience = 500 * time.Millisecond
 
 	// maxPause is the longest wait between two attempts of a flush with a deadline.
@@ -46,8 +50,8 @@ func (w *writer) plan(err error) {
 	w.next = time.Now().Add(scatter(min(minBackoff<<min(w.failures-1, 20), w.cfg.MaxBackoff)))
 }
 
-// answer flushes. While the server fails, it waits for the next attempt to be due, or returns the error of the last: those who ask do
-// not make attempts more.
+// answer flushes. While the server fails, it waits for the next attempt to be due, or returns the error of the last:
+// those who ask do not make attempts more.
 func (w *writer) answer(ctx context.Context, r request) (err error) {
 	if r.last {
 		if err = w.flush(ctx, true); err == nil {
@@ -98,8 +102,8 @@ func (w *writer) doubt(err error) {
 	}
 }
 
-// flushNow has the goroutine flush and waits for it until ctx ends. While the server fails, it is the goroutine that says when to
-// try again: till then the error is that of its last attempt.
+// flushNow has the goroutine flush and waits for it until ctx ends. While the server fails, it is the goroutine that
+// says when to try again: till then the error is that of its last attempt.
 func (w *writer) flushNow(ctx context.Context) error { return w.request(ctx, false) }
 
 func (w *writer) request(ctx context.Context, last bool) error {
@@ -119,8 +123,8 @@ func (w *writer) request(ctx context.Context, last bool) error {
 	}
 }
 
-// flushBy has the goroutine flush until the server has taken everything, when ctx has a deadline: a server that fails over, or is
-// started again, may be back before.
+// flushBy has the goroutine flush until the server has taken everything, when ctx has a deadline: a server that fails
+// over, or is started again, may be back before.
 func (w *writer) flushBy(ctx context.Context, last bool) error {
 	for pause := minBackoff; ; pause = min(2*pause, maxPause) {
 		err := w.request(ctx, last)
@@ -138,7 +142,8 @@ func (w *writer) flushBy(ctx context.Context, last bool) error {
 	}
 }
 
-// flushLast flushes for the last time, in three quarters of the time until the deadline of ctx: the rest is for keeping what the server does not take.
+// flushLast flushes for the last time, in three quarters of the time until the deadline of ctx: the rest is for keeping
+// what the server does not take.
 func (w *writer) flushLast(ctx context.Context) error {
 	end, _ := ctx.Deadline() // Shutdown has set one
 	ctx, cancel := context.WithDeadline(ctx, end.Add(-time.Until(end)/4))
@@ -146,7 +151,8 @@ func (w *writer) flushLast(ctx context.Context) error {
 	return w.flushBy(ctx, true)
 }
 
-// close waits for the goroutine, which is canceled. A call that the server does not answer ends when its connection is closed.
+// close waits for the goroutine, which is canceled. A call that the server does not answer ends when its connection is
+// closed.
 func (w *writer) close() error {
 	err := w.client.Close()
 	<-w.done

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -33,8 +36,8 @@ func newWatcher() *watcher {
 
 func (w *watcher) Report(e *componentstatus.Event) { w.events <- e }
 
-// TestFault_redis_refusals: whatever the server says instead of taking a flush is told by its class, and when it takes flushes
-// again nothing is lost and nothing counted twice.
+// TestFault_redis_refusals: whatever the server says instead of taking a flush is told by its class, and when it takes
+// flushes again nothing is lost and nothing counted twice.
 func TestFault_redis_refusals(t *testing.T) {
 	type refusal struct {
 		class string
@@ -58,7 +61,8 @@ func TestFault_redis_refusals(t *testing.T) {
 		"no permission": {class: "permission", begin: cli("ACL", "SETUSER", "default", "-evalsha"), end: cli("ACL", "SETUSER", "default", "+evalsha")},
 		"wrong type": {
 			class: "wrong_type", rows: []int{56},
-			begin: cli("EVAL", "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'x')", "1", "{tally:0}:totals"), // at once: a heartbeat may come
+			// at once: a heartbeat may come
+			begin: cli("EVAL", "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'x')", "1", "{tally:0}:totals"),
 			end:   cli("DEL", "{tally:0}:totals"),
 		},
 		"out of memory": {class: "out_of_memory", begin: cli("CONFIG", "SET", "maxmemory", "1000"), end: cli("CONFIG", "SET", "maxmemory", "0")},
@@ -114,7 +118,8 @@ func TestFault_redis_refusals(t *testing.T) {
 	}
 }
 
-// TestFault_redis_cluster_down: a master and its replica are gone, so the others refuse all. What waited is sent when they are back.
+// TestFault_redis_cluster_down: a master and its replica are gone, so the others refuse all. What waited is sent when
+// they are back.
 func TestFault_redis_cluster_down(t *testing.T) {
 	cluster := redistest.StartCluster(t, "--appendonly", "yes", "--appendfsync", "always")
 	cfg := testConfig(cluster.Addrs()...)
@@ -162,7 +167,8 @@ func TestFault_redis_cluster_down(t *testing.T) {
 	})
 }
 
-// TestFault_redis_wrong_type_of_slot: somebody has put something else in the place of a slot. Nothing of a flush is taken then.
+// TestFault_redis_wrong_type_of_slot: somebody has put something else in the place of a slot. Nothing of a flush is
+// taken then.
 func TestFault_redis_wrong_type_of_slot(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := testConfig(server.Addr())
@@ -173,7 +179,8 @@ func TestFault_redis_wrong_type_of_slot(t *testing.T) {
 	slot := s.writer.names.slot(0, s.writer.slots[0].name, s.writer.slots[0].generation)
 	value, err := s.writer.client.Dump(t.Context(), slot).Result()
 	require.NoError(t, err)
-	server.CLI("EVAL", "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'x')", "1", slot) // at once: a heartbeat may come between
+	// at once: a heartbeat may come between
+	server.CLI("EVAL", "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'x')", "1", slot)
 	s.Add("a", 10)
 	for range 3 {
 		require.ErrorContains(t, s.Flush(t.Context()), "WRONGTYPE")
@@ -187,7 +194,8 @@ func TestFault_redis_wrong_type_of_slot(t *testing.T) {
 	})
 }
 
-// TestFault_redis_never_answers: a server that takes connections and says nothing holds up neither counting nor the shutdown.
+// TestFault_redis_never_answers: a server that takes connections and says nothing holds up neither counting nor the
+// shutdown.
 func TestFault_redis_never_answers(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := faultproxy.Start(t, server.Addr(), 50)

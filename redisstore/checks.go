@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -14,8 +17,8 @@ import (
 // oldest is the first version of Redis that has what the script uses: HRANDFIELD.
 var oldest = [2]int{6, 2}
 
-// check warns of a server that may lose totals, or is too old. What it may not ask, as on many a hosted server, it tells at
-// debug level.
+// check warns of a server that may lose totals, or is too old. What it may not ask, as on many a hosted server, it
+// tells at debug level.
 func check(ctx context.Context, client redis.UniversalClient, logger *zap.Logger) {
 	for _, c := range []func(context.Context, redis.UniversalClient) (warning string, err error){checkVersion, checkEviction, checkPersistence} {
 		switch warning, err := c(ctx, client); {

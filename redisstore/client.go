@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -14,12 +17,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// clusterReload is how often the client asks a Cluster where its shards are. With the minute that is the library's default a
-// failover took as long to be noticed.
+// clusterReload is how often the client asks a Cluster where its shards are. With the minute that is the library's
+// default a failover took as long to be noticed.
 const clusterReload = 2 * time.Second
 
-// clientLog is where the client library logs: it would write to standard error, at every level. It has one logger for the process,
-// the last that was set. Errors that matter are returned as well, and told by health.
+// clientLog is where the client library logs: it would write to standard error, at every level. It has one logger for
+// the process, the last that was set. Errors that matter are returned as well, and told by health.
 type clientLog struct{ logger *zap.Logger }
 
 // Printf implements the library's logger.
@@ -71,8 +74,8 @@ func newClient(ctx context.Context, cfg *Config) (redis.UniversalClient, error) 
 	}
 }
 
-// class is what kind of failure an error is: what it says in metrics, whether it may pass by itself, and whether no server answers, or
-// none that lets us in.
+// class is what kind of failure an error is: what it says in metrics, whether it may pass by itself, and whether no
+// server answers, or none that lets us in.
 type class struct {
 	name   string
 	passes bool
@@ -103,8 +106,8 @@ var classes = []struct {
 	{"NOREPLICAS", class{name: "server", passes: true}},
 }
 
-// isTLS says whether one side does not trust the other. Classes of their own for this and for names make it told when a server that was merely
-// not there for a moment is back with another certificate.
+// isTLS says whether one side does not trust the other. Classes of their own for this and for names make it told when a
+// server that was merely not there for a moment is back with another certificate.
 func isTLS(err error) bool {
 	var own *tls.CertificateVerificationError
 	var remote *net.OpError

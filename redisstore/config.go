@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -131,8 +134,8 @@ type SentinelConfig struct {
 // maxShards is where listing totals would take more time for round trips than for totals.
 const maxShards = 1024
 
-// writerExpiries is for how many times WriterExpiry the server remembers how far a writer was acknowledged, so that one that
-// comes back after its slot has expired does not contribute twice.
+// writerExpiries is for how many times WriterExpiry the server remembers how far a writer was acknowledged, so that one
+// that comes back after its slot has expired does not contribute twice.
 const writerExpiries = 7
 
 var (
@@ -178,7 +181,8 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as
+// well.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
 
 // Validate returns every mistake.
@@ -239,9 +243,9 @@ func (c *Config) validatePeriods() error {
 	return errors.Join(errs...)
 }
 
-// settleTime returns how long it takes at most, from when a server has lost something, until each process has sent it again. The
-// longest that one is silent is, where the server answers, until it beats, and where the server fails, an attempt and the wait after
-// it. Then it finds out, and sends.
+// settleTime returns how long it takes at most, from when a server has lost something, until each process has sent it
+// again. The longest that one is silent is, where the server answers, until it beats, and where the server fails, an
+// attempt and the wait after it. Then it finds out, and sends.
 func (c *Config) settleTime() time.Duration {
 	const attempt = attemptTimeouts
 	silence := max(c.HeartbeatInterval+c.FlushInterval, attempt*c.Timeout+c.MaxBackoff)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -10,8 +13,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// descriptions are those of the metrics that this process counts. They are sent as they change, and again when the server has
-// lost something. They are safe for concurrent use.
+// descriptions are those of the metrics that this process counts. They are sent as they change, and again when the
+// server has lost something. They are safe for concurrent use.
 type descriptions struct {
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -49,14 +52,15 @@ func (d *descriptions) take() []any {
 	d.unsent = false
 	var fields []any
 	for metric, one := range d.byMetric {
-		text, _ := json.Marshal(description{one.Description, one.Unit, one.Sum, one.Key, one.CardinalityLimit}) // strings and a number
+		// strings and a number
+		text, _ := json.Marshal(description{one.Description, one.Unit, one.Sum, one.Key, one.CardinalityLimit})
 		fields = append(fields, metric, text)
 	}
 	return fields
 }
 
-// others returns what the server has of metrics that this process counts as something else, given its fields and values: another
-// Collector does, or an earlier configuration did.
+// others returns what the server has of metrics that this process counts as something else, given its fields and
+// values: another Collector does, or an earlier configuration did.
 func (d *descriptions) others(kept map[string]string) map[string]meaning.Meaning {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -117,7 +120,8 @@ func (f *farFleet) spent(t *testing.T) spent {
 	return s
 }
 
-// during returns what is spent while all writers count keys, which none waits for, for so many intervals, and for how long that was.
+// during returns what is spent while all writers count keys, which none waits for, for so many intervals, and for how
+// long that was.
 func (f *farFleet) during(t *testing.T, keys []string, intervals int) (spent, time.Duration) {
 	t.Helper()
 	var stops []func() int64
@@ -164,8 +168,8 @@ func (f *farFleet) first(t *testing.T, keys []string) spent {
 	return f.spent(t).since(before)
 }
 
-// What a fleet costs is what docs/scaling.md says, at any distance, under load that does not wait, and idle. The log has the table of
-// that page: `TALLY_TEST_LONG=1 go test -count=1 -v -run TestFarBudget ./redisstore`.
+// What a fleet costs is what docs/scaling.md says, at any distance, under load that does not wait, and idle. The log
+// has the table of that page: `TALLY_TEST_LONG=1 go test -count=1 -v -run TestFarBudget ./redisstore`.
 func TestFarBudget(t *testing.T) {
 	for _, by := range []time.Duration{time.Millisecond, 5 * time.Millisecond, 50 * time.Millisecond} {
 		t.Run(by.String(), func(t *testing.T) {
@@ -216,7 +220,8 @@ func testFarBudget(t *testing.T, by time.Duration) {
 	require.Equal(t, f.sum, got)
 }
 
-// checkUnused: writers that have counted nothing ask whether the server is there, a key of each shard once a heartbeat interval.
+// checkUnused: writers that have counted nothing ask whether the server is there, a key of each shard once a heartbeat
+// interval.
 func (f *farFleet) checkUnused(t *testing.T, intervals int) {
 	t.Helper()
 	used, took := f.during(t, nil, intervals)
@@ -224,8 +229,8 @@ func (f *farFleet) checkUnused(t *testing.T, intervals int) {
 	assert.LessOrEqual(t, used.probes, len(f.writers)*f.cfg.Shards*int(took/f.cfg.HeartbeatInterval+2))
 }
 
-// checkCalls: the next flush begins three quarters of an interval after the last has ended, or later; and it is one call for each shard, as
-// long as a chunk is enough. Besides, each writer was asked to flush once.
+// checkCalls: the next flush begins three quarters of an interval after the last has ended, or later; and it is one
+// call for each shard, as long as a chunk is enough. Besides, each writer was asked to flush once.
 func (f *farFleet) checkCalls(t *testing.T, used spent, took time.Duration) {
 	t.Helper()
 	most := len(f.writers) * (int(took/(f.cfg.FlushInterval*3/4)) + 3)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -24,8 +27,8 @@ import (
 	"github.com/logtally/tallyprocessor/store/storetest"
 )
 
-// TestFault_redis_far_migration: shards of a Cluster move from node to node, key by key, while writers count: what is asked for in between is
-// half here and half there.
+// TestFault_redis_far_migration: shards of a Cluster move from node to node, key by key, while writers count: what is
+// asked for in between is half here and half there.
 func TestFault_redis_far_migration(t *testing.T) {
 	t.Setenv(redistest.DistanceVariable, distance.String())
 	cluster := redistest.StartCluster(t)
@@ -111,8 +114,9 @@ func assertTold(t *testing.T, lines *observer.ObservedLogs, words ...string) {
 	assert.Fail(t, "no line has all words", "%q in %q", words, all)
 }
 
-// TestFault_redis_far_password: the password of the fleet changes as operators change one: both hold for a while, Collectors with the new one
-// come, the old one goes, and those that have it and connect again are told so. It comes back, and so do they: all is exact.
+// TestFault_redis_far_password: the password of the fleet changes as operators change one: both hold for a while,
+// Collectors with the new one come, the old one goes, and those that have it and connect again are told so. It comes
+// back, and so do they: all is exact.
 func TestFault_redis_far_password(t *testing.T) {
 	server := redistest.Start(t)
 	server.CLI(append([]string{"ACL", "SETUSER", "tally"}, aclRule...)...) // its password is `secret`
@@ -159,8 +163,8 @@ func TestFault_redis_far_password(t *testing.T) {
 	})
 }
 
-// The protocol of replies does not matter: a store whose client speaks RESP3 keeps the contract as well. (The extension speaks RESP2, which
-// each server has.)
+// The protocol of replies does not matter: a store whose client speaks RESP3 keeps the contract as well. (The extension
+// speaks RESP2, which each server has.)
 func TestFarRESP3(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := away(t, server.Near(), time.Millisecond)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -31,8 +34,8 @@ type comers struct {
 	kills int
 }
 
-// life opens a writer, counts, and ends it. It returns how much that and its earlier lives have counted as far as it can be known: a writer
-// without a disk is killed when it has sent all.
+// life opens a writer, counts, and ends it. It returns how much that and its earlier lives have counted as far as it
+// can be known: a writer without a disk is killed when it has sent all.
 func (c *comers) life(cfg *Config, host component.Host, kept, kill bool) (counted int64) {
 	e := newExtension(settings(), cfg)
 	require.NoError(c.t, e.Start(c.t.Context(), host))
@@ -83,8 +86,8 @@ func (c *comers) without() {
 	}
 }
 
-// with is a writer with a storage: each life goes on with what the disk has, also where the one before was killed in the middle of a flush. So
-// the last has counted what all have, as far as that was kept.
+// with is a writer with a storage: each life goes on with what the disk has, also where the one before was killed in
+// the middle of a flush. So the last has counted what all have, as far as that was kept.
 func (c *comers) with() {
 	cfg, d := *c.cfg, newDisk()
 	cfg.Storage = keptConfig(cfg.Endpoints[0]).Storage
@@ -97,8 +100,8 @@ func (c *comers) with() {
 	c.sum += counted
 }
 
-// TestFault_redis_far_comers: 50 writers at once come and go, cleanly and killed, with and without a storage, far from the server: the totals
-// are exact, and what stays on the server is what the docs say.
+// TestFault_redis_far_comers: 50 writers at once come and go, cleanly and killed, with and without a storage, far from
+// the server: the totals are exact, and what stays on the server is what the docs say.
 func TestFault_redis_far_comers(t *testing.T) {
 	const writers = 50
 	server := redistest.Start(t)
@@ -133,7 +136,8 @@ func testConfigOf(cfg *Config, endpoint string) *Config {
 	return &own
 }
 
-// checkLeftovers: there are the totals and the writers of each shard, and, for an hour more, the slots of those who may come back.
+// checkLeftovers: there are the totals and the writers of each shard, and, for an hour more, the slots of those who may
+// come back.
 func (c *comers) checkLeftovers(server *redistest.Server) {
 	c.t.Helper()
 	slots := 0

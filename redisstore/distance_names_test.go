@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -20,8 +23,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// dns is what names under .test mean, to all of this process: so a test can move a server behind its name. It is set before any goroutine
-// looks, and asks nobody else.
+// dns is what names under .test mean, to all of this process: so a test can move a server behind its name. It is set
+// before any goroutine looks, and asks nobody else.
 var dns = &zone{addrs: map[string]netip.Addr{}}
 
 func init() { net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: dns.dial} }
@@ -68,7 +71,8 @@ func (z *zone) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// answer returns the reply to a query, which is of the resolver of this process: one question behind the header of 12 bytes.
+// answer returns the reply to a query, which is of the resolver of this process: one question behind the header of 12
+// bytes.
 func (z *zone) answer(query []byte) []byte {
 	name, end := "", 12
 	for query[end] != 0 {
@@ -86,14 +90,16 @@ func (z *zone) answer(query []byte) []byte {
 		reply[3] |= 3 // no such name
 	case isA:
 		reply[7] = 1
-		reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4) // the name of the question, A, IN, for no time, 4 bytes
+		// the name of the question, A, IN, for no time, 4 bytes
+		reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
 		reply = append(reply, addr.AsSlice()...)
 	}
 	return reply
 }
 
-// TestFault_redis_far_name: the name of the server means another one from some time on, to which its replica has become, as with a hosted
-// server that fails over. Whatever becomes of the old one and of connections to it, writers come to the new one, and all is exact.
+// TestFault_redis_far_name: the name of the server means another one from some time on, to which its replica has
+// become, as with a hosted server that fails over. Whatever becomes of the old one and of connections to it, writers
+// come to the new one, and all is exact.
 func TestFault_redis_far_name(t *testing.T) {
 	for how, leave := range map[string]func(old, next *redistest.Server, front *faultproxy.Proxy){
 		"the old one is killed": func(old, _ *redistest.Server, front *faultproxy.Proxy) { old.Kill(); front.Cut() },
@@ -143,7 +149,8 @@ func testNameMoves(t *testing.T, how string, leave func(old, next *redistest.Ser
 	})
 }
 
-// A name that means nothing for a while is told as such, also to a writer whose connection has ended before, and is looked up again.
+// A name that means nothing for a while is told as such, also to a writer whose connection has ended before, and is
+// looked up again.
 func TestFault_redis_far_name_unknown(t *testing.T) {
 	t.Cleanup(awaitLibrary)
 	server := redistest.Start(t)

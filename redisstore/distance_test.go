@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -100,7 +103,8 @@ func (h *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// A flush ends while others count, however far away the server is: it takes as many round trips as the longest shard has chunks.
+// A flush ends while others count, however far away the server is: it takes as many round trips as the longest shard
+// has chunks.
 func TestFarRoundTrips(t *testing.T) {
 	server := redistest.Start(t)
 	random := evidence.Random(evidence.Seed(t))
@@ -150,8 +154,8 @@ func testRoundTrips(t *testing.T, server *redistest.Server, cfg *Config, keys []
 
 func settings() extension.Settings { return extensiontest.NewNopSettings(typ) }
 
-// An attempt ends after twice the timeout, also when the server hangs after its first answer and there is more to send: the script again, and
-// descriptions. Readers rely on that.
+// An attempt ends after twice the timeout, also when the server hangs after its first answer and there is more to send:
+// the script again, and descriptions. Readers rely on that.
 func TestFarAttemptEnds(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := quiet(testConfig(away(t, server.Near(), distance).Addr()))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -11,8 +14,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/redistest"
 )
 
-// TestFault_redis_far_certificate: the server's certificate is not one to trust, for any reason, for a while. Those who connect meanwhile, or
-// again, are told why; none loses a count; and all arrive when the certificate is renewed.
+// TestFault_redis_far_certificate: the server's certificate is not one to trust, for any reason, for a while. Those who
+// connect meanwhile, or again, are told why; none loses a count; and all arrive when the certificate is renewed.
 func TestFault_redis_far_certificate(t *testing.T) {
 	server, authority := redistest.Start(t), redistest.NewAuthority(t)
 	now := time.Now()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -85,8 +88,8 @@ func keptConfig(endpoint string) *Config {
 	return cfg
 }
 
-// TestFault_redis_killed_with_storage: a process is killed at random, with counts on their way, and the next goes on from the
-// storage: nothing that was counted before the last write is lost, and nothing is counted twice.
+// TestFault_redis_killed_with_storage: a process is killed at random, with counts on their way, and the next goes on
+// from the storage: nothing that was counted before the last write is lost, and nothing is counted twice.
 func TestFault_redis_killed_with_storage(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := faultproxy.Start(t, server.Addr(), 31)
@@ -178,8 +181,8 @@ func TestFault_redis_clone(t *testing.T) {
 	})
 }
 
-// TestFault_redis_slot_expired: what a writer has contributed expires without it, and the totals stay. When it comes back it
-// adds what is new alone; also when it never learned that its last flush had arrived.
+// TestFault_redis_slot_expired: what a writer has contributed expires without it, and the totals stay. When it comes
+// back it adds what is new alone; also when it never learned that its last flush had arrived.
 func TestFault_redis_slot_expired(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := faultproxy.Start(t, server.Addr(), 58)
@@ -220,8 +223,8 @@ func TestFault_redis_slot_expired(t *testing.T) {
 	})
 }
 
-// TestFault_redis_expired_while_behind: the server has gone back to an earlier state, and then forgets what the writer had
-// contributed, before the writer is back. What was lost in between cannot be told; nothing is counted twice.
+// TestFault_redis_expired_while_behind: the server has gone back to an earlier state, and then forgets what the writer
+// had contributed, before the writer is back. What was lost in between cannot be told; nothing is counted twice.
 func TestFault_redis_expired_while_behind(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := testConfig(server.Addr())
@@ -313,7 +316,8 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// TestStateFormat: what a version has written, later ones read. Each file is as the first of its version wrote it; a new format gets another.
+// TestStateFormat: what a version has written, later ones read. Each file is as the first of its version wrote it; a
+// new format gets another.
 func TestStateFormat(t *testing.T) {
 	l, s := restoreGolden(t, "testdata/state-v1.json")
 	assert.Equal(t, "WRITER", s.name)
@@ -356,7 +360,8 @@ func restoreGolden(t *testing.T, file string) (*local, *slot) {
 	return l, s
 }
 
-// A reader whose clock differs from the server's, by any step, waits no longer for the resync of a shard than others do.
+// A reader whose clock differs from the server's, by any step, waits no longer for the resync of a shard than others
+// do.
 func TestSettlingWithAnotherClock(t *testing.T) {
 	now := time.Now()
 	for _, ahead := range []time.Duration{0, time.Hour, 365 * 24 * time.Hour} { // of the server
@@ -397,8 +402,9 @@ func (h *afterRollback) ProcessPipelineHook(next redis.ProcessPipelineHook) redi
 	}
 }
 
-// TestFault_redis_evicted_in_between: the server drops what it knows of the writers, a writer is told so, and before it sends again all
-// that it has contributed, the server drops its slot as well. Nothing may be counted twice: its slot had all of it.
+// TestFault_redis_evicted_in_between: the server drops what it knows of the writers, a writer is told so, and before it
+// sends again all that it has contributed, the server drops its slot as well. Nothing may be counted twice: its slot
+// had all of it.
 func TestFault_redis_evicted_in_between(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := testConfig(server.Addr())

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -25,8 +28,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// The script of the docs takes keys out of the totals while Collectors count. What had been counted does not come back, what is counted
-// from then on does, and all other totals stay exact.
+// The script of the docs takes keys out of the totals while Collectors count. What had been counted does not come back,
+// what is counted from then on does, and all other totals stay exact.
 func TestErase(t *testing.T) {
 	script, err := os.ReadFile("erase.lua")
 	require.NoError(t, err)
@@ -187,7 +190,8 @@ func TestEraseScriptTakesAMetric(t *testing.T) {
 	}
 }
 
-// A Collector that adds up something else under a name than the fleet has says so, and one that adds up the same does not.
+// A Collector that adds up something else under a name than the fleet has says so, and one that adds up the same does
+// not.
 func TestMeaningsInAFleet(t *testing.T) {
 	server := redistest.Start(t)
 	warned := func(unit, sum string) int {

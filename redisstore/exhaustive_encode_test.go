@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -8,8 +11,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// encoder writes a world so that two of which nobody can tell the difference are the same: random names are numbers in the order in which
-// they appear, times are relative to the clock, and what no one ever looks at is left out.
+// encoder writes a world so that two of which nobody can tell the difference are the same: random names are numbers in
+// the order in which they appear, times are relative to the clock, and what no one ever looks at is left out.
 type encoder struct {
 	buf   []byte
 	names []string
@@ -17,7 +20,8 @@ type encoder struct {
 	w     *world
 }
 
-// hash returns a number that two worlds have in common which are the same, or are so when the two writers change places.
+// hash returns a number that two worlds have in common which are the same, or are so when the two writers change
+// places.
 func (e *encoder) hash(w *world) uint64 {
 	return min(e.sum(w, 0), e.sum(w, 1))
 }

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -116,7 +119,8 @@ func (w *world) noteSwept(dropped []sweptKey) {
 	}
 }
 
-// ask is what a writer does of the keys that it does not count: writer.step for one shard. It says whether it has asked.
+// ask is what a writer does of the keys that it does not count: writer.step for one shard. It says whether it has
+// asked.
 func (w *world) ask(place int) bool {
 	p := w.own(place)
 	s := p.slot

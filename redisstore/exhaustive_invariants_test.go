@@ -1,14 +1,17 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import "fmt"
 
-// mostRounds is how many rounds a writer needs at most, from any state, until it has nothing left to send, if the server answers: it is told
-// that the shard is another, then which token that has, sends all that it has contributed, and what is new. That is what the search has
-// found; writer.rounds allows maxStateChanges.
+// mostRounds is how many rounds a writer needs at most, from any state, until it has nothing left to send, if the
+// server answers: it is told that the shard is another, then which token that has, sends all that it has contributed,
+// and what is new. That is what the search has found; writer.rounds allows maxStateChanges.
 const mostRounds = 4
 
-// settle lets all writers flush, without faults, and if one has found the server in another state, once more: it may be what another has
-// to send again. It returns how many rounds the one that took longest has needed.
+// settle lets all writers flush, without faults, and if one has found the server in another state, once more: it may be
+// what another has to send again. It returns how many rounds the one that took longest has needed.
 func (w *world) settle() (rounds int) {
 	for range 2 {
 		changed := false
@@ -37,8 +40,8 @@ func (w *world) flushAll(place int) (rounds int, changed bool) {
 	return rounds, changed
 }
 
-// violation returns what is wrong with a world, empty = nothing. The invariants are those of the store's promise, acknowledged <= total <=
-// attempted for each lineage, and that there is always a way there:
+// violation returns what is wrong with a world, empty = nothing. The invariants are those of the store's promise,
+// acknowledged <= total <= attempted for each lineage, and that there is always a way there:
 //
 //	once      nothing that a lineage has counted is in the totals twice
 //	kept      what was acknowledged is in the totals, but for what the server has lost

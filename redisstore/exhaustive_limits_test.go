@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -5,21 +8,31 @@ import (
 	"strings"
 )
 
-// limit is something that nobody can know, or bring back, and that a promise therefore leaves out. TestLimits shows that each is one, and
-// that no more is left out.
+// limit is something that nobody can know, or bring back, and that a promise therefore leaves out. TestLimits shows
+// that each is one, and that no more is left out.
 type limit string
 
 const (
-	limitAnswer  limit = "answer lost" // the server drops all that it knows of a writer whose answer was lost: that flush may count twice
-	limitForgets limit = "forgotten"   // the server goes back, and forgets a writer before that is back: what was in between is lost
-	limitRenamed limit = "renamed"     // the server goes back to before a writer changed its name: what was in between is lost
-	limitForeign limit = "foreign"     // a wiped server does not get back what a writer has of another, or of a name that it never heard
-	limitCopied  limit = "copied"      // a copy is made of a storage that has something which was not answered: both count that
-	limitApart   limit = "apart"       // the server loses totals of copies that it has not told apart, or has forgotten: both bring them back
-	limitRestart limit = "restart"     // a copy restarts before it was told from its original: what it has counted until then is lost
-	limitLate    limit = "late"        // a call comes after its writer has given it up, and the server has gone back: it counts twice
-	limitSwept   limit = "swept"       // the server goes back to before a key was counted that its writer has forgotten: what was in between is lost
-	limitReturns limit = "returns"     // a wiped server gets its totals back, and a writer has changed its name or restarted: wrong either way
+	// the server drops all that it knows of a writer whose answer was lost: that flush may count twice
+	limitAnswer limit = "answer lost"
+	// the server goes back, and forgets a writer before that is back: what was in between is lost
+	limitForgets limit = "forgotten"
+	// the server goes back to before a writer changed its name: what was in between is lost
+	limitRenamed limit = "renamed"
+	// a wiped server does not get back what a writer has of another, or of a name that it never heard
+	limitForeign limit = "foreign"
+	// a copy is made of a storage that has something which was not answered: both count that
+	limitCopied limit = "copied"
+	// the server loses totals of copies that it has not told apart, or has forgotten: both bring them back
+	limitApart limit = "apart"
+	// a copy restarts before it was told from its original: what it has counted until then is lost
+	limitRestart limit = "restart"
+	// a call comes after its writer has given it up, and the server has gone back: it counts twice
+	limitLate limit = "late"
+	// the server goes back to before a key was counted that its writer has forgotten: what was in between is lost
+	limitSwept limit = "swept"
+	// a wiped server gets its totals back, and a writer has changed its name or restarted: wrong either way
+	limitReturns limit = "returns"
 )
 
 // allows says whether a scenario leaves a limit out of its promises.
@@ -56,7 +69,8 @@ func (w *world) areApart(lineage int) bool {
 	return true
 }
 
-// mayRestart says whether a process may go on from a storage with a name: copies have been told apart, and the storage knows.
+// mayRestart says whether a process may go on from a storage with a name: copies have been told apart, and the storage
+// knows.
 func (w *world) mayRestart(p *process, name string) bool {
 	return !w.lineages[p.lineage].copies || w.areApart(p.lineage) && name == p.slot.name || !w.rules.allows(limitRestart)
 }
@@ -70,8 +84,8 @@ func (w *world) noteReturn() {
 	}
 }
 
-// mayArrive says whether a call may arrive when the server has gone back: its writer has the name that it had, and was not told of
-// a wipe.
+// mayArrive says whether a call may arrive when the server has gone back: its writer has the name that it had, and was
+// not told of a wipe.
 func (w *world) mayArrive(c *flushCall) bool {
 	return !w.rules.allows(limitLate) || slices.ContainsFunc(w.places[:], func(p *process) bool {
 		return p != nil && p.slot.name == c.writer && !w.lineages[p.lineage].returned
@@ -183,8 +197,8 @@ func (w *world) forgets(p *process, k kind) bool {
 	return k == dropsWriters || k == dropsSlot || silent > worldPeriods.writer.Milliseconds() || periodOf[k] != 0 && silent > worldPeriods.slot.Milliseconds()
 }
 
-// isForgotten says whether the server, which has no slot of a writer, knows nothing else of it, or has not heard of it for so long that it
-// may forget it.
+// isForgotten says whether the server, which has no slot of a writer, knows nothing else of it, or has not heard of it
+// for so long that it may forget it.
 func (w *world) isForgotten(p *process) bool {
 	s := w.server
 	h := s.head(p.slot.name)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -134,7 +137,8 @@ var defects = []struct {
 	{noIDsDropped, "erasing", 6, "ends: "},
 }
 
-// TestDefectsAreFound takes parts of the protocol out, one at a time. The search finds each, so it would find one that is missing.
+// TestDefectsAreFound takes parts of the protocol out, one at a time. The search finds each, so it would find one that
+// is missing.
 func TestDefectsAreFound(t *testing.T) {
 	for _, d := range defects {
 		t.Run(strings.ReplaceAll(string(d.without), " ", "_"), func(t *testing.T) {
@@ -178,8 +182,8 @@ var limits = []struct {
 	{limitReturns, "storage", 6, "once: "},
 }
 
-// TestLimits promises more than can be, one limit at a time. The search finds for each that it does not hold: so nothing is left out that
-// need not be.
+// TestLimits promises more than can be, one limit at a time. The search finds for each that it does not hold: so
+// nothing is left out that need not be.
 func TestLimits(t *testing.T) {
 	for _, l := range limits {
 		t.Run(strings.ReplaceAll(string(l.strict), " ", "_"), func(t *testing.T) {

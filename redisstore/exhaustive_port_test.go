@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -17,7 +20,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/redistest"
 )
 
-// portTest calls the scripts on a server and their port with the same, and compares answers and everything that they have written.
+// portTest calls the scripts on a server and their port with the same, and compares answers and everything that they
+// have written.
 type portTest struct {
 	t      *rapid.T
 	client *redis.Client
@@ -33,8 +37,8 @@ var (
 	portFields  = []string{`:["a",{},{}]`, `:["b",{},{}]`, `:["c",{},{}]`}
 )
 
-// TestPortIsTheScript: whatever the scripts are called with, also with tokens, epochs, generations, ids and slots that are of nobody,
-// their port answers and writes the same.
+// TestPortIsTheScript: whatever the scripts are called with, also with tokens, epochs, generations, ids and slots that
+// are of nobody, their port answers and writes the same.
 func TestPortIsTheScript(t *testing.T) {
 	server := redistest.Start(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Protocol: 2})

@@ -1,6 +1,10 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build race
 
 package redisstore
 
-// lessDeep is how much less deep the search goes: it has no goroutines, and the race detector makes it five times slower.
+// lessDeep is how much less deep the search goes: it has no goroutines, and the race detector makes it five times
+// slower.
 const lessDeep = 1

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -6,8 +9,8 @@ import (
 	"time"
 )
 
-// watched is a reader and what it has shown. Its time passes in one way alone: when all writers have had the time to send everything, that
-// for which it does not show a shard in a resync is over.
+// watched is a reader and what it has shown. Its time passes in one way alone: when all writers have had the time to
+// send everything, that for which it does not show a shard in a resync is over.
 type watched struct {
 	on        bool
 	shardView shardView

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -7,8 +10,9 @@ import (
 	"strings"
 )
 
-// Here are flush.lua, leave.lua and erase.lua in Go; for forget.lua and ask.lua see exhaustive_forget_test.go. All is done in the same order, but for the defects of which each leaves something out.
-// TestPortIsTheScript compares them with the scripts: whoever changes those changes this as well.
+// Here are flush.lua, leave.lua and erase.lua in Go; for forget.lua and ask.lua see exhaustive_forget_test.go. All is
+// done in the same order, but for the defects of which each leaves something out. TestPortIsTheScript compares them
+// with the scripts: whoever changes those changes this as well.
 
 // touch is the function of the script.
 func (s *scriptServer) touch(name string, sequence int64, token string, seen int64) {
@@ -191,7 +195,8 @@ func (s *scriptServer) take(c *flushCall, clock clockTime) answer {
 	return a
 }
 
-// additions returns what is to be added to which ids, also those that keys would get, and the numbers of entries that are gone.
+// additions returns what is to be added to which ids, also those that keys would get, and the numbers of entries that
+// are gone.
 func (s *scriptServer) additions(c *flushCall) (list []addition, lastID uint32, gone string) {
 	fields := c.fields
 	lastID = s.lastID

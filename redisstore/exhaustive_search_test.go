@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -51,7 +54,8 @@ type search struct {
 	rounds  int // the most that a flush took
 }
 
-// run looks at all worlds that so many steps lead to, and returns the steps to the first with a violation, and what it is.
+// run looks at all worlds that so many steps lead to, and returns the steps to the first with a violation, and what it
+// is.
 func (s *search) run(depth int) (found *node, violation string) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // there is much to throw away, and little to keep
 	s.seen = map[uint64]struct{}{}

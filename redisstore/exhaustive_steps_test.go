@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -157,7 +160,8 @@ func (w *world) do(s step) bool {
 	}
 }
 
-// loses is a round of which the call or the answer is lost. What is answered with nothing but a refusal is the same as one that is lost.
+// loses is a round of which the call or the answer is lost. What is answered with nothing but a refusal is the same as
+// one that is lost.
 func (w *world) loses(s step) bool {
 	p := w.own(s.place)
 	f, c := w.send(p)

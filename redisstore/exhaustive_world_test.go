@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -10,8 +13,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/capability"
 )
 
-// world is all of a fleet: a shard on its server, the writers, and the calls that may still arrive. What it points to is never changed, so
-// that two worlds share what is the same in both: see own.
+// world is all of a fleet: a shard on its server, the writers, and the calls that may still arrive. What it points to
+// is never changed, so that two worlds share what is the same in both: see own.
 type world struct {
 	rules *scenario
 
@@ -38,8 +41,8 @@ type process struct {
 	lineage int
 }
 
-// lineage is a process, those which go on from its storage, and its copies. The server knows none of that: the invariants do. Arrays are by
-// number of the key.
+// lineage is a process, those which go on from its storage, and its copies. The server knows none of that: the
+// invariants do. Arrays are by number of the key.
 type lineage struct {
 	names   []string // that it has written under
 	counted [2]int64 // what copies have in common counts once

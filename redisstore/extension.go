@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -54,8 +57,9 @@ func (e *redisExtension) Dependencies() []component.ID {
 	return []component.ID{*e.cfg.Storage}
 }
 
-// Start begins to send what is counted. A server that does not answer is no error: counting does not need it. What Start starts
-// ends in Shutdown, not with ctx. A storage has until the deadline of ctx or, where it has none, statestorage.StartTimeout.
+// Start begins to send what is counted. A server that does not answer is no error: counting does not need it. What
+// Start starts ends in Shutdown, not with ctx. A storage has until the deadline of ctx or, where it has none,
+// statestorage.StartTimeout.
 func (e *redisExtension) Start(ctx context.Context, host component.Host) error {
 	redis.SetLogger(clientLog{e.settings.Logger})
 	client, err := newClient(ctx, e.cfg)
@@ -122,8 +126,8 @@ func (e *redisExtension) closeState(ctx context.Context) error {
 	return err
 }
 
-// Shutdown sends what has changed, and says how much could not be sent. With `storage` that is kept for the next process. It ends within the
-// deadline of ctx and `shutdown_timeout`, of which the server has three quarters.
+// Shutdown sends what has changed, and says how much could not be sent. With `storage` that is kept for the next
+// process. It ends within the deadline of ctx and `shutdown_timeout`, of which the server has three quarters.
 func (e *redisExtension) Shutdown(ctx context.Context) error {
 	w := e.store.writer
 	if w.cancel == nil {
@@ -139,8 +143,8 @@ func (e *redisExtension) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// end waits for the writer, and keeps what it has not sent. That takes as long as the storage likes, whatever ctx says: so what Shutdown does not
-// wait for may be kept all the same.
+// end waits for the writer, and keeps what it has not sent. That takes as long as the storage likes, whatever ctx says:
+// so what Shutdown does not wait for may be kept all the same.
 func (e *redisExtension) end(ctx context.Context) error {
 	w := e.store.writer
 	err := w.close()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -101,7 +104,8 @@ func (l *load) stop() {
 	l.running.Wait()
 }
 
-// exact stops the load, checks that nothing is lost and nothing counted twice, once the stores have flushed, and reports that.
+// exact stops the load, checks that nothing is lost and nothing counted twice, once the stores have flushed, and
+// reports that.
 func (l *load) exact(f evidence.Figure, stores ...*redisStore) {
 	l.t.Helper()
 	l.settle(stores...)
@@ -128,8 +132,9 @@ func (l *load) settle(stores ...*redisStore) {
 	assert.Positive(l.t, s.Reads+s.Failed, "somebody reads")
 }
 
-// repeat runs a fault so many times, each time on servers of its own, and reports what all rounds come to. A round returns its
-// load, which has settled, how often the fault has happened, and what else is to be told: the last round's is.
+// repeat runs a fault so many times, each time on servers of its own, and reports what all rounds come to. A round
+// returns its load, which has settled, how often the fault has happened, and what else is to be told: the last round's
+// is.
 func repeat(t *testing.T, rounds int, f evidence.Figure, round func(t *testing.T) (l *load, fired int, note string)) {
 	t.Helper()
 	var seen boundstest.Summary
@@ -197,8 +202,8 @@ func TestFault_redis_lost_replies(t *testing.T) {
 	})
 }
 
-// TestFault_redis_lost_replies_of_many: many writers flush little and often, and one reply in ten gets lost. Beside it, through the same
-// proxy, INCRBY by the same client library, which sends again on its own: what tally has to beat.
+// TestFault_redis_lost_replies_of_many: many writers flush little and often, and one reply in ten gets lost. Beside it,
+// through the same proxy, INCRBY by the same client library, which sends again on its own: what tally has to beat.
 func TestFault_redis_lost_replies_of_many(t *testing.T) {
 	const writers = 50 // after a failure a writer waits for 100 ms: many of them lose more
 	flushes := evidence.Rounds(5, 20_000)
@@ -327,7 +332,8 @@ func TestFault_redis_flushall(t *testing.T) {
 	}, a, b)
 }
 
-// TestFault_redis_away_at_shutdown: the server is away when a Collector ends, and back before its deadline. Nothing is lost.
+// TestFault_redis_away_at_shutdown: the server is away when a Collector ends, and back before its deadline. Nothing is
+// lost.
 func TestFault_redis_away_at_shutdown(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	e := open(t, testConfig(server.Addr()))
@@ -366,8 +372,8 @@ func TestFault_redis_script_flush(t *testing.T) {
 	l.exact(evidence.Figure{Rows: []int{54}, Claim: "the server forgets the script, 20 times: exact", Fired: 20}, w)
 }
 
-// TestFault_redis_stale_replica: the link to the replica stalls, the master dies, and the replica, which lacks what the master
-// had acknowledged, takes its place. With bare increments that lost half of them.
+// TestFault_redis_stale_replica: the link to the replica stalls, the master dies, and the replica, which lacks what the
+// master had acknowledged, takes its place. With bare increments that lost half of them.
 func TestFault_redis_stale_replica(t *testing.T) {
 	repeat(t, evidence.Rounds(1, 100), evidence.Figure{
 		Rows: []int{52}, Claim: "a replica whose link had stalled takes over, acknowledged counts are brought back: exact", Unit: "failovers",
@@ -508,8 +514,8 @@ func TestFault_redis_writers_killed(t *testing.T) {
 	})
 }
 
-// TestFault_redis_split_brain: the old master lives on beside the new one, some writers still reach it, and then it joins as a
-// replica and loses what it had.
+// TestFault_redis_split_brain: the old master lives on beside the new one, some writers still reach it, and then it
+// joins as a replica and loses what it had.
 func TestFault_redis_split_brain(t *testing.T) {
 	one, two := redistest.Start(t), redistest.Start(t)
 	two.Follow("127.0.0.1", one.Port())

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -10,11 +13,12 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// Keys that nobody counts are dropped on the server first, where all writers are heard; see forget.lua. What a writer has contributed
-// to them is in no total any more, and it finds that out in one of two ways. If it counts such a key, the flush is not taken, and the
-// key begins anew: what was acknowledged of it becomes forgotten, what is on its way stays as it is, under the same token, for the same
-// place and tenant. So to the server it is the same flush as before, but for names in place of ids. And of keys that it does not count
-// it asks from time to time; those that are missing it drops.
+// Keys that nobody counts are dropped on the server first, where all writers are heard; see forget.lua. What a writer
+// has contributed to them is in no total any more, and it finds that out in one of two ways. If it counts such a key,
+// the flush is not taken, and the key begins anew: what was acknowledged of it becomes forgotten, what is on its way
+// stays as it is, under the same token, for the same place and tenant. So to the server it is the same flush as before,
+// but for names in place of ids. And of keys that it does not count it asks from time to time; those that are missing
+// it drops.
 
 // beginAnew takes the numbers of entries of f that the server does not have any more.
 func (s *slot) beginAnew(f *flush, numbers string) error {
@@ -96,8 +100,8 @@ func (e *entry) isIdle(idle time.Duration) bool {
 	return !e.queued && e.value.Load() == e.acked && e.local.age()-e.counted >= idle
 }
 
-// nextIdle returns some of the entries that lookForIdle has found and that still are idle. There are none while it is not known what
-// the server has.
+// nextIdle returns some of the entries that lookForIdle has found and that still are idle. There are none while it is
+// not known what the server has.
 func (s *slot) nextIdle(idle time.Duration) (entries []*entry) {
 	if s.generation == "" || s.pending != nil || s.resyncing {
 		return nil

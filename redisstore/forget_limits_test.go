@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -60,7 +63,8 @@ func countingIn(t *testing.T, e *redisExtension, limit int) processor.Logs {
 	return p
 }
 
-// A processor's limit is free again for other keys, and so is the store's; a key that comes back while it is dropped is counted once.
+// A processor's limit is free again for other keys, and so is the store's; a key that comes back while it is dropped is
+// counted once.
 func TestForgettingFreesTheLimits(t *testing.T) {
 	const limit = 5
 	for name, limits := range map[string]struct{ cardinality, maxKeys int }{
@@ -101,7 +105,8 @@ func TestForgettingFreesTheLimits(t *testing.T) {
 	}
 }
 
-// A key that is counted under an overflow key for lack of room has a place in the processor's limit, which is free again as well.
+// A key that is counted under an overflow key for lack of room has a place in the processor's limit, which is free
+// again as well.
 func TestForgettingFreesTheLimitsOfKeysWithoutRoom(t *testing.T) {
 	const limit = 5
 	cfg := forgetConfig(redistest.Start(t).Addr())
@@ -150,8 +155,8 @@ func TestForgettingFreesMemory(t *testing.T) {
 	}
 }
 
-// However many keys come and go, the totals, the slot and the process have as much as lives at a time, and a process that counts on
-// keeps its total.
+// However many keys come and go, the totals, the slot and the process have as much as lives at a time, and a process
+// that counts on keeps its total.
 func TestFloodOfKeys(t *testing.T) {
 	server := redistest.Start(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Protocol: 2})
@@ -201,8 +206,9 @@ func TestFloodOfKeys(t *testing.T) {
 	})
 }
 
-// TestFault_redis_forgetting_under_load: writers count keys that come, go and come back, while replies get lost. Each has all that it has
-// counted, in what it lists or in what is forgotten, and what they list together is what the server has.
+// TestFault_redis_forgetting_under_load: writers count keys that come, go and come back, while replies get lost. Each
+// has all that it has counted, in what it lists or in what is forgotten, and what they list together is what the server
+// has.
 func TestFault_redis_forgetting_under_load(t *testing.T) {
 	server := redistest.Start(t)
 	random := evidence.Random(evidence.Seed(t))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -88,8 +91,8 @@ func (l *local) totalsByKey() map[string]int {
 	return totals
 }
 
-// A key that another process has dropped begins anew when it is counted, whether this process forgets or not, and no reader waits;
-// also when the server has forgotten the process besides.
+// A key that another process has dropped begins anew when it is counted, whether this process forgets or not, and no
+// reader waits; also when the server has forgotten the process besides.
 func TestForgottenKeyComesBack(t *testing.T) {
 	for name, alsoWriter := range map[string]bool{"key": false, "key and writer": true} {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +252,8 @@ func TestIDsBeginOnceMore(t *testing.T) {
 	count(0, 60)
 }
 
-// Keys are dropped and come back while they are listed: no listing fails, or has a key twice, or a total that never was.
+// Keys are dropped and come back while they are listed: no listing fails, or has a key twice, or a total that never
+// was.
 func TestListingWhileKeysAreDropped(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := testConfig(server.Addr())
@@ -295,7 +299,8 @@ end`)
 	}
 }
 
-// A server that moves fields lists some twice; one that was dropped and came back in between has another id then, of after the listing began.
+// A server that moves fields lists some twice; one that was dropped and came back in between has another id then, of
+// after the listing began.
 func TestListingHasAKeyOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := func(n int) string { return string(appendNumber(nil, uint64(n), idLength)) }

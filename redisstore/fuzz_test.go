@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -15,8 +18,8 @@ func sealed(text []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(text, checksums)), text...)
 }
 
-// FuzzState: a state whose checksum is right may say anything, and so may the answers of the server. Nothing panics, and what is then
-// kept is read again as it was.
+// FuzzState: a state whose checksum is right may say anything, and so may the answers of the server. Nothing panics,
+// and what is then kept is read again as it was.
 func FuzzState(f *testing.F) {
 	l := newLocal(1, 10)
 	s := newSlot(&l.shards[0])

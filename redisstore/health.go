@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -11,8 +14,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/sampledlog"
 )
 
-// health tells whether the server takes what it is given: each change once to the log and the component status, all of it to
-// the metrics. It is serial.
+// health tells whether the server takes what it is given: each change once to the log and the component status, all of
+// it to the metrics. It is serial.
 type health struct {
 	logger  *zap.Logger
 	sampled *zap.Logger // passes each message once in a while
@@ -95,7 +98,8 @@ var messages = map[event]string{
 	eventFenced:     "Another process writes under the same name, as a copied machine or storage does. This one goes on as a new writer, with what it has counted itself.",
 }
 
-// happened takes what a slot has found out. All shards find out the same when a server fails over, so the log has the first of them.
+// happened takes what a slot has found out. All shards find out the same when a server fails over, so the log has the
+// first of them.
 func (h *health) happened(what event, shard int) {
 	h.numbers.happened(what)
 	h.sampled.Warn(messages[what], zap.Int("shard", shard), zap.String("event", string(what)))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -136,8 +139,8 @@ func memoryUsage(b *testing.B, servers []*redistest.Server, pattern string) (sum
 	return sum
 }
 
-// BenchmarkFleet: writers with the same keys, in a Cluster of three masters. Each flushes all of them for the first time and once
-// more, then one of 50, then is only heard of. docs/scaling.md is made of what this prints.
+// BenchmarkFleet: writers with the same keys, in a Cluster of three masters. Each flushes all of them for the first
+// time and once more, then one of 50, then is only heard of. docs/scaling.md is made of what this prints.
 func BenchmarkFleet(b *testing.B) {
 	for _, c := range []struct{ writers, keys, shards int }{
 		{1, 2000, 16},

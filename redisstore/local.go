@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -15,8 +18,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// local holds what this process has counted. Counting touches nothing else: no lock but for a key that is new, or counted for
-// the first time since it was last collected. It is safe for concurrent use.
+// local holds what this process has counted. Counting touches nothing else: no lock but for a key that is new, or
+// counted for the first time since it was last collected. It is safe for concurrent use.
 type local struct {
 	maxKeys int64
 	opened  time.Time
@@ -45,10 +48,12 @@ type entry struct {
 	local *local
 	shard *localShard
 	field string // in the totals of the shard: the key behind a colon
-	start int64  // when this process first counted it, Unix time in milliseconds; shard.mu guards it, and only the slot changes it
+	// when this process first counted it, Unix time in milliseconds; shard.mu guards it, and only the slot changes it
+	start int64
 
-	value   atomic.Int64 // what this process has counted, and the one before it if its state was kept; dropped = it is not there any more
-	changed atomic.Bool  // is in shard.changed
+	// what this process has counted, and the one before it if its state was kept; dropped = it is not there any more
+	value   atomic.Int64
+	changed atomic.Bool // is in shard.changed
 
 	// What the slot knows of it; only its slot touches these. See slot.
 	place     int           // in the slot; noPlace = it has none yet
@@ -95,8 +100,8 @@ func (l *local) add(key string, n int) {
 	}
 }
 
-// bind returns the entry that key is counted in: its own, or, where there is no room for it, that of the overflow of its
-// metric.
+// bind returns the entry that key is counted in: its own, or, where there is no room for it, that of the overflow of
+// its metric.
 func (l *local) bind(key string) (e *entry, own bool) {
 	if e, ok := l.find(key); ok {
 		return e, true
@@ -161,7 +166,8 @@ func (s *localShard) put(e *entry) {
 
 func (e *entry) key() string { return e.field[1:] }
 
-// Add adds n to what this process has counted, unless the key was dropped. What it has counted stays at the largest int64.
+// Add adds n to what this process has counted, unless the key was dropped. What it has counted stays at the largest
+// int64.
 func (e *entry) Add(n int, _ time.Time) bool {
 	for {
 		old := e.value.Load()
@@ -177,7 +183,8 @@ func (e *entry) Add(n int, _ time.Time) bool {
 		}
 		break
 	}
-	// The value is changed before the mark is looked at, and the mark taken away before the value is: so no change is missed.
+	// The value is changed before the mark is looked at, and the mark taken away before the value is: so no change is
+	// missed.
 	if !e.changed.Load() && e.changed.CompareAndSwap(false, true) {
 		e.shard.put(e)
 	}

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -23,7 +26,8 @@ const (
 
 var modelForgetScript = redis.NewScript(modelServer.Replace(forgetSource))
 
-// chronicle is what somebody knows who has seen all that has happened to a server, or to the replica whose history is its own now.
+// chronicle is what somebody knows who has seen all that has happened to a server, or to the replica whose history is
+// its own now.
 type chronicle struct {
 	history
 	elapsed time.Duration // however the clock was set
@@ -38,13 +42,15 @@ type history struct {
 	counted map[string]time.Duration // by key, the time of the last count, by chronicle.elapsed
 	early   map[string]time.Duration // by key, unnoticed as it was then
 
-	// lost is, by key, what the server may have lost for good: that writers had forgotten, or ended with, when it went back.
+	// lost is, by key, what the server may have lost for good: that writers had forgotten, or ended with, when it went
+	// back.
 	lost map[string]int64
 	// forgotten is what writers had forgotten, by key.
 	forgotten map[string]int64
 
-	// swept is the time of the last sweep by the server's clock, and offset how much that was ahead of elapsed. unnoticed is by how much it
-	// went ahead between two sweeps, if that was too little to be noticed: so much earlier may a key be dropped.
+	// swept is the time of the last sweep by the server's clock, and offset how much that was ahead of elapsed.
+	// unnoticed is by how much it went ahead between two sweeps, if that was too little to be noticed: so much earlier
+	// may a key be dropped.
 	swept             time.Time
 	offset, unnoticed time.Duration
 }
@@ -75,9 +81,10 @@ func forgetActions(f *fleet) map[string]func(*rapid.T) {
 	return some
 }
 
-// TestFault_redis_forgetting: keys are forgotten, come back, and are forgotten again, in weeks full of all other faults. When all writers
-// have flushed, each key has what was counted of it, in its total or in what was dropped; each writer has all that it has counted, in
-// what it lists or in what it says is forgotten; and nothing was dropped that had been counted for less than `forget_after`.
+// TestFault_redis_forgetting: keys are forgotten, come back, and are forgotten again, in weeks full of all other
+// faults. When all writers have flushed, each key has what was counted of it, in its total or in what was dropped; each
+// writer has all that it has counted, in what it lists or in what it says is forgotten; and nothing was dropped that
+// had been counted for less than `forget_after`.
 func TestFault_redis_forgetting(t *testing.T) {
 	for name, server := range map[string]*redistest.Server{"redis": redistest.Start(t), "valkey": redistest.StartValkey(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -90,8 +97,8 @@ func TestFault_redis_forgetting(t *testing.T) {
 	}
 }
 
-// TestFault_redis_forgetting_and_going_back: the same, where the server is set back again and again to what it was before keys were
-// forgotten, or came back.
+// TestFault_redis_forgetting_and_going_back: the same, where the server is set back again and again to what it was
+// before keys were forgotten, or came back.
 func TestFault_redis_forgetting_and_going_back(t *testing.T) {
 	testActions(t, redistest.Start(t), forgetActions, evidence.Figure{
 		Rows: []int{55, 57}, Claim: "keys are forgotten and come back, and the server goes back to before that: each total exact, and none dropped early",
@@ -197,7 +204,8 @@ func (f *fleet) sweep(t *rapid.T) {
 		f.dropped[key] += n
 		f.fired["dropped"]++
 		idle := f.elapsed - f.counted[key] + f.unnoticed - f.early[key]
-		require.GreaterOrEqual(t, idle, modelForget-time.Second, "%s was counted not long ago", key) // each call takes a millisecond
+		// each call takes a millisecond
+		require.GreaterOrEqual(t, idle, modelForget-time.Second, "%s was counted not long ago", key)
 	}
 }
 

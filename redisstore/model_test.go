@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -57,7 +60,8 @@ type sentFlush struct {
 
 var modelPeriods = periods{slot: time.Hour, writer: writerExpiries * time.Hour}
 
-// modelScript and modelLeaveScript are the scripts on a server whose clock the model sets, and which notes when a slot expires by that.
+// modelScript and modelLeaveScript are the scripts on a server whose clock the model sets, and which notes when a slot
+// expires by that.
 var (
 	modelScript, modelLeaveScript = redis.NewScript(modelServer.Replace(flushSource)), redis.NewScript(modelServer.Replace(leaveSource))
 
@@ -67,8 +71,8 @@ var (
 	)
 )
 
-// TestFault_redis_any_order: whatever is lost, comes twice or late, is forgotten, goes back to an earlier state, restarts or is
-// copied, in whatever order: when all writers have flushed, each total is what was counted.
+// TestFault_redis_any_order: whatever is lost, comes twice or late, is forgotten, goes back to an earlier state,
+// restarts or is copied, in whatever order: when all writers have flushed, each total is what was counted.
 func TestFault_redis_any_order(t *testing.T) {
 	for name, server := range map[string]*redistest.Server{"redis": redistest.Start(t), "valkey": redistest.StartValkey(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -79,16 +83,16 @@ func TestFault_redis_any_order(t *testing.T) {
 	}
 }
 
-// TestFault_redis_any_clock: writers are silent for any time, and the clock of the server is set to any, ahead and back, as by a
-// failover: when all writers have flushed, each total is what was counted.
+// TestFault_redis_any_clock: writers are silent for any time, and the clock of the server is set to any, ahead and
+// back, as by a failover: when all writers have flushed, each total is what was counted.
 func TestFault_redis_any_clock(t *testing.T) {
 	testActions(t, redistest.Start(t), clockActions, evidence.Figure{
 		Rows: []int{55, 58}, Claim: "writers are silent for any time, and the server's clock goes ahead and back: each total exact",
 	}, string(eventExpired))
 }
 
-// TestFault_redis_leaving: writers that have had all acknowledged leave, and what they have sent before comes once more, late. Nothing is
-// counted twice, nothing is lost, and no slot stays.
+// TestFault_redis_leaving: writers that have had all acknowledged leave, and what they have sent before comes once
+// more, late. Nothing is counted twice, nothing is lost, and no slot stays.
 func TestFault_redis_leaving(t *testing.T) {
 	testActions(t, redistest.Start(t), leaveActions, evidence.Figure{
 		Rows: []int{58}, Claim: "writers leave and come, their requests come late, the clock goes ahead and back: each total exact",
@@ -236,8 +240,8 @@ func (f *fleet) late(t *rapid.T) {
 	w.late = true
 }
 
-// expire makes the server forget what a writer has contributed, which it does after so long that no replica is behind. Of one that it
-// is behind of, see TestFault_redis_expired_while_behind.
+// expire makes the server forget what a writer has contributed, which it does after so long that no replica is behind.
+// Of one that it is behind of, see TestFault_redis_expired_while_behind.
 func (f *fleet) expire(t *rapid.T) {
 	w := f.pick()
 	if w.late || f.isRolledBack(w) {
@@ -247,8 +251,8 @@ func (f *fleet) expire(t *rapid.T) {
 	f.replica = nil
 }
 
-// evict makes the server drop one of its keys. If it drops all that it knows of a writer, and a reply to that got lost, or the server
-// has gone back, nobody can tell what was taken: that is left out.
+// evict makes the server drop one of its keys. If it drops all that it knows of a writer, and a reply to that got lost,
+// or the server has gone back, nobody can tell what was taken: that is left out.
 func (f *fleet) evict(t *rapid.T) {
 	key := rapid.SampledFrom([]string{f.names.totals(0), f.names.writers(0)}).Draw(t, "key")
 	unknown := func(w *modelWriter) bool { return w.slot.pending != nil || f.isRolledBack(w) }
@@ -338,8 +342,9 @@ func (f *fleet) revive(w *modelWriter) *modelWriter {
 	return next
 }
 
-// restart replaces a writer by one that goes on from what it had stored. One whose name the server does not know would not bring
-// back what it had contributed under an earlier one, should the shard be wiped after that: to bring it back twice is worse.
+// restart replaces a writer by one that goes on from what it had stored. One whose name the server does not know would
+// not bring back what it had contributed under an earlier one, should the shard be wiped after that: to bring it back
+// twice is worse.
 func (f *fleet) restart(t *rapid.T) {
 	w := f.pick()
 	if w.slot.sequence == 0 && w.slot.pending == nil && w.hasBase() {
@@ -358,8 +363,8 @@ func (w *modelWriter) hasBase() (found bool) {
 	return found
 }
 
-// copyWriter makes a copy that goes on like its original, until the server tells them apart. All that is copied has arrived: what
-// has not is counted by both.
+// copyWriter makes a copy that goes on like its original, until the server tells them apart. All that is copied has
+// arrived: what has not is counted by both.
 func (f *fleet) copyWriter(t *rapid.T) {
 	if len(f.writers) == 4 {
 		t.Skip()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -20,9 +23,10 @@ func drawPeriod(t *rapid.T) time.Duration {
 	).Draw(t, "period")
 }
 
-// step moves the server's clock, and what expires by that is gone: nobody is heard of for so long, or somebody sets the clock, or the
-// server fails over to one whose clock is ahead, or behind. Two cases are left out, in which nobody can tell what was taken: that the
-// server is behind of what it forgets, as in expire; and that a reply got lost to a writer that it forgets altogether.
+// step moves the server's clock, and what expires by that is gone: nobody is heard of for so long, or somebody sets the
+// clock, or the server fails over to one whose clock is ahead, or behind. Two cases are left out, in which nobody can
+// tell what was taken: that the server is behind of what it forgets, as in expire; and that a reply got lost to a
+// writer that it forgets altogether.
 func (f *fleet) step(t *rapid.T, by time.Duration) {
 	now := f.clock.Add(by)
 	held := f.dump()

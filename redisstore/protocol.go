@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -10,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The totals of a fleet are on the server, spread over shards. All keys of a shard have one hash tag, so they are on one
-// node, change at once, and are replicated as one. Nothing that comes from logs is part of the name of a key.
+// The totals of a fleet are on the server, spread over shards. All keys of a shard have one hash tag, so they are on
+// one node, change at once, and are replicated as one. Nothing that comes from logs is part of the name of a key.
 //
 //	{prefix:0}:totals        hash: what is counted in shard 0, and since when
 //	{prefix:0}:writers       hash: each process that has written to it, and how far it is acknowledged
@@ -48,8 +51,9 @@ func (n names) descriptions() string { return n.shard(0, "descriptions") }
 
 func (n names) writers(shard int) string { return n.shard(shard, "writers") }
 
-// slot returns the name of a slot. It has a part of that of the generation, which is a random text, so that totals which are back
-// find the slots that are theirs. And it has the format, so that no version finds a slot of another: to it that is gone, which is exact.
+// slot returns the name of a slot. It has a part of that of the generation, which is a random text, so that totals
+// which are back find the slots that are theirs. And it has the format, so that no version finds a slot of another: to
+// it that is gone, which is exact.
 func (n names) slot(shard int, writer, generation string) string {
 	return n.shard(shard, "writer:"+writer+".2."+generation[:min(8, len(generation))])
 }
@@ -86,8 +90,8 @@ func (s *slot) leaveArgs(p periods) []any {
 	return []any{s.name, s.acked, min(p.slot, lateness).Milliseconds(), p.writer.Milliseconds()}
 }
 
-// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, its place, and its
-// id, as the script has it.
+// amounts returns, for each entry, what it contributes or what of it is new, when this process first counted it, its
+// place, and its id, as the script has it.
 func (f *flush) amounts() []byte {
 	text := make([]byte, 0, amountLength*len(f.entries))
 	for _, e := range f.entries {
@@ -105,7 +109,8 @@ func (f *flush) amounts() []byte {
 	return text
 }
 
-// nothingNew returns, for each entry of a flush that brings contributions, what its place would have without anything new.
+// nothingNew returns, for each entry of a flush that brings contributions, what its place would have without anything
+// new.
 func (f *flush) nothingNew() []byte {
 	if !f.absolute {
 		return nil
@@ -123,12 +128,12 @@ func (e *entry) contribution(sent int64) int64 { return sent - e.base + e.forgot
 // amountLength is how many bytes an entry has in the amounts, and placeLength in the slot.
 const amountLength, placeLength = 23, 13
 
-// maxGap is how many contributions that have not changed may be between two that have, in one run: to write them once more costs
-// less than to begin another run.
+// maxGap is how many contributions that have not changed may be between two that have, in one run: to write them once
+// more costs less than to begin another run.
 const maxGap = 7
 
-// appendRuns appends the contributions that the slot shall have, as runs of entries next to each other: the offset of the first in
-// the slot, and the places.
+// appendRuns appends the contributions that the slot shall have, as runs of entries next to each other: the offset of
+// the first in the slot, and the places.
 func (s *slot) appendRuns(args []any, f *flush) []any {
 	for i := 0; i < len(f.entries); {
 		next := f.entries[i].place
@@ -197,8 +202,8 @@ type record struct {
 	start, last int64 // Unix milliseconds by the server's clock
 }
 
-// recordLength and idLength are those of values in the totals. All numbers there are big-endian: the total divided by 1e9 has 5
-// bytes and what is left of it 4, start and last have 6 each.
+// recordLength and idLength are those of values in the totals. All numbers there are big-endian: the total divided by
+// 1e9 has 5 bytes and what is left of it 4, start and last have 6 each.
 const recordLength, idLength = 21, 4
 
 // parseID reads the value of a key in the totals; 0 is none.

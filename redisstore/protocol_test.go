@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -63,7 +66,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// The numbers of keys are known from the answer on, and forgotten when the server is in another state than the writer thought.
+// The numbers of keys are known from the answer on, and forgotten when the server is in another state than the writer
+// thought.
 func TestIDs(t *testing.T) {
 	for status, kept := range map[string]bool{
 		statusOK: true, statusWiped: false, statusRolledBack: false, statusExpired: false, statusExpiredAfter: false, statusFenced: false,
@@ -202,7 +206,8 @@ func TestChangedKeysWaitOnce(t *testing.T) {
 	assert.Equal(t, 2, s.waiting())
 }
 
-// A run writes over what has not changed in between: by what the slot has of it, which is not what the process has counted.
+// A run writes over what has not changed in between: by what the slot has of it, which is not what the process has
+// counted.
 func TestRunsKeepWhatIsBetween(t *testing.T) {
 	l := newLocal(1, 100)
 	s := newSlot(&l.shards[0])

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -48,8 +51,8 @@ func newReader(cfg *Config, client redis.UniversalClient, opened time.Time) *rea
 	}
 }
 
-// totals yields what all shards hold. A shard that cannot be listed, or is not complete, is left out, and the error at the end
-// says so.
+// totals yields what all shards hold. A shard that cannot be listed, or is not complete, is left out, and the error at
+// the end says so.
 func (r *reader) totals(ctx context.Context) iter.Seq2[store.Total, error] {
 	return func(yield func(store.Total, error) bool) {
 		var errs []error
@@ -98,8 +101,8 @@ func (r *reader) shard(ctx context.Context, i int, yield func(store.Total, error
 	}
 }
 
-// newKeys returns the keys among fields of the totals that were not listed yet, and the fields of their records. A key that got its id
-// after the listing began may be one that was listed and dropped.
+// newKeys returns the keys among fields of the totals that were not listed yet, and the fields of their records. A key
+// that got its id after the listing began may be one that was listed and dropped.
 func newKeys(listed idSet, fields []string, lastID uint64) (keys, recordFields []string, err error) {
 	for j := 0; j+1 < len(fields); j += 2 {
 		if fields[j] == "" || fields[j][0] != ':' {
@@ -198,8 +201,8 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// total returns what a record says. A key that is older than the store in this process was read before by somebody, for all
-// that is known.
+// total returns what a record says. A key that is older than the store in this process was read before by somebody, for
+// all that is known.
 func (r *reader) total(key string, rec record) store.Total {
 	t := store.Total{
 		Key: key, Value: int(min(rec.total, math.MaxInt)), Start: time.UnixMilli(rec.start), Last: time.UnixMilli(max(rec.last, rec.start)),
@@ -255,7 +258,8 @@ func (r *reader) descriptions(ctx context.Context) (map[string]store.Description
 	return all, nil
 }
 
-// idSet is a set of numbers, 64 at a time: most are next to each other, but where keys come and go. HSCAN may return a field twice.
+// idSet is a set of numbers, 64 at a time: most are next to each other, but where keys come and go. HSCAN may return a
+// field twice.
 type idSet map[uint32]uint64
 
 func (s idSet) add(id uint32) (isNew bool) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -26,7 +29,8 @@ var (
 
 var checksums = crc32.MakeTable(crc32.Castagnoli)
 
-// slotState is what is kept of a slot: with it, and what the server knows, it is certain what of the contributions has arrived.
+// slotState is what is kept of a slot: with it, and what the server knows, it is certain what of the contributions has
+// arrived.
 type slotState struct {
 	Version    int          `json:"version"`
 	Prefix     string       `json:"key_prefix"`
@@ -69,8 +73,8 @@ type saver struct {
 
 func stateName(shard int) string { return fmt.Sprintf("shard.%d", shard) }
 
-// load fills the slots from the storage. What is damaged is set aside, and its slot begins anew. An error means that the state
-// is not ours to read.
+// load fills the slots from the storage. What is damaged is set aside, and its slot begins anew. An error means that
+// the state is not ours to read.
 func (v *saver) load(ctx context.Context, l *local) (damages []error, err error) {
 	var ops, aside []*storage.Operation
 	for i := range v.slots {

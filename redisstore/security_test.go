@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -23,14 +26,15 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// hostile are texts that mean something to the protocol of the server, to its scripts, or to where a Cluster puts a key.
+// hostile are texts that mean something to the protocol of the server, to its scripts, or to where a Cluster puts a
+// key.
 var hostile = []string{
 	"a\r\nFLUSHALL\r\n", "*1\r\n$8\r\nFLUSHALL\r\n", "$-1\r\n", "+OK\r\n", "a\x00b", "\x00", "{other}", "}{", "{", "}:totals", "{tally:0}:totals",
 	"'); redis.call('FLUSHALL') --", "]]; return redis.call('FLUSHALL')", "%s%n", "*", "?", "[a-z]", "\x1b[2J", "\xff\xfe", "", ":", "g", "s", "victim",
 }
 
-// Whatever text the logs bring to the server, it is a field of a hash or data of a constant script there: it begins no command,
-// names no key, and chooses no slot of a Cluster.
+// Whatever text the logs bring to the server, it is a field of a hash or data of a constant script there: it begins no
+// command, names no key, and chooses no slot of a Cluster.
 func TestTextFromLogsIsOnlyData(t *testing.T) {
 	server := redistest.Start(t)
 	server.CLI("SET", "victim", "untouched")

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -32,8 +35,8 @@ func (w *writer) exchange(ctx context.Context, calls []call, fields []any) error
 	return nil
 }
 
-// sendDescriptions is not part of the pipeline: the client leaves a server that has become a replica when the first command of a pipeline is
-// refused for that, and reading is not.
+// sendDescriptions is not part of the pipeline: the client leaves a server that has become a replica when the first
+// command of a pipeline is refused for that, and reading is not.
 func (w *writer) sendDescriptions(ctx context.Context, fields []any) error {
 	name := w.names.descriptions()
 	if before, err := w.client.HGetAll(ctx, name).Result(); err == nil {
@@ -42,7 +45,8 @@ func (w *writer) sendDescriptions(ctx context.Context, fields []any) error {
 	return w.client.HSet(ctx, name, fields...).Err()
 }
 
-// attempt sends what is in pipe and waits for the answers, not longer than an attempt may take. Readers rely on that: see settleTime.
+// attempt sends what is in pipe and waits for the answers, not longer than an attempt may take. Readers rely on that:
+// see settleTime.
 func (w *writer) attempt(ctx context.Context, pipe redis.Pipeliner) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeouts*w.cfg.Timeout)
 	defer cancel()
@@ -84,8 +88,8 @@ func (w *writer) send(ctx context.Context, calls []*scriptCall) error {
 	return err
 }
 
-// load sends those calls again whose server did not know the script. The first of a script has it, and the others are after that, so one round
-// trip is enough for a server; in a Cluster there is one for each node.
+// load sends those calls again whose server did not know the script. The first of a script has it, and the others are
+// after that, so one round trip is enough for a server; in a Cluster there is one for each node.
 func (w *writer) load(ctx context.Context, calls []*scriptCall) {
 	for {
 		pipe := w.client.Pipeline()

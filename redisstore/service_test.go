@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -65,8 +68,8 @@ func countWhile(s *redisStore, keys, burst int, pause time.Duration) (stop func(
 	}
 }
 
-// A flush under load ends, however far away the server is, and takes one round of calls as long as a chunk of each shard is enough:
-// what is counted meanwhile is for the next.
+// A flush under load ends, however far away the server is, and takes one round of calls as long as a chunk of each
+// shard is enough: what is counted meanwhile is for the next.
 func TestFlushesFromFarAway(t *testing.T) {
 	server := redistest.Start(t)
 	random := evidence.Random(evidence.Seed(t))
@@ -105,7 +108,8 @@ func testFlushesUnderLoad(t *testing.T, server *redistest.Server, cfg *Config, k
 	require.EqualValues(t, sum, got)
 }
 
-// A writer that is silent for much longer than the server remembers it, whatever the reason, says so once, and counts on.
+// A writer that is silent for much longer than the server remembers it, whatever the reason, says so once, and counts
+// on.
 func TestFault_redis_silent_for_long(t *testing.T) {
 	server := redistest.Start(t)
 	cfg := testConfig(server.Addr())
@@ -192,8 +196,8 @@ func knocks(t *testing.T) (addr string, count *atomic.Int64) {
 	return l.Addr().String(), count
 }
 
-// Whoever asks for totals, flushes or descriptions of a server that fails, and however often, gets an error, and no further attempt
-// is made for it: max_backoff holds.
+// Whoever asks for totals, flushes or descriptions of a server that fails, and however often, gets an error, and no
+// further attempt is made for it: max_backoff holds.
 func TestBackoffHoldsForRequests(t *testing.T) {
 	t.Cleanup(awaitLibrary)
 	addr, count := knocks(t)
@@ -218,7 +222,8 @@ func TestBackoffHoldsForRequests(t *testing.T) {
 	assert.LessOrEqual(t, count.Load(), int64(16))
 }
 
-// A reader that finds the server gone makes the next flush ask, also when there is nothing to send: from then on the back-off holds.
+// A reader that finds the server gone makes the next flush ask, also when there is nothing to send: from then on the
+// back-off holds.
 func TestReadersBackOff(t *testing.T) {
 	t.Cleanup(awaitLibrary)
 	server := redistest.Start(t)
@@ -244,8 +249,8 @@ func TestReadersBackOff(t *testing.T) {
 	assert.Less(t, count.Load(), int64(50))
 }
 
-// A server that is not there, or does not let us in, is known when the extension starts, also when nothing is counted; and when it
-// is back as well.
+// A server that is not there, or does not let us in, is known when the extension starts, also when nothing is counted;
+// and when it is back as well.
 func TestServerIsAskedAtStart(t *testing.T) {
 	t.Cleanup(awaitLibrary)
 	server := redistest.Start(t)
@@ -299,8 +304,8 @@ func TestSettleTimeCoversEverySilence(t *testing.T) {
 	})
 }
 
-// TestFault_redis_settling: a server is wiped while a writer waits for its next attempt. Until that is back, nobody lists the totals
-// as complete.
+// TestFault_redis_settling: a server is wiped while a writer waits for its next attempt. Until that is back, nobody
+// lists the totals as complete.
 func TestFault_redis_settling(t *testing.T) {
 	t.Cleanup(awaitLibrary)
 	server := redistest.Start(t)
@@ -381,8 +386,8 @@ func (h *eachReply) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// A clean end leaves nothing on the server to compare with, as nobody comes back to it; the totals stay. With `storage` the next process
-// goes on from it, so there it stays, and so it does where something is unsent.
+// A clean end leaves nothing on the server to compare with, as nobody comes back to it; the totals stay. With `storage`
+// the next process goes on from it, so there it stays, and so it does where something is unsent.
 func TestSlotsOfThoseWhoLeave(t *testing.T) {
 	server := redistest.Start(t)
 	random := evidence.Random(evidence.Seed(t))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -10,9 +13,9 @@ import (
 	"time"
 )
 
-// chunk is how many keys one flush of a shard brings: the server does nothing else for a millisecond or two then, and up to five
-// where they are new. A script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which there are at most four
-// for each key.
+// chunk is how many keys one flush of a shard brings: the server does nothing else for a millisecond or two then, and
+// up to five where they are new. A script can take apart 8,000 values at once (LUAI_MAXCSTACK of Lua 5.1), of which
+// there are at most four for each key.
 const chunk = 1000
 
 var (
@@ -20,15 +23,15 @@ var (
 	errWrongAnswer = errors.New("server does not answer as its script does")
 )
 
-// slot is what this process has contributed to one shard, as the server has it, and what is on its way there. It is serial,
-// and does no I/O: next says what to send, and settle takes the answer.
+// slot is what this process has contributed to one shard, as the server has it, and what is on its way there. It is
+// serial, and does no I/O: next says what to send, and settle takes the answer.
 //
-// The contribution to a key is the value of its entry less its base, and what is forgotten of it. It never falls under one name,
-// in one place, for one tenant. A flush has a token, and it
-// is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and with the
-// token it is known what it has, and what is new. Another one says that somebody else writes under this name, or that the server
-// has rolled back to an earlier state: then it takes nothing but says which token it has, and all contributions are sent again, of
-// which it adds what is more than it knows.
+// The contribution to a key is the value of its entry less its base, and what is forgotten of it. It never falls under
+// one name, in one place, for one tenant. A flush has a token, and it
+// is sent again and again, unchanged, until it is answered: so the server has either the token before or this one, and
+// with the token it is known what it has, and what is new. Another one says that somebody else writes under this name,
+// or that the server has rolled back to an earlier state: then it takes nothing but says which token it has, and all
+// contributions are sent again, of which it adds what is more than it knows.
 type slot struct {
 	shard *localShard
 
@@ -36,27 +39,28 @@ type slot struct {
 	free    []int    // places
 	tenants uint32   // that places have had
 
-	session    string    // of this process: begins its tokens
-	tokens     int       // that it has made
-	name       string    // of the writer, of which there are no two
-	generation string    // of the shard, that flushes are for; empty = not known
-	epoch      int64     // of what the server knows of writers, as it was last heard: it begins another when that is deleted
-	sequence   int64     // of the last acknowledged flush under this name
-	acked      string    // the token that the server was last heard to have; empty = none
-	seen       int64     // time of the last answer by the server's clock
-	heard      time.Time // of the last answer; zero = none yet
-	pending    *flush    // nil = nothing is on its way
+	session    string // of this process: begins its tokens
+	tokens     int    // that it has made
+	name       string // of the writer, of which there are no two
+	generation string // of the shard, that flushes are for; empty = not known
+	// of what the server knows of writers, as it was last heard: it begins another when that is deleted
+	epoch    int64
+	sequence int64     // of the last acknowledged flush under this name
+	acked    string    // the token that the server was last heard to have; empty = none
+	seen     int64     // time of the last answer by the server's clock
+	heard    time.Time // of the last answer; zero = none yet
+	pending  *flush    // nil = nothing is on its way
 
 	backlog []*entry // may have more to send than is pending; each is there once
 	taken   []*entry // scratch
 	asking  []*entry // may be forgotten by the server, which is asked of them next
 
-	// resyncing says that the contributions on the server may not be those which are acknowledged: all are sent again, and
-	// resent is how many entries have been.
+	// resyncing says that the contributions on the server may not be those which are acknowledged: all are sent again,
+	// and resent is how many entries have been.
 	resyncing bool
 	resynced  int
-	// restored says that the state is of an earlier process, and the server has not answered since: it may be a copy, whose
-	// original lives on.
+	// restored says that the state is of an earlier process, and the server has not answered since: it may be a copy,
+	// whose original lives on.
 	restored bool
 }
 
@@ -75,7 +79,9 @@ type answer struct {
 	full       int64  // totals that could not take all of it
 	token      string // that the server has
 	epoch      int64  // of what it knows of writers
-	ids        string // of the keys of the flush that had none, in their order; empty if the flush had been taken before; see statusForgotten
+	// of the keys of the flush that had none, in their order; empty if the flush had been taken before; see
+	// statusForgotten
+	ids string
 }
 
 // What the script finds.
@@ -86,8 +92,9 @@ const (
 	statusExpired      = "expired"       // not taken: the slot has expired, its contributions are in the totals
 	statusExpiredAfter = "expired after" // the same, and this flush was taken before
 	statusFenced       = "fenced"        // not taken: another process writes under this name
-	statusForgotten    = "forgotten"     // not taken: keys were dropped that the writer has an id of, or has counted before; ids has their numbers
-	statusShards       = "shards"        // not taken: wrong number of shards
+	// not taken: keys were dropped that the writer has an id of, or has counted before; ids has their numbers
+	statusForgotten = "forgotten"
+	statusShards    = "shards" // not taken: wrong number of shards
 )
 
 // event is what settle has found out besides that the flush has arrived.
@@ -220,8 +227,8 @@ func (s *slot) nextChanged() (entries []*entry) {
 	return entries
 }
 
-// heartbeat returns a flush without entries: it keeps the slot alive, and finds out whether the server still has all. There
-// is none for a slot that has contributed nothing, under any name.
+// heartbeat returns a flush without entries: it keeps the slot alive, and finds out whether the server still has all.
+// There is none for a slot that has contributed nothing, under any name.
 func (s *slot) heartbeat() *flush {
 	if s.generation == "" || s.pending != nil {
 		return nil
@@ -253,8 +260,8 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 		}
 		return eventWiped, nil
 	case statusRolledBack:
-		// The sequence is past that of each flush so far, also one that is given up: a server that has it, even from before a restart, is
-		// not taken for one to which another process writes.
+		// The sequence is past that of each flush so far, also one that is given up: a server that has it, even from
+		// before a restart, is not taken for one to which another process writes.
 		s.sequence += 2
 		s.acked, s.pending, s.restored = a.token, nil, false
 		s.resync()
@@ -277,8 +284,8 @@ func (s *slot) settle(f *flush, a answer) (event, error) {
 	}
 }
 
-// learnEpoch enters the epoch of the server. A name that has contributed keeps the earliest in which the server has had it: in a later one,
-// a server that has nothing of it would take it for one that has not contributed yet.
+// learnEpoch enters the epoch of the server. A name that has contributed keeps the earliest in which the server has had
+// it: in a later one, a server that has nothing of it would take it for one that has not contributed yet.
 func (s *slot) learnEpoch(a answer) {
 	if a.status == statusOK || a.status == statusRolledBack || a.status == statusForgotten {
 		s.epoch = min(s.epoch, a.epoch)
@@ -326,8 +333,8 @@ func acknowledge(f *flush) {
 // resync begins a full resync: the slot sends all that it has contributed once more.
 func (s *slot) resync() { s.resyncing, s.resynced = true, 0 }
 
-// begin goes on under a new name, with what is not in the totals yet. fenced says that another process goes on under the old
-// one, with what that has contributed.
+// begin goes on under a new name, with what is not in the totals yet. fenced says that another process goes on under
+// the old one, with what that has contributed.
 func (s *slot) begin(fenced bool) {
 	s.name, s.sequence, s.acked, s.pending, s.resyncing = newToken(), 0, "", nil, false
 	restored := s.restored

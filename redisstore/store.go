@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -63,8 +66,8 @@ func (s *redisStore) Bind(key string) store.Counter {
 // Now returns the time by the clock of this process.
 func (s *redisStore) Now() time.Time { return s.local.Now() }
 
-// Get returns the total of key in the fleet. It asks the server; where that does not answer within `timeout` it returns what
-// this process has counted.
+// Get returns the total of key in the fleet. It asks the server; where that does not answer within `timeout` it returns
+// what this process has counted.
 func (s *redisStore) Get(key string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
@@ -82,8 +85,8 @@ func (s *redisStore) Get(key string) int {
 	return 0
 }
 
-// Totals yields every key of the fleet, with what this process has counted before the call if the server takes it. What cannot
-// be read is left out, and the error comes at the end.
+// Totals yields every key of the fleet, with what this process has counted before the call if the server takes it. What
+// cannot be read is left out, and the error comes at the end.
 func (s *redisStore) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
 	return func(yield func(store.Total, error) bool) {
 		_ = s.writer.flushNow(ctx) // health reports it, and what was not sent is not in the totals yet
@@ -103,9 +106,9 @@ func (s *redisStore) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
 // LocalTotals yields what this process has counted.
 func (s *redisStore) LocalTotals() iter.Seq[store.Total] { return s.local.totals() }
 
-// Flush returns when everything that was added before is on the server, or with the error of the last attempt: at the deadline of
-// ctx, or at once if it has none, or if only somebody's help will do. While the server fails, it is asked no more often than the
-// back-off allows. What could not be sent is tried again.
+// Flush returns when everything that was added before is on the server, or with the error of the last attempt: at the
+// deadline of ctx, or at once if it has none, or if only somebody's help will do. While the server fails, it is asked
+// no more often than the back-off allows. What could not be sent is tried again.
 func (s *redisStore) Flush(ctx context.Context) error { return s.writer.flushBy(ctx, false) }
 
 // Claim keeps apart components of this process that count under one name what is not to be added up.
@@ -130,7 +133,8 @@ func (s *redisStore) Descriptions() []store.Description {
 	return s.described.with(others)
 }
 
-// Info says that the server outlives this process, that others count there too, and how long it may take until what it has lost is back.
+// Info says that the server outlives this process, that others count there too, and how long it may take until what it
+// has lost is back.
 func (s *redisStore) Info() store.Info {
 	return store.Info{
 		Opened: s.local.opened, Durable: true, Shared: true, SettleTime: s.reader.settle, ForgetAfter: s.forgets,
@@ -142,8 +146,8 @@ func (s *redisStore) Saturated() int64 {
 	return s.local.saturated.Load() + s.writer.numbers.full.Load()
 }
 
-// OnForget registers told, which is called whenever keys of this process were dropped. unregister waits for a call of told, so told must
-// not call it.
+// OnForget registers told, which is called whenever keys of this process were dropped. unregister waits for a call of
+// told, so told must not call it.
 func (s *redisStore) OnForget(told func(keys []string)) (unregister func()) {
 	return s.writer.listeners.OnForget(told)
 }

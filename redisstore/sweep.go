@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -8,11 +11,12 @@ import (
 	"time"
 )
 
-// sweeps is in how many parts `forget_after` is divided: a key that is idle for that long is dropped in the next part, or in the one after.
+// sweeps is in how many parts `forget_after` is divided: a key that is idle for that long is dropped in the next part,
+// or in the one after.
 const sweeps = 8
 
-// sweep is what this process does in one shard to forget keys: it drops what the fleet does not count, if no other has just done so, and
-// asks what has been dropped of what it has counted itself.
+// sweep is what this process does in one shard to forget keys: it drops what the fleet does not count, if no other has
+// just done so, and asks what has been dropped of what it has counted itself.
 type sweep struct {
 	began  time.Time
 	cursor string // of what is left to drop; empty = nothing
@@ -21,12 +25,13 @@ type sweep struct {
 	asked  []*entry
 }
 
-// sweepInterval is how often a shard is swept. A sweep goes on with the flushes, so there is no more than one between two of them.
+// sweepInterval is how often a shard is swept. A sweep goes on with the flushes, so there is no more than one between
+// two of them.
 func (c *Config) sweepInterval() time.Duration { return max(c.ForgetAfter/sweeps, c.FlushInterval) }
 
-// forget takes the next step of each sweep: a call for as many keys as the server looks at in a millisecond or so. If that fails, no
-// flush has failed; but if the server is not there, the next flush waits as if it had found that out itself. A server whose memory is
-// full takes no flush, and needs to forget all the more.
+// forget takes the next step of each sweep: a call for as many keys as the server looks at in a millisecond or so. If
+// that fails, no flush has failed; but if the server is not there, the next flush waits as if it had found that out
+// itself. A server whose memory is full takes no flush, and needs to forget all the more.
 func (w *writer) forget(ctx context.Context) {
 	if w.cfg.ForgetAfter <= 0 || w.failure != nil && classify(w.failure).name != "out_of_memory" {
 		return
@@ -139,8 +144,8 @@ func (sw *sweep) swept(reply any) (dropped int64, err error) {
 	return dropped, nil
 }
 
-// askArgs returns the ARGV of the script that tells whether the server has entries. One whose id is not known may have come back since:
-// then it is there.
+// askArgs returns the ARGV of the script that tells whether the server has entries. One whose id is not known may have
+// come back since: then it is there.
 func (s *slot) askArgs(entries []*entry) []any {
 	args := append(make([]any, 0, 3+len(entries)), s.name, s.generation, s.acked)
 	for _, e := range entries {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redisstore
 
 import (
@@ -16,8 +19,8 @@ const (
 	// attemptTimeouts is how many times `timeout` a round of calls takes at most: to connect, and to be answered.
 	attemptTimeouts = 2
 
-	// maxStateChanges is in how many rounds of a flush the state of the server may have changed. A server fails over, or is wiped, once in
-	// a while; one whose state changes all the time is not asked again in this flush.
+	// maxStateChanges is in how many rounds of a flush the state of the server may have changed. A server fails over,
+	// or is wiped, once in a while; one whose state changes all the time is not asked again in this flush.
 	maxStateChanges = 8
 )
 
@@ -41,9 +44,10 @@ type writer struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 
-	waiting atomic.Int64          // keys that may have something unsent
-	absence atomic.Pointer[error] // of the last attempt, when no server answers, or none that lets us in; nil = one does
-	doubted atomic.Bool           // a reader has got no answer
+	waiting atomic.Int64 // keys that may have something unsent
+	// of the last attempt, when no server answers, or none that lets us in; nil = one does
+	absence atomic.Pointer[error]
+	doubted atomic.Bool // a reader has got no answer
 
 	// Only the goroutine has these.
 	failures int       // attempts in a row
@@ -83,9 +87,9 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// flush sends everything that was counted before the call, once, and whatever keeps the slots alive. What is counted meanwhile is
-// for the next one: so it ends, however much that is and however far away the server. The last one does not look whether the server is
-// there for nothing.
+// flush sends everything that was counted before the call, once, and whatever keeps the slots alive. What is counted
+// meanwhile is for the next one: so it ends, however much that is and however far away the server. The last one does
+// not look whether the server is there for nothing.
 func (w *writer) flush(ctx context.Context, last bool) error {
 	began := time.Now()
 	for _, s := range w.slots {
@@ -136,8 +140,8 @@ type call struct {
 	scriptCall
 }
 
-// round sends one flush for each shard that has something to send, or was not heard of for long. changed says whether the server was in
-// another state than a slot left it in.
+// round sends one flush for each shard that has something to send, or was not heard of for long. changed says whether
+// the server was in another state than a slot left it in.
 func (w *writer) round(ctx context.Context, first bool) (changed bool, err error) {
 	calls := w.calls(first)
 	fields := w.describe.take()
@@ -159,8 +163,8 @@ func (w *writer) round(ctx context.Context, first bool) (changed bool, err error
 	return changed, err
 }
 
-// ask asks the server whether it is there, when there was nothing to send and it was not heard of for long: so one that is not, or does
-// not let us in, is known before anything is counted, and that it is back as well.
+// ask asks the server whether it is there, when there was nothing to send and it was not heard of for long: so one that
+// is not, or does not let us in, is known before anything is counted, and that it is back as well.
 func (w *writer) ask(ctx context.Context) error {
 	if !w.doubted.Load() && !w.heard.IsZero() && time.Since(w.heard) < w.cfg.HeartbeatInterval {
 		return nil
@@ -203,8 +207,8 @@ func (w *writer) calls(first bool) []call {
 	return calls
 }
 
-// leave frees what the server keeps of this process to compare with, when it ends for good: with `storage`, the next goes on from it.
-// If that fails, the server frees it when it has not heard of the process for long.
+// leave frees what the server keeps of this process to compare with, when it ends for good: with `storage`, the next
+// goes on from it. If that fails, the server frees it when it has not heard of the process for long.
 func (w *writer) leave(ctx context.Context) {
 	pipe := w.client.Pipeline()
 	for i, s := range w.slots {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the benchmarks of folder bench and leaves what they print in .tools/bench.txt. The first argument is the number of
-# rounds: each runs every contestant once, so that they take turns.
+# Runs the benchmarks of folder bench and leaves what they print in .tools/bench.txt. The first argument is the number
+# of rounds: each runs every contestant once, so that they take turns.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-1}

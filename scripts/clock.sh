@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# clock.sh [PACKAGE...]: runs the tests under a wall clock that steps each 70 ms: a day ahead, two days back, a day and an hour ahead. The
-# monotonic clock goes on as it does. Nobody's clock is touched: the tests are built with another time.Now.
+# clock.sh [PACKAGE...]: runs the tests under a wall clock that steps each 70 ms: a day ahead, two days back, a day and
+# an hour ahead. The monotonic clock goes on as it does. Nobody's clock is touched: the tests are built with another
+# time.Now.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# compat.sh: what go.mod requires is the oldest Collector set that tally works with, and what the tests of the library run with;
-# builder-config.yaml has the newest one, for the distribution and the tests of folder e2e. This is the other way round: the library is
-# tested with the newest set, and a distribution of the oldest is built, which takes every example. It changes no file of the project.
+# compat.sh: what go.mod requires is the oldest Collector set that tally works with, and what the tests of the library
+# run with; builder-config.yaml has the newest one, for the distribution and the tests of folder e2e. This is the other
+# way round: the library is tested with the newest set, and a distribution of the oldest is built, which takes every
+# example. It changes no file of the project.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# evidence.sh [REGEXP]: runs the fault tests (those of the expression; then the figures of the others stay what they were) and writes
-# docs/reliability.md from what they report; what fails is in it too. With TALLY_TEST_LONG= (empty) the rounds are those of every day.
+# evidence.sh [REGEXP]: runs the fault tests (those of the expression; then the figures of the others stay what they
+# were) and writes docs/reliability.md from what they report; what fails is in it too. With TALLY_TEST_LONG= (empty) the
+# rounds are those of every day.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 commit=$(git rev-parse --short HEAD)

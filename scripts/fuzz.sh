@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# fuzz.sh [PACKAGE...]: fuzzes each target of the packages (all of them) for FUZZTIME (30s) and tells what that came to. The first
-# failure ends it; the input that failed is then in testdata/fuzz of its package, where go test finds it.
+# fuzz.sh [PACKAGE...]: fuzzes each target of the packages (all of them) for FUZZTIME (30s) and tells what that came to.
+# The first failure ends it; the input that failed is then in testdata/fuzz of its package, where go test finds it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(mktemp)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# headers.sh [--check]: puts the license header before each Go file that has none. With --check it lists those files and fails.
-# Generated files are left as their generators write them.
+# headers.sh [--check]: puts the license header before each Go file that has none. With --check it lists those files and
+# fails. Generated files are left as their generators write them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 header=$'// Copyright The tally Authors\n// SPDX-License-Identifier: Apache-2.0'

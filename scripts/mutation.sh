@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# mutation.sh [PACKAGE...]: changes the code of a package in one place at a time and runs the package's tests, which should fail each
-# time. What they do not notice is in .tools/mutation/PACKAGE.log, as LIVED; docs/mutation.md says what became of it.
+# mutation.sh [PACKAGE...]: changes the code of a package in one place at a time and runs the package's tests, which
+# should fail each time. What they do not notice is in .tools/mutation/PACKAGE.log, as LIVED; docs/mutation.md says what
+# became of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 gremlins=github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 out=$PWD/.tools/mutation
 mkdir -p "$out"
 
-# package, the files of it that are changed, for how many times the duration of the tests a run of them may last, the tests that are left
-# out for the time they take
+# package, the files of it that are changed, for how many times the duration of the tests a run of them may last, the
+# tests that are left out for the time they take
 parts() {
   cat << 'PARTS'
 internal/limiter .* 5 ^$

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks for what the tests need besides Go, make and git, and installs it where it can: as root on a Debian-like machine.
+# Checks for what the tests need besides Go, make and git, and installs it where it can: as root on a Debian-like
+# machine.
 set -euo pipefail
 
 missing=()

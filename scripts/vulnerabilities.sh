@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# vulnerabilities.sh [FOLDER...]: looks for known vulnerabilities in what the modules in these folders call; without one, in the project
-# and in its distribution. It succeeds without having looked only when the database cannot be reached, and says so.
-# VULNDB is the database.
+# vulnerabilities.sh [FOLDER...]: looks for known vulnerabilities in what the modules in these folders call; without
+# one, in the project and in its distribution. It succeeds without having looked only when the database cannot be
+# reached, and says so. VULNDB is the database.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.9.0

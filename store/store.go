@@ -1,6 +1,9 @@
-// Package store is the contract between the components that count and those that keep totals: MetricStore, and what a store
-// may implement besides. Everything but MetricStore is optional and found by a type assertion; a store without it works, and
-// the documentation of the processor says what then does not. Package storetest checks a store.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store is the contract between the components that count and those that keep totals: MetricStore, and what a
+// store may implement besides. Everything but MetricStore is optional and found by a type assertion; a store without it
+// works, and the documentation of the processor says what then does not. Package storetest checks a store.
 package store
 
 import (
@@ -12,9 +15,9 @@ import (
 // MetricStore keeps one running total per key. It is all that counting needs, so anything with these two methods can
 // be injected into the processor.
 //
-// Both methods are called by several goroutines at once. A key is text as the documentation of the processor describes it; the
-// store may keep it. Inc may block: logs wait for it only when the queue is full. The processor calls neither method
-// after its Shutdown has returned, except for a call that was blocked then already.
+// Both methods are called by several goroutines at once. A key is text as the documentation of the processor describes
+// it; the store may keep it. Inc may block: logs wait for it only when the queue is full. The processor calls neither
+// method after its Shutdown has returned, except for a call that was blocked then already.
 type MetricStore interface {
 	// Inc adds one to the total of key. A total that is at the largest int stays there.
 	Inc(key string)
@@ -39,8 +42,9 @@ type Binder interface {
 
 // Counter adds to the total of one key. It is safe for concurrent use.
 type Counter interface {
-	// Add adds n, which is positive, as n calls of Inc would at the time now, of the store's clock; it does not block. The answer is false, and
-	// nothing was added, when the store has dropped the key since Bind: the caller binds it anew.
+	// Add adds n, which is positive, as n calls of Inc would at the time now, of the store's clock; it does not block.
+	// The answer is false, and nothing was added, when the store has dropped the key since Bind: the caller binds it
+	// anew.
 	Add(n int, now time.Time) bool
 }
 
@@ -52,8 +56,8 @@ type Lister interface {
 	Totals(ctx context.Context) iter.Seq2[Total, error]
 }
 
-// Flusher is implemented by a MetricStore that buffers. The processor flushes a store that was injected at the end of its Shutdown. A
-// StoreExtension flushes its store in its own Shutdown, which is after that of all processors.
+// Flusher is implemented by a MetricStore that buffers. The processor flushes a store that was injected at the end of
+// its Shutdown. A StoreExtension flushes its store in its own Shutdown, which is after that of all processors.
 type Flusher interface {
 	// Flush returns when everything added before the call is as durable as the store makes it, or with an error,
 	// at the latest when ctx ends.
@@ -68,19 +72,21 @@ type Informer interface {
 
 // Info is what does not change while a store is open. The zero Info is that of a store of which nothing is known.
 type Info struct {
-	// Opened is when the store began to count in this process. Keys that were first counted since are new to the world; older ones
-	// may have been exported by an earlier process.
+	// Opened is when the store began to count in this process. Keys that were first counted since are new to the world;
+	// older ones may have been exported by an earlier process.
 	Opened time.Time
 
-	// Durable says that what was added before a Flush that has returned nil outlives the process: it is what the option `durable` takes.
-	// Whether it outlives the machine too is a matter of what the store writes to: a file that is synced, a server that does.
+	// Durable says that what was added before a Flush that has returned nil outlives the process: it is what the option
+	// `durable` takes. Whether it outlives the machine too is a matter of what the store writes to: a file that is
+	// synced, a server that does.
 	Durable bool
 
 	// Shared says that other processes count in the store too.
 	Shared bool
 
-	// SettleTime is how long totals may be lower than they were, as those of a server are that has failed over to a replica which is
-	// behind, until the writers have brought back what is missing. A total that is lower for longer has begun anew. 0 = they never fall.
+	// SettleTime is how long totals may be lower than they were, as those of a server are that has failed over to a
+	// replica which is behind, until the writers have brought back what is missing. A total that is lower for longer
+	// has begun anew. 0 = they never fall.
 	SettleTime time.Duration
 
 	// ForgetAfter is how long a key is idle before the store drops it; 0 = it never does.
@@ -101,16 +107,16 @@ type Description struct {
 	Description string
 	Unit        string
 
-	// Sum is what a record adds: `records` for 1, `bytes` for its size, else the OTTL expression that yields it. Empty = it is
-	// not known.
+	// Sum is what a record adds: `records` for 1, `bytes` for its size, else the OTTL expression that yields it. Empty
+	// = it is not known.
 	Sum string
 
-	// CardinalityLimit is how many keys of its own the metric may have, overflow keys apart; 0 = any number, or it is not known.
-	// Each process of those that share a store keeps to its own.
+	// CardinalityLimit is how many keys of its own the metric may have, overflow keys apart; 0 = any number, or it is
+	// not known. Each process of those that share a store keeps to its own.
 	CardinalityLimit int
 
-	// Key is the one key that the metric can have, which readers show at 0 before its first record; empty = it has many, or
-	// that is not known.
+	// Key is the one key that the metric can have, which readers show at 0 before its first record; empty = it has
+	// many, or that is not known.
 	Key string
 }
 
@@ -122,6 +128,7 @@ type Total struct {
 	Last  time.Time // when it was last counted, to the millisecond
 
 	// Restored is the part of Value that was there already when the store was opened; 0 in a store that does not
-	// outlive the process. A store that many processes share cannot tell: there it is Value, or 0 for a key that is newer.
+	// outlive the process. A store that many processes share cannot tell: there it is Value, or 0 for a key that is
+	// newer.
 	Restored int
 }

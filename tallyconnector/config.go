@@ -18,8 +18,8 @@ import (
 
 const defaultFlushInterval = 15 * time.Second
 
-// ProcessorConfig is the configuration of the processor without its methods: part of a larger configuration, it cannot be
-// the one to read and to validate it.
+// ProcessorConfig is the configuration of the processor without its methods: part of a larger configuration, it cannot
+// be the one to read and to validate it.
 type ProcessorConfig tallyprocessor.Config
 
 func (c *ProcessorConfig) config() *tallyprocessor.Config { return (*tallyprocessor.Config)(c) }
@@ -65,7 +65,8 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as
+// well.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
 
 // Validate returns all mistakes, each with its YAML key and the value found.

@@ -128,8 +128,9 @@ func (c *logsConnector) keepForgetting(ctx context.Context) (stop func()) {
 	}
 }
 
-// Shutdown counts what is queued and then emits a last time, all within the deadline of ctx and `shutdown_timeout`; the metrics pipeline
-// still runs, since the Collector shuts down what is upstream first. It returns what could not be counted or sent.
+// Shutdown counts what is queued and then emits a last time, all within the deadline of ctx and `shutdown_timeout`; the
+// metrics pipeline still runs, since the Collector shuts down what is upstream first. It returns what could not be
+// counted or sent.
 func (c *logsConnector) Shutdown(ctx context.Context) (err error) {
 	c.once.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, c.cfg.Tally.ShutdownTimeout)

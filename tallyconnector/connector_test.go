@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconnector
 
 import (
@@ -103,7 +106,8 @@ func TestEmitsEveryIntervalAndALastTime(t *testing.T) {
 	})
 }
 
-// A metrics pipeline that fails for a minute, by an error or by a panic, loses nothing, whether totals or deltas are sent.
+// A metrics pipeline that fails for a minute, by an error or by a panic, loses nothing, whether totals or deltas are
+// sent.
 func TestFailingMetricsPipeline(t *testing.T) {
 	for _, fail := range []func() error{func() error { return errors.New("away") }, func() error { panic("away") }} {
 		testFailingMetricsPipeline(t, fail)
@@ -250,7 +254,8 @@ logs:
 	assert.Equal(t, []string{"my.logrecord.count"}, cfg.Tally.config().MetricNames())
 }
 
-// What the telemetry page of the Collector could not show, and a key that is a glob in the processor, are nothing special here.
+// What the telemetry page of the Collector could not show, and a key that is a glob in the processor, are nothing
+// special here.
 func TestLikeCount(t *testing.T) {
 	sink := new(consumertest.MetricsSink)
 	c := start(t, `
@@ -298,8 +303,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// A metrics pipeline that blocks holds Shutdown no longer than its deadline says, or `shutdown_timeout`: whether it blocks the emission before or
-// the last one, and whether it heeds its context or not.
+// A metrics pipeline that blocks holds Shutdown no longer than its deadline says, or `shutdown_timeout`: whether it
+// blocks the emission before or the last one, and whether it heeds its context or not.
 func TestShutdownDeadline(t *testing.T) {
 	for _, deaf := range []bool{true, false} {
 		for _, before := range []bool{true, false} {

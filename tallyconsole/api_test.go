@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -148,7 +151,8 @@ func TestOverflowSince(t *testing.T) {
 	}{first, first}), "a store that does not remember")
 }
 
-// TestKeysAreThoseOfTelemetry: whatever the limit and the records, `keys` and `overflow_keys` are the numbers that the processor tells.
+// TestKeysAreThoseOfTelemetry: whatever the limit and the records, `keys` and `overflow_keys` are the numbers that the
+// processor tells.
 func TestKeysAreThoseOfTelemetry(t *testing.T) {
 	random := evidence.Random(evidence.Seed(t))
 	for range evidence.Rounds(10, 200) {
@@ -299,7 +303,8 @@ func TestCursorExpires(t *testing.T) {
 	assert.Contains(t, p.Error, "another query")
 }
 
-// TestStoreIsAway: what was there before is still shown, with its age, and what the store says is told without log content.
+// TestStoreIsAway: what was there before is still shown, with its age, and what the store says is told without log
+// content.
 func TestStoreIsAway(t *testing.T) {
 	store := newFragile()
 	store.Add(`["m",{},{"a":1}]`, 5)
@@ -349,7 +354,8 @@ func TestErrorTextHasNoLogContent(t *testing.T) {
 	assert.Empty(t, errorText(nil))
 }
 
-// A metric that can have one key only is there, at 0, before its first record: in the API, on the page for Prometheus, and then as any other.
+// A metric that can have one key only is there, at 0, before its first record: in the API, on the page for Prometheus,
+// and then as any other.
 func TestZeroBeforeTheFirstRecord(t *testing.T) {
 	const key = `["errors",{},{}]`
 	memory := memory.New()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -15,7 +18,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/memory"
 )
 
-// costly are the functions whose time grows with the keys of a metric, and placed are those that call them in a place of max_concurrent_queries.
+// costly are the functions whose time grows with the keys of a metric, and placed are those that call them in a place
+// of max_concurrent_queries.
 var (
 	costly = []string{"/internal/query.Run(", "/internal/table.(*Metric).Distinct(", "/internal/exposition.(*seriesSet).merge("}
 	placed = []string{".(*executor).work(", ".(*handler).scrape("}
@@ -45,7 +49,8 @@ func isIn(stack string, functions []string) bool {
 	return false
 }
 
-// Whatever is asked, and by however many at once, no more goroutines look through keys than max_concurrent_queries says.
+// Whatever is asked, and by however many at once, no more goroutines look through keys than max_concurrent_queries
+// says.
 func TestWorkIsBounded(t *testing.T) {
 	store := memory.New()
 	for i := range 20_000 {

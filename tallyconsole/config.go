@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -21,7 +24,8 @@ const (
 	defaultLimit    = 20     // items of an answer, where the query does not say
 	maxConcurrent   = 10_000 // queries
 
-	// maxSampleLoad is the largest share of one core's time that listing the store takes. Where a listing takes long, the next one comes later.
+	// maxSampleLoad is the largest share of one core's time that listing the store takes. Where a listing takes long,
+	// the next one comes later.
 	maxSampleLoad = 0.03
 
 	maxQueryTerms  = 16     // conditions and attributes to group by, of one query
@@ -134,7 +138,8 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as
+// well.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c, fixed) }
 
 // Validate returns every mistake.

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -109,8 +112,8 @@ func (q asked) query() url.Values {
 	return v
 }
 
-// TestDifferential: whatever the store has and whoever asks what at the same time, every answer is what decoding every key gives:
-// all pages of it, and what live streams show.
+// TestDifferential: whatever the store has and whoever asks what at the same time, every answer is what decoding every
+// key gives: all pages of it, and what live streams show.
 func TestDifferential(t *testing.T) {
 	g := generator{evidence.Random(evidence.Seed(t))}
 	for range evidence.Rounds(4, 100) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -39,7 +42,8 @@ func (e *executor) execute(ctx context.Context, s *sample, q *totalsQuery) (*tot
 	return t, nil
 }
 
-// work calls f in a place, for at most as long as an answer may take. All that looks through the keys of a metric is done so.
+// work calls f in a place, for at most as long as an answer may take. All that looks through the keys of a metric is
+// done so.
 func (e *executor) work(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.QueryTimeout)
 	defer cancel()
@@ -131,7 +135,8 @@ type metricStatus struct {
 	CardinalityLimit int    `json:"cardinality_limit"` // 0 = none, or it is not known
 	Keys             int    `json:"keys"`              // distinct ones, overflow keys apart
 	OverflowKeys     int    `json:"overflow_keys"`
-	Full             bool   `json:"full"` // there are as many keys as the limit says, or keys overflow and the limit is not known
+	// there are as many keys as the limit says, or keys overflow and the limit is not known
+	Full bool `json:"full"`
 }
 
 func newMetricStatus(s *sample, m *table.Metric) metricStatus {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -11,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryQuestionHasItsOwnAnswer: questions that differ in anything get different answers, from one snapshot and over live streams.
+// TestEveryQuestionHasItsOwnAnswer: questions that differ in anything get different answers, from one snapshot and over
+// live streams.
 func TestEveryQuestionHasItsOwnAnswer(t *testing.T) {
 	store := newStepped()
 	store.Store = shop()

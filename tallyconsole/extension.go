@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -37,8 +40,8 @@ func newConsole(set extension.Settings, cfg *Config) *console {
 	return &console{cfg: cfg, settings: set}
 }
 
-// Dependencies makes the Collector start the store, and what the server needs, before the console, and shut them down after it.
-// The interface is extensioncapabilities.Dependent.
+// Dependencies makes the Collector start the store, and what the server needs, before the console, and shut them down
+// after it. The interface is extensioncapabilities.Dependent.
 func (c *console) Dependencies() []component.ID {
 	ids := []component.ID{c.cfg.Store}
 	if auth := c.cfg.Server.Auth.Get(); auth != nil {
@@ -101,12 +104,13 @@ func serve(server *http.Server, listener net.Listener, host component.Host) {
 	}
 }
 
-// shutdownTimeout is how long Shutdown waits for clients and the store where the Collector gives no deadline. Until it returns, a Collector
-// that reloads takes no logs.
+// shutdownTimeout is how long Shutdown waits for clients and the store where the Collector gives no deadline. Until it
+// returns, a Collector that reloads takes no logs.
 const shutdownTimeout = time.Second
 
-// Shutdown ends the live streams, and lets the requests that are being answered end, within the deadline of ctx or of shutdownTimeout. Then
-// it ends the connections of clients that are slow. That is no error: nothing is lost, and a Collector that reloads would exit.
+// Shutdown ends the live streams, and lets the requests that are being answered end, within the deadline of ctx or of
+// shutdownTimeout. Then it ends the connections of clients that are slow. That is no error: nothing is lost, and a
+// Collector that reloads would exit.
 func (c *console) Shutdown(ctx context.Context) error {
 	var err error
 	if c.cancel != nil {

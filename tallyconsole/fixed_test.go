@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -10,7 +13,8 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 )
 
-// Each option that earlier versions had, with any value and beside any others, is refused with the value that holds now.
+// Each option that earlier versions had, with any value and beside any others, is refused with the value that holds
+// now.
 func TestFixedOptions(t *testing.T) {
 	told := map[string]string{
 		"max_sample_load": "is fixed at 0.03 now: delete it", "max_query_terms": "is fixed at 16 now: delete it",

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -196,8 +199,8 @@ func (f *fragile) Totals(ctx context.Context) iter.Seq2[store.Total, error] {
 	}
 }
 
-// stepped is a store that is listed only when a test says so: between two steps there is one snapshot, and at each step live streams
-// get one event.
+// stepped is a store that is listed only when a test says so: between two steps there is one snapshot, and at each step
+// live streams get one event.
 type stepped struct {
 	*memory.Store
 	steps chan struct{}

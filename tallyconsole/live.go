@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -216,7 +219,8 @@ func (h *handler) live(w http.ResponseWriter, r *http.Request) {
 func (h *handler) stream(w http.ResponseWriter, r *http.Request, s *subscriber, first []byte) {
 	control := http.NewResponseController(w)
 	write := func(text []byte) bool {
-		// A deadline for each event, in place of one for the whole stream. A server without deadlines has dropping alone.
+		// A deadline for each event, in place of one for the whole stream. A server without deadlines has dropping
+		// alone.
 		_ = control.SetWriteDeadline(time.Now().Add(h.cfg.Server.WriteTimeout))
 		if _, err := w.Write(text); err != nil {
 			return false

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -187,7 +190,8 @@ func TestViewsAreShared(t *testing.T) {
 	})
 }
 
-// TestLateSubscribers: who comes with older totals than the others of a view gets the newest, though there is no other snapshot.
+// TestLateSubscribers: who comes with older totals than the others of a view gets the newest, though there is no other
+// snapshot.
 func TestLateSubscribers(t *testing.T) {
 	cfg := testConfig()
 	s := newSampler(shop(), cfg, zap.NewNop(), func(time.Duration) {})

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -26,8 +29,9 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadatatest"
 )
 
-// BenchmarkLoad: a million keys, which a processor goes on counting with all cores, alone and then with a console that has 50
-// subscribers and answers 10 questions a second. It reports what the questions took and what is left of the counting.
+// BenchmarkLoad: a million keys, which a processor goes on counting with all cores, alone and then with a console that
+// has 50 subscribers and answers 10 questions a second. It reports what the questions took and what is left of the
+// counting.
 func BenchmarkLoad(b *testing.B) {
 	store := memory.New()
 	for i := range 1_000_000 {

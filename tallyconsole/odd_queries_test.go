@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -26,7 +29,8 @@ var queryParts = []string{
 	"eyJxIjowfQ", "+", "%20", "%e2%80%ae", "null", "[]", "{}", strings.Repeat("a", 5000), "%F0%9F%92%A9", "0x10", "٣", "NaN",
 }
 
-// Whatever is asked, of two consoles over one store, the answer is JSON or a page that Prometheus can read, and never that the console has failed.
+// Whatever is asked, of two consoles over one store, the answer is JSON or a page that Prometheus can read, and never
+// that the console has failed.
 func TestOddQueries(t *testing.T) {
 	random := evidence.Random(evidence.Seed(t))
 	store := shop()

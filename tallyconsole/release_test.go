@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -18,8 +21,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/metadatatest"
 )
 
-// A console that was shut down, whatever it did before, or whose start failed, keeps neither the store nor what it has made of it in memory, also
-// where somebody keeps the console, its telemetry and the connections of its clients.
+// A console that was shut down, whatever it did before, or whose start failed, keeps neither the store nor what it has
+// made of it in memory, also where somebody keeps the console, its telemetry and the connections of its clients.
 func TestShutdownReleasesTheStore(t *testing.T) {
 	random := evidence.Random(evidence.Seed(t))
 	for range evidence.Rounds(12, 200) {

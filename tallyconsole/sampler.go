@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -88,8 +91,8 @@ func (s *sampler) run(ctx context.Context) {
 	}
 }
 
-// pause returns how long to wait after a sample that has taken d. A listing that failed has waited more than worked, so what it took says
-// little about its load.
+// pause returns how long to wait after a sample that has taken d. A listing that failed has waited more than worked, so
+// what it took says little about its load.
 func (s *sampler) pause(d time.Duration, err error) time.Duration {
 	rest := time.Duration(float64(d)/s.cfg.sampleLoad) - d
 	if err != nil {
@@ -102,7 +105,8 @@ func (s *sampler) pause(d time.Duration, err error) time.Duration {
 func (s *sampler) once(ctx context.Context) (took time.Duration, err error) {
 	start := time.Now()
 	watchdog := time.AfterFunc(s.cfg.SampleTimeout+overdue, func() { s.overdue(ctx, start) })
-	descriptions := s.descriptions() // first: the store may take long for them, and the totals are of the moment that they say
+	// first: the store may take long for them, and the totals are of the moment that they say
+	descriptions := s.descriptions()
 	listing := time.Now()
 	next, listed, err := s.take(ctx, onlyKeys(descriptions))
 	watchdog.Stop()
@@ -216,8 +220,8 @@ func (s *sampler) descriptions() (all map[string]store.Description) {
 	return all
 }
 
-// errorText says what has gone wrong without what may be log content: keys are quoted, so whatever is between quotes is left
-// out, and so is all behind a bracket that begins one.
+// errorText says what has gone wrong without what may be log content: keys are quoted, so whatever is between quotes is
+// left out, and so is all behind a bracket that begins one.
 func errorText(err error) string {
 	if err == nil {
 		return ""

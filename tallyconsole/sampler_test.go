@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -88,8 +91,8 @@ func (u *unruly) Descriptions() []store.Description {
 	return nil
 }
 
-// While a store goes wrong for a time, in whatever way, nobody is told that it is well, and when it is well again that shows soon: no outage
-// makes the console look away for long.
+// While a store goes wrong for a time, in whatever way, nobody is told that it is well, and when it is well again that
+// shows soon: no outage makes the console look away for long.
 func TestStoreThatGoesWrong(t *testing.T) {
 	seed := evidence.Seed(t)
 	for round := range evidence.Rounds(100, 5000) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -14,7 +17,8 @@ const (
 	// handOver is how long a client may take for a piece of a page before others work in the place of that page.
 	handOver = 50 * time.Millisecond
 
-	// maxSlowScrapes is how many pages may be with slow clients at a time. Each has a connection, its buffers and some hundred series in memory.
+	// maxSlowScrapes is how many pages may be with slow clients at a time. Each has a connection, its buffers and some
+	// hundred series in memory.
 	maxSlowScrapes = 16
 )
 
@@ -33,8 +37,8 @@ func (e *executor) acquire(ctx context.Context) error {
 // release gives a place back.
 func (e *executor) release() { <-e.semaphore }
 
-// scrapeWriter hands pieces of a page to a client. Whoever makes the page has a place, which is given back while the client is slow. It is
-// serial.
+// scrapeWriter hands pieces of a page to a client. Whoever makes the page has a place, which is given back while the
+// client is slow. It is serial.
 type scrapeWriter struct {
 	out      io.Writer
 	request  *http.Request
@@ -91,7 +95,8 @@ func (s *slowScrapes) add(p *scrapeWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.list = append(s.list, p); len(s.list) > maxSlowScrapes {
-		_ = s.list[0].control.SetWriteDeadline(time.Unix(1, 0)) // a connection that has no deadlines is ended by the client, or by Shutdown
+		// a connection that has no deadlines is ended by the client, or by Shutdown
+		_ = s.list[0].control.SetWriteDeadline(time.Unix(1, 0))
 		s.list = s.list[1:]
 	}
 }

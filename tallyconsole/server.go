@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -13,7 +16,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// securityHeaders are those of every answer. What the page needs comes from this server alone, and nothing in it is inline.
+// securityHeaders are those of every answer. What the page needs comes from this server alone, and nothing in it is
+// inline.
 var securityHeaders = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -83,7 +87,8 @@ func allowedHosts(cfg *Config) map[string]bool {
 	return hosts
 }
 
-// canonicalHost returns a host without a port as browsers write it, without the brackets of an address and the dot at the end of a name.
+// canonicalHost returns a host without a port as browsers write it, without the brackets of an address and the dot at
+// the end of a name.
 func canonicalHost(host string) string {
 	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 	if address, err := netip.ParseAddr(host); err == nil {

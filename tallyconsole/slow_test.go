@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -81,8 +84,8 @@ func frames(function string) int {
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "/tallyconsole."+function)
 }
 
-// However many clients read however slowly, Shutdown ends at its own deadline, or at the Collector's if that is sooner, and their
-// connections end with it. It is no error: one would end a Collector that is about to reload.
+// However many clients read however slowly, Shutdown ends at its own deadline, or at the Collector's if that is sooner,
+// and their connections end with it. It is no error: one would end a Collector that is about to reload.
 func TestShutdownWithSlowClients(t *testing.T) {
 	store := large()
 	for _, deadline := range []time.Duration{0, 50 * time.Millisecond, time.Minute} {
@@ -110,8 +113,8 @@ func TestShutdownWithSlowClients(t *testing.T) {
 	}
 }
 
-// A client that reads slowly has no place of those in which questions are answered, however many of them there are, and what they have in memory is
-// bounded: when too many are slow at once, the one that has waited longest is ended.
+// A client that reads slowly has no place of those in which questions are answered, however many of them there are, and
+// what they have in memory is bounded: when too many are slow at once, the one that has waited longest is ended.
 func TestSlowClientsHoldNoPlace(t *testing.T) {
 	r := start(t, large(), func(c *Config) { c.Server.WriteTimeout, c.QueryTimeout = time.Hour, patience })
 	for range 2 * maxSlowScrapes {
@@ -141,7 +144,8 @@ func TestScrapeTakesAPlace(t *testing.T) {
 	assert.Empty(t, r.hub.executor.semaphore, "given back")
 }
 
-// Scrapes by clients of any speed, which go away whenever they like, leave no place taken, and each page that is whole has all series.
+// Scrapes by clients of any speed, which go away whenever they like, leave no place taken, and each page that is whole
+// has all series.
 func TestScrapesAtAnySpeed(t *testing.T) {
 	r := start(t, large(), func(c *Config) { c.MaxConcurrentQueries = 2 })
 	var clients sync.WaitGroup

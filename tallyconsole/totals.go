@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyconsole
 
 import (
@@ -39,7 +42,8 @@ type label struct {
 	Name     string          `json:"name"`
 	Resource bool            `json:"resource"`
 	Value    json.RawMessage `json:"value"` // null = the keys of the group have none
-	Text     string          `json:"text"`  // the JSON text of the value, for those who read numbers less exactly; empty with null
+	// the JSON text of the value, for those who read numbers less exactly; empty with null
+	Text string `json:"text"`
 }
 
 // newLabel returns a label with a value of that JSON text, empty for none.

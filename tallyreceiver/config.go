@@ -55,7 +55,8 @@ var (
 	_ component.Config    = (*Config)(nil)
 )
 
-// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as well.
+// Unmarshal reads the configuration. If any of it cannot be read, the error has all mistakes, those of Validate as
+// well.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return userconfig.Unmarshal(conf, c) }
 
 var errNoStore = errors.New("`store` is missing: it must be the id of a store extension")

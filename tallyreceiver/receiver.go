@@ -23,8 +23,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
-// metricsReceiver reads a store every `collection_interval`, and a last time at Shutdown. It has a loop of its own, since the scraper
-// controller takes all metrics of a collection at once, which for a million series are gigabytes.
+// metricsReceiver reads a store every `collection_interval`, and a last time at Shutdown. It has a loop of its own,
+// since the scraper controller takes all metrics of a collection at once, which for a million series are gigabytes.
 type metricsReceiver struct {
 	cfg      *Config
 	settings receiver.Settings
@@ -78,7 +78,8 @@ func (r *metricsReceiver) Start(ctx context.Context, host component.Host) error 
 	return nil
 }
 
-// emit reads the store once and sends what it has, within `timeout`. What could not be read or sent is in a later emission.
+// emit reads the store once and sends what it has, within `timeout`. What could not be read or sent is in a later
+// emission.
 func (r *metricsReceiver) emit(ctx context.Context) error {
 	if r.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -96,8 +97,8 @@ func (r *metricsReceiver) failed(err error) {
 	r.settings.Logger.Warn("Totals could not be sent; the next collection carries them", zap.Error(err))
 }
 
-// emitLast emits for the last time, and leaves what the reader knows to the next one, unless nobody waits any more: the pipeline may be gone
-// then.
+// emitLast emits for the last time, and leaves what the reader knows to the next one, unless nobody waits any more: the
+// pipeline may be gone then.
 func (r *metricsReceiver) emitLast(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -111,8 +112,8 @@ func (r *metricsReceiver) emitLast(ctx context.Context) error {
 // shutdownTimeout is how long Shutdown waits for the metrics pipeline where the Collector gives no deadline.
 const shutdownTimeout = 5 * time.Second
 
-// Shutdown ends the reading and emits a last time, within the deadline of ctx or of shutdownTimeout. Counts that a logs pipeline adds
-// later, while it drains, are in the store and in the next emission of whoever reads it.
+// Shutdown ends the reading and emits a last time, within the deadline of ctx or of shutdownTimeout. Counts that a logs
+// pipeline adds later, while it drains, are in the store and in the next emission of whoever reads it.
 func (r *metricsReceiver) Shutdown(ctx context.Context) error {
 	if r.loop == nil {
 		return nil

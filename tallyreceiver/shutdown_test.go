@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyreceiver
 
 import (
@@ -19,8 +22,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// A metrics pipeline that blocks holds Shutdown no longer than its deadline says, or, where there is none, the receiver's own: whether it blocks the
-// emission before or the last one, and whether it heeds its context or not.
+// A metrics pipeline that blocks holds Shutdown no longer than its deadline says, or, where there is none, the
+// receiver's own: whether it blocks the emission before or the last one, and whether it heeds its context or not.
 func TestShutdownDeadline(t *testing.T) {
 	for _, deaf := range []bool{true, false} {
 		for _, before := range []bool{true, false} {
@@ -64,7 +67,8 @@ func TestShutdownDeadline(t *testing.T) {
 	}
 }
 
-// However often a receiver is replaced while its store lives, the deltas add up to the totals, and a cumulative series goes on.
+// However often a receiver is replaced while its store lives, the deltas add up to the totals, and a cumulative series
+// goes on.
 func TestSeveralLivesOnOneStore(t *testing.T) {
 	for _, temporality := range []emit.Temporality{emit.Delta, emit.Cumulative} {
 		synctest.Test(t, func(t *testing.T) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package tallyreceiver
 
 import (
@@ -22,7 +25,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyreceiver/internal/metadata"
 )
 
-// The receiver's own telemetry has the points of each payload that was accepted, and of each that was not, the last emission among them.
+// The receiver's own telemetry has the points of each payload that was accepted, and of each that was not, the last
+// emission among them.
 func TestPointsOnTheOwnTelemetry(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package console
 
 import (
@@ -41,8 +44,8 @@ func redisStore(t *testing.T, server *redistest.Server) store.MetricStore {
 	}).MetricStore()
 }
 
-// testAwayAndBack: the page says that the store is away while a real Redis is down, shows what was there before, and goes on by
-// itself. The same goes for the console itself.
+// testAwayAndBack: the page says that the store is away while a real Redis is down, shows what was there before, and
+// goes on by itself. The same goes for the console itself.
 func testAwayAndBack(t *testing.T, browser context.Context) {
 	server := redistest.Start(t)
 	store := redisStore(t, server)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package console
 
 import (
@@ -149,8 +152,8 @@ func (b *tab) keys(text string) {
 	b.run(chromedp.KeyEvent(text))
 }
 
-// filter goes to the field for filters by its shortcut, and types. The driver sends the character of a key on its own, whatever
-// the page has made of the key, so that one is taken out first.
+// filter goes to the field for filters by its shortcut, and types. The driver sends the character of a key on its own,
+// whatever the page has made of the key, so that one is taken out first.
 func (b *tab) filter(text string) {
 	b.t.Helper()
 	b.keys("/")

@@ -52,7 +52,8 @@ func (h host) GetExtensions() map[component.ID]component.Component { return h }
 // running is a console that runs.
 type running struct{ address, url string }
 
-// start returns a console over a store that has taken a first sample, and ends with the test. It samples and refreshes fast.
+// start returns a console over a store that has taken a first sample, and ends with the test. It samples and refreshes
+// fast.
 func start(t *testing.T, store store.MetricStore, change ...func(*tallyconsole.Config)) *running {
 	t.Helper()
 	factory := tallyconsole.NewFactory()

@@ -69,8 +69,8 @@ func opened(t *testing.T, name string, file []byte) map[string]int {
 	return i.values(t)
 }
 
-// BenchmarkDurable is what an acknowledgement costs with `durable`: batches of 100 records from some senders at once, over a
-// file that is synced or not, with some keys in the store.
+// BenchmarkDurable is what an acknowledgement costs with `durable`: batches of 100 records from some senders at once,
+// over a file that is synced or not, with some keys in the store.
 func BenchmarkDurable(b *testing.B) {
 	for _, keys := range []int{10, 1000, 100_000} {
 		for _, fsync := range []bool{false, true} {

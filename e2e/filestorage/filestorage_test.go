@@ -70,9 +70,9 @@ func TestStress(t *testing.T) {
 	i.stop(t)
 }
 
-// TestFault_storage_damaged_file: a state file with a wrong bit in a slot gives the right totals, or an error at Start, or
-// damage that is told; never a wrong number in silence. Outside the slots it is bbolt that notices: it panics while it
-// opens the file, at times in a goroutine of its own, which nobody can recover, so a test cannot have that.
+// TestFault_storage_damaged_file: a state file with a wrong bit in a slot gives the right totals, or an error at Start,
+// or damage that is told; never a wrong number in silence. Outside the slots it is bbolt that notices: it panics while
+// it opens the file, at times in a goroutine of its own, which nobody can recover, so a test cannot have that.
 func TestFault_storage_damaged_file(t *testing.T) {
 	directory := t.TempDir()
 	i := start(t, fileStorage(t, directory))

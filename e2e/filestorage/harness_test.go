@@ -1,8 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package filestorage tests the extension tally_memory over the Collector's file_storage and the files that it writes. It holds tests
-// only.
+// Package filestorage tests the extension tally_memory over the Collector's file_storage and the files that it writes.
+// It holds tests only.
 package filestorage
 
 import (
@@ -67,8 +67,8 @@ type instance struct {
 	telemetry *componenttest.Telemetry
 }
 
-// newInstance returns an extension that is not started. Its flush interval is so long that only Flush and Shutdown flush, unless change
-// sets another.
+// newInstance returns an extension that is not started. Its flush interval is so long that only Flush and Shutdown
+// flush, unless change sets another.
 func newInstance(t testing.TB, storage component.Component, change ...func(*memorystore.Config)) *instance {
 	t.Helper()
 	factory := memorystore.NewFactory()

@@ -19,9 +19,9 @@ import (
 	"github.com/logtally/tallyprocessor/internal/evidence"
 )
 
-// TestFault_storage_torn_file: a flush is cut after each byte that it changes in a real file of file_storage, as a crash cuts it: what
-// bbolt writes before is there, what it writes later is not. The totals are those before the flush or those after it, and the store
-// goes on from them.
+// TestFault_storage_torn_file: a flush is cut after each byte that it changes in a real file of file_storage, as a
+// crash cuts it: what bbolt writes before is there, what it writes later is not. The totals are those before the flush
+// or those after it, and the store goes on from them.
 func TestFault_storage_torn_file(t *testing.T) {
 	step := evidence.Rounds(97, 1) // bytes from one cut to the next
 	directory := t.TempDir()
@@ -64,8 +64,8 @@ func TestFault_storage_torn_file(t *testing.T) {
 	})
 }
 
-// changes returns where two images differ, in the order in which bbolt writes: its pages, and then the one of the two meta pages
-// (0 and 1) that makes the others valid.
+// changes returns where two images differ, in the order in which bbolt writes: its pages, and then the one of the two
+// meta pages (0 and 1) that makes the others valid.
 func changes(old, now []byte) (at []int) {
 	metas := 2 * os.Getpagesize()
 	for _, part := range [][2]int{{metas, len(now)}, {0, metas}} {

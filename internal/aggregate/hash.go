@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package aggregate
 
 import (
@@ -19,9 +22,9 @@ func newHasher() hasher {
 	return hasher{seed: seed, a: maphash.String(seed, "a"), b: maphash.String(seed, "b")}
 }
 
-// text hashes a string. One of up to 16 bytes, as most values are, is read as two words, which may overlap, and hashed by
-// a multiplication whose two halves are put together: so does wyhash (github.com/wangyi-fudan/wyhash), in a third of the
-// time that maphash takes to be called.
+// text hashes a string. One of up to 16 bytes, as most values are, is read as two words, which may overlap, and hashed
+// by a multiplication whose two halves are put together: so does wyhash (github.com/wangyi-fudan/wyhash), in a third of
+// the time that maphash takes to be called.
 func (h *hasher) text(s string) uint64 {
 	n := len(s)
 	if n > 16 || h.override != nil {

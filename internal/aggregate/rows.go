@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package aggregate
 
 import (
@@ -33,8 +36,8 @@ type Column struct {
 }
 
 // Rows sums records and their amounts by the values of a few attributes. It is the quick look that spares nearly every
-// record the way through a Table: it compares values as they are, and makes no bytes of them. As in a Table, a hash only
-// finds the slot.
+// record the way through a Table: it compares values as they are, and makes no bytes of them. As in a Table, a hash
+// only finds the slot.
 //
 // The zero Rows is not usable; make one with NewRows. It is not safe for concurrent use.
 type Rows struct {
@@ -103,8 +106,8 @@ func (c *Column) Copy(lane int, from *Column, fromLane int) {
 	c.Values[lane], c.hashes[lane] = from.Values[fromLane], from.hashes[fromLane]
 }
 
-// Add adds the records of the selected lanes to the rows of a group, each of which has a value of each of columns. A nil
-// amounts is 1 for each record; the sum of the amounts must not pass the largest int64.
+// Add adds the records of the selected lanes to the rows of a group, each of which has a value of each of columns. A
+// nil amounts is 1 for each record; the sum of the amounts must not pass the largest int64.
 func (r *Rows) Add(group uint64, columns []*Column, selected uint64, amounts *[Lanes]int64) {
 	start := mix(r.hasher.a, group)
 	for ; selected != 0; selected &= selected - 1 {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package aggregate
 
 import (
@@ -224,8 +227,8 @@ func TestRowsWithoutColumns(t *testing.T) {
 	assert.Empty(t, r.RowValues(1, 0))
 }
 
-// After Reset a Rows keeps no text, not even behind the end of a slice, no more memory than keepRows rows take, and after
-// some small batches few slots.
+// After Reset a Rows keeps no text, not even behind the end of a slice, no more memory than keepRows rows take, and
+// after some small batches few slots.
 func TestRowsResetGivesBack(t *testing.T) {
 	addRows := func(r *Rows, rows int) {
 		var c Column

@@ -1,5 +1,8 @@
-// Package aggregate sums records and amounts by identity, so that a batch of thousands of records becomes a handful of numbers before
-// anything shared is touched.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package aggregate sums records and amounts by identity, so that a batch of thousands of records becomes a handful of
+// numbers before anything shared is touched.
 package aggregate
 
 import (
@@ -15,8 +18,9 @@ const minSlots = 64
 // the surplus back, so that one odd batch does not hold its memory for ever.
 const keepArena = 1 << 20
 
-// Table sums records and their amounts by identity. A hash only finds the slot; the identity's own bytes decide, so that identities
-// whose hashes collide stay apart. It allocates nothing once it has grown to the size of the batches it sees.
+// Table sums records and their amounts by identity. A hash only finds the slot; the identity's own bytes decide, so
+// that identities whose hashes collide stay apart. It allocates nothing once it has grown to the size of the batches it
+// sees.
 //
 // The zero Table is not usable; make one with NewTable. A Table is not safe for concurrent use.
 type Table struct {
@@ -51,9 +55,9 @@ func NewTableWithHash(hash func([]byte) uint64) *Table {
 	return &Table{hash: hash, slots: make([]int32, minSlots)}
 }
 
-// Add adds to an identity and returns the index of its entry; neither number may be negative. It copies identity when it
-// is new and keeps nothing of it. When the sum of the amounts would pass the largest int64 it adds nothing, and ok is
-// false.
+// Add adds to an identity and returns the index of its entry; neither number may be negative. It copies identity when
+// it is new and keeps nothing of it. When the sum of the amounts would pass the largest int64 it adds nothing, and ok
+// is false.
 func (t *Table) Add(identity []byte, add Sums) (index int, ok bool) {
 	h := t.hash(identity)
 	mask := uint64(len(t.slots) - 1)
@@ -79,8 +83,8 @@ func (t *Table) Add(identity []byte, add Sums) (index int, ok bool) {
 	return len(t.entries) - 1, true
 }
 
-// Append adds an identity that is new for sure, and that no Add or Append will be given again before Reset: what those have
-// to look for is not looked for here. It copies identity.
+// Append adds an identity that is new for sure, and that no Add or Append will be given again before Reset: what those
+// have to look for is not looked for here. It copies identity.
 func (t *Table) Append(identity []byte, sums Sums) {
 	start := len(t.arena)
 	t.arena = append(t.arena, identity...)

@@ -1,4 +1,8 @@
-// Package apply takes the counts of batches to a store: it finds the key of each series, within the limits, and adds to its total.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package apply takes the counts of batches to a store: it finds the key of each series, within the limits, and adds to
+// its total.
 package apply
 
 import (
@@ -24,8 +28,8 @@ type Settings struct {
 	Observer       Observer
 }
 
-// Observer is told what happens to keys. Its methods are called by several goroutines at once, some under a lock of the limits, and do
-// not block.
+// Observer is told what happens to keys. Its methods are called by several goroutines at once, some under a lock of the
+// limits, and do not block.
 type Observer interface {
 	// NewKey says that nothing was counted under a key of metric before, or not since it was dropped.
 	NewKey(metric int, key string)
@@ -33,7 +37,8 @@ type Observer interface {
 	KeyDropped(metric int, key string, back bool)
 	// Overflowed says that records of metric are counted under an overflow key.
 	Overflowed(metric int)
-	// Panicked says what the store, or anything else that a worker runs, has panicked with. The series at fault is not counted.
+	// Panicked says what the store, or anything else that a worker runs, has panicked with. The series at fault is not
+	// counted.
 	Panicked(metric int, value any)
 }
 
@@ -195,8 +200,8 @@ func (w *worker) bind(b *extract.Batch) (goOn bool) {
 	return true
 }
 
-// seriesPerLock is how many series are added, and settled, at once: whoever waits for a worker's ledger, or to remember a
-// Counter, waits for some microseconds.
+// seriesPerLock is how many series are added, and settled, at once: whoever waits for a worker's ledger, or to remember
+// a Counter, waits for some microseconds.
 const seriesPerLock = 64
 
 // addKnown adds series whose Counters are known, until there is one that is not, or enough is done at once.

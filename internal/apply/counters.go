@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -13,8 +16,8 @@ import (
 const minCounters = 4096
 
 // counters remember the Counters of series by their identities in batches, so that a series that was seen before is
-// counted without making the text of its key. They hold nothing that could not be found anew: what is forgotten costs time.
-// Only series that are counted under their own keys are in them.
+// counted without making the text of its key. They hold nothing that could not be found anew: what is forgotten costs
+// time. Only series that are counted under their own keys are in them.
 type counters struct {
 	admitted func() int // keys that the limits have admitted
 
@@ -67,8 +70,8 @@ func (b *counters) put(metric int, resource, attributes []byte, counter store.Co
 	return number
 }
 
-// makeRoom forgets everything when there is much more than keys: those that were dropped leave their Counters behind, and
-// texts that become one key, by their invalid bytes, have a Counter each.
+// makeRoom forgets everything when there is much more than keys: those that were dropped leave their Counters behind,
+// and texts that become one key, by their invalid bytes, have a Counter each.
 func (b *counters) makeRoom() {
 	if b.bySeries.Len() < b.limit && len(b.resources) < b.limit {
 		return
@@ -121,8 +124,8 @@ func (l *prefetch) look(b *counters, batch *extract.Batch, resources []uint64, f
 	}
 }
 
-// counter returns the Counter of a series that was prepared, and whether it is known. It may have become known since: then
-// it is found in another way.
+// counter returns the Counter of a series that was prepared, and whether it is known. It may have become known since:
+// then it is found in another way.
 func (l *prefetch) counter(b *counters, i int) (store.Counter, bool) {
 	n, start := i-l.from, 0
 	if n > 0 {

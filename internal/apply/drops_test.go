@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -41,7 +44,8 @@ func (c *droppedCounter) Add(n int, now time.Time) bool {
 	return c.r.IntN(3) > 0 && c.Counter.Add(n, now)
 }
 
-// However often a key is dropped before it is added to: each record that overflows, and each value that is cut, is told once.
+// However often a key is dropped before it is added to: each record that overflows, and each value that is cut, is told
+// once.
 func TestDroppedBetweenBindAndAdd(t *testing.T) {
 	for seed := range uint64(50) {
 		s := &dropper{memory.New(), rand.New(rand.NewPCG(seed, 0))}
@@ -205,7 +209,8 @@ func (s *halfListed) Descriptions() []store.Description {
 	return nil
 }
 
-// A component that cannot start leaves no key in the limits that it has in common with others which the store does not have.
+// A component that cannot start leaves no key in the limits that it has in common with others which the store does not
+// have.
 func TestFailedStartLeavesNoKeys(t *testing.T) {
 	for range 20 { // the metrics are listed in any order
 		failOneStart(t)

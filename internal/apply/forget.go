@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -9,8 +12,9 @@ import (
 
 // forgotten frees what stands for keys that the store has dropped.
 //
-// No lock keeps counting and dropping apart. A worker binds a key while the limiter cannot lose it, and the limiter loses a key only if the
-// store does not have it then: so a key that the store has is in the limiter. The Counter of a key that was dropped takes nothing.
+// No lock keeps counting and dropping apart. A worker binds a key while the limiter cannot lose it, and the limiter
+// loses a key only if the store does not have it then: so a key that the store has is in the limiter. The Counter of a
+// key that was dropped takes nothing.
 type forgotten struct {
 	forgets bool // the store does
 	byName  map[string]int
@@ -59,8 +63,8 @@ func (a *Applier) forget(keys []string) {
 	a.counters.shrink()
 }
 
-// forgetKey forgets a key of metric i, unless the store has it again. It runs in a goroutine of the store's, where a panic of the store
-// would end the process: the key keeps its place then.
+// forgetKey forgets a key of metric i, unless the store has it again. It runs in a goroutine of the store's, where a
+// panic of the store would end the process: the key keeps its place then.
 func (a *Applier) forgetKey(i int, key string) {
 	defer func() {
 		if p := recover(); p != nil {

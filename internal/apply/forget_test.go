@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -71,8 +74,8 @@ func batchOf(values ...int) plog.Logs {
 	return ld
 }
 
-// While workers count and the store drops whatever it likes, nothing is lost, and in the end the limit has the keys that the store has, and
-// no others; nor does the store ever have more keys of their own than the limit.
+// While workers count and the store drops whatever it likes, nothing is lost, and in the end the limit has the keys
+// that the store has, and no others; nor does the store ever have more keys of their own than the limit.
 func TestForgettingBesideCounting(t *testing.T) {
 	for seed := range uint64(8) {
 		limit := []int{0, 5, 40}[seed%3]
@@ -170,7 +173,8 @@ func TestDroppedWhileListed(t *testing.T) {
 	}
 }
 
-// A store that embeds another and overrides Inc is called, whatever else it has; one that says so is called by all it has.
+// A store that embeds another and overrides Inc is called, whatever else it has; one that says so is called by all it
+// has.
 func TestEmbeddedStoresAreNotBypassed(t *testing.T) {
 	plain := &countedInc{Store: memory.New()}
 	aware := &awareStore{countedInc{Store: memory.New()}}

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -22,8 +25,9 @@ var ErrOtherMeaning = errors.New("the store has totals under that name with anot
 
 func meaningOf(d store.Description) meaning.Meaning { return meaning.Meaning{Unit: d.Unit, Sum: d.Sum} }
 
-// Introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted before, and stay so
-// until the store forgets them. The store may take the time that ctx gives it. After an error, or a panic of the store, what was begun is ended.
+// Introduce tells the store the metrics, and the limiters the keys that the store holds already: those were admitted
+// before, and stay so until the store forgets them. The store may take the time that ctx gives it. After an error, or a
+// panic of the store, what was begun is ended.
 func (a *Applier) Introduce(ctx context.Context) error {
 	known := false
 	defer func() {
@@ -53,8 +57,8 @@ func (a *Applier) introduce(ctx context.Context) error {
 	return nil
 }
 
-// claim says what the metrics are, so that no other component counts something else under their names, and makes their limiters: all
-// that count a metric in one store have its limit in common.
+// claim says what the metrics are, so that no other component counts something else under their names, and makes their
+// limiters: all that count a metric in one store have its limit in common.
 func (a *Applier) claim() error {
 	claimer, ok := a.Store.(capability.Claimer)
 	for i, d := range a.Metrics {
@@ -77,15 +81,16 @@ func (a *Applier) claim() error {
 	return nil
 }
 
-// Close ends what Introduce has begun at the store. It is for once, and waits while the store tells of keys that it has dropped.
+// Close ends what Introduce has begun at the store. It is for once, and waits while the store tells of keys that it has
+// dropped.
 func (a *Applier) Close() {
 	for _, end := range a.ends {
 		a.ask(end)
 	}
 }
 
-// earlierMeanings returns, by name, what the metrics were before where that is something else. A store that many processes share has
-// the word of any of them, which is no reason not to start.
+// earlierMeanings returns, by name, what the metrics were before where that is something else. A store that many
+// processes share has the word of any of them, which is no reason not to start.
 func (a *Applier) earlierMeanings() map[string]meaning.Meaning {
 	earlier := map[string]meaning.Meaning{}
 	describer, ok := a.Store.(store.Describer)
@@ -158,8 +163,8 @@ func (m *admission) storedKeys(ctx context.Context) iter.Seq2[string, error] {
 	return func(func(string, error) bool) {}
 }
 
-// admit enters a key in the limiter of its metric. One that no record can have, of another component or an earlier configuration,
-// takes no place.
+// admit enters a key in the limiter of its metric. One that no record can have, of another component or an earlier
+// configuration, takes no place.
 func (m *admission) admit(text string) error {
 	metric, _ := serieskey.MetricOf(text)
 	i, ours := m.numbers[metric]

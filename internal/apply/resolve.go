@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -28,8 +31,8 @@ func (w *worker) makeOverflowKey(b *extract.Batch, l *limiter.Limiter) {
 	}
 }
 
-// resolve returns the key under which the series whose key was made is counted: that, or an overflow key. use is what to do with it before
-// it can be forgotten.
+// resolve returns the key under which the series whose key was made is counted: that, or an overflow key. use is what
+// to do with it before it can be forgotten.
 func (w *worker) resolve(b *extract.Batch, metric int, use limiter.Use) (v limiter.Verdict) {
 	l := w.limiters[metric]
 	if w.hasOwn {
@@ -72,8 +75,8 @@ func (w *worker) noteNew(metric int, v limiter.Verdict) {
 	}
 }
 
-// noteOverflow notes if the series that was resolved last is counted under an overflow key, instead of under w.key if that fits. It is called
-// when the series is settled: what the store makes of it changes no count.
+// noteOverflow notes if the series that was resolved last is counted under an overflow key, instead of under w.key if
+// that fits. It is called when the series is settled: what the store makes of it changes no count.
 func (w *worker) noteOverflow(series extract.Series, v limiter.Verdict) {
 	if !v.Overflowed {
 		return

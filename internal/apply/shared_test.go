@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apply
 
 import (
@@ -23,8 +26,8 @@ func (*quiet) KeyDropped(int, string, bool) {}
 func (*quiet) Overflowed(int)               {}
 func (q *quiet) Panicked(int, any)          { q.panics.Add(1) }
 
-// Appliers come and go on one store, with one limit in common, while it drops keys: nothing is lost, and in the end the limit of one that
-// was there all the time has the keys of the store.
+// Appliers come and go on one store, with one limit in common, while it drops keys: nothing is lost, and in the end the
+// limit of one that was there all the time has the keys of the store.
 func TestAppliersComeAndGo(t *testing.T) {
 	for seed := range uint64(6) {
 		s := memory.New()

@@ -1,7 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package background runs the work of a component in a goroutine of its own: every interval, when somebody asks for it, and a last time.
+// Package background runs the work of a component in a goroutine of its own: every interval, when somebody asks for it,
+// and a last time.
 package background
 
 import (
@@ -29,19 +30,19 @@ type Settings struct {
 	// Delay is the time until the first run of an Interval; 0 = it is at once.
 	Delay time.Duration
 
-	// Interval is the time from the beginning of one run to that of the next, which waits for the one before. Runs that somebody asks for
-	// come in between. 0 = there are no others.
+	// Interval is the time from the beginning of one run to that of the next, which waits for the one before. Runs that
+	// somebody asks for come in between. 0 = there are no others.
 	Interval time.Duration
 
-	// Jitter is how much shorter an interval may be, at random, as a part of it: so that many processes do not work at the same moments.
-	// 0 = nothing.
+	// Jitter is how much shorter an interval may be, at random, as a part of it: so that many processes do not work at
+	// the same moments. 0 = nothing.
 	Jitter float64
 
 	// Run is the work. Its ctx goes on until the time for Stop is over.
 	Run Work
 
-	// Last is the last run. Its ctx is that of Stop, and may be over: then nobody waits for it. nil = there is none, and Stop cancels the ctx
-	// of the present run at once.
+	// Last is the last run. Its ctx is that of Stop, and may be over: then nobody waits for it. nil = there is none,
+	// and Stop cancels the ctx of the present run at once.
 	Last Work
 
 	// Failed is called by the goroutine with the error of each Run. nil = nobody is told.
@@ -87,7 +88,8 @@ func New(settings Settings) *Loop {
 	}
 }
 
-// Start starts the goroutine, which goes on until Stop, not until ctx ends. A Loop that was started or stopped before stays as it is.
+// Start starts the goroutine, which goes on until Stop, not until ctx ends. A Loop that was started or stopped before
+// stays as it is.
 func (l *Loop) Start(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,8 +101,8 @@ func (l *Loop) Start(ctx context.Context) {
 	go l.loop(ctx)
 }
 
-// Do waits for the next run that begins after the call, and returns its error. All who call it meanwhile have the same run. When ctx ends,
-// Do returns, and the run goes on.
+// Do waits for the next run that begins after the call, and returns its error. All who call it meanwhile have the same
+// run. When ctx ends, Do returns, and the run goes on.
 func (l *Loop) Do(ctx context.Context) error {
 	r := l.ask()
 	if r == nil {
@@ -153,9 +155,9 @@ func (l *Loop) take() *run {
 	return r
 }
 
-// Stop has the last run begin after the present one, and waits for it until ctx ends. Then the ctx of the present run is canceled, and
-// the goroutine is left behind: it ends when its work does. Whoever still waits for a run gets ErrNotRunning. Stop does nothing for a Loop
-// that does not run; it can not be started any more.
+// Stop has the last run begin after the present one, and waits for it until ctx ends. Then the ctx of the present run
+// is canceled, and the goroutine is left behind: it ends when its work does. Whoever still waits for a run gets
+// ErrNotRunning. Stop does nothing for a Loop that does not run; it can not be started any more.
 func (l *Loop) Stop(ctx context.Context) error {
 	if !l.end() {
 		return nil

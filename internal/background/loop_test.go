@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package background
 
 import (
@@ -158,7 +161,8 @@ func TestDoEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// Work that goes on holds Stop until its deadline, whether it heeds its context or not, and whether it is a run or the last one.
+// Work that goes on holds Stop until its deadline, whether it heeds its context or not, and whether it is a run or the
+// last one.
 func TestStopDeadline(t *testing.T) {
 	for _, deaf := range []bool{true, false} {
 		for _, last := range []bool{true, false} {
@@ -258,8 +262,8 @@ func TestPanics(t *testing.T) {
 	})
 }
 
-// Whoever asks at whatever moment, runs do not overlap, a run that was waited for has begun after the call, the errors are those of that
-// run, and the last run is the last.
+// Whoever asks at whatever moment, runs do not overlap, a run that was waited for has begun after the call, the errors
+// are those of that run, and the last run is the last.
 func TestManyAsk(t *testing.T) {
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {

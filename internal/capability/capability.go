@@ -1,5 +1,8 @@
-// Package capability is what the stores of this project can do beyond the contract of package store, for the parts of this project
-// that ask for it. A store without one of them works, with less detail.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package capability is what the stores of this project can do beyond the contract of package store, for the parts of
+// this project that ask for it. A store without one of them works, with less detail.
 package capability
 
 import (
@@ -13,8 +16,8 @@ import (
 // LocalLister is implemented by a store that many processes share. The limits of the processor are then on what this
 // process has counted, and it does not list what the others have when it starts.
 type LocalLister interface {
-	// LocalTotals yields, once and in no order, every key that this process has counted, and those that an earlier process has
-	// left to it, with what they have added to its total. It does not block.
+	// LocalTotals yields, once and in no order, every key that this process has counted, and those that an earlier
+	// process has left to it, with what they have added to its total. It does not block.
 	LocalTotals() iter.Seq[store.Total]
 }
 
@@ -24,11 +27,12 @@ type KeyLister interface {
 	KeysOf(metric string) (keys iter.Seq[string], atMost int)
 }
 
-// Claimer is implemented by a store that knows which components count a metric in it. So two that mean something else by its name
-// do not add up, and those that mean the same have one limit.
+// Claimer is implemented by a store that knows which components count a metric in it. So two that mean something else
+// by its name do not add up, and those that mean the same have one limit.
 type Claimer interface {
-	// Claim says that a component counts the metric of d until it calls release. It is an error while another does so whose Unit
-	// or Sum differs. shared is what begin has returned to the first of those that count the metric at the time.
+	// Claim says that a component counts the metric of d until it calls release. It is an error while another does so
+	// whose Unit or Sum differs. shared is what begin has returned to the first of those that count the metric at the
+	// time.
 	Claim(d store.Description, begin func() (shared any)) (shared any, release func(), err error)
 }
 
@@ -42,12 +46,14 @@ type Saturater interface {
 // short-lived keys does not fill it for ever. What it drops stays in the balance: the total of a metric is the sum over
 // its keys and what is forgotten of it.
 type Forgetter interface {
-	// OnForget registers told, which the store calls, from any goroutine, after it has dropped keys, and holds no lock then that
-	// counting takes. A key may be back already: Has says so. told is not called after unregister has returned.
+	// OnForget registers told, which the store calls, from any goroutine, after it has dropped keys, and holds no lock
+	// then that counting takes. A key may be back already: Has says so. told is not called after unregister has
+	// returned.
 	OnForget(told func(keys []string)) (unregister func())
 	// Has says whether the store has a key, also one that was bound and not added to.
 	Has(key string) bool
-	// Forgotten returns what was dropped, by metric; keys that are not tally's are under "". The caller owns the result.
+	// Forgotten returns what was dropped, by metric; keys that are not tally's are under "". The caller owns the
+	// result.
 	Forgotten() map[string]Forgotten
 }
 
@@ -74,8 +80,8 @@ type Overflow struct {
 	MaxError int
 }
 
-// ReaderKeeper is implemented by a store that keeps what a reader knows of it, for the next reader of that name: one that is replaced
-// while the store lives must not emit again what was emitted, nor older points than that.
+// ReaderKeeper is implemented by a store that keeps what a reader knows of it, for the next reader of that name: one
+// that is replaced while the store lives must not emit again what was emitted, nor older points than that.
 type ReaderKeeper interface {
 	// KeepReader keeps the state of a reader that ends.
 	KeepReader(name string, state any)
@@ -83,8 +89,8 @@ type ReaderKeeper interface {
 	KeptReader(name string) (state any)
 }
 
-// Embeddable is implemented by a store that other types embed. Those have its Bind and Add too, which go past what they override, unless
-// they override Self as well.
+// Embeddable is implemented by a store that other types embed. Those have its Bind and Add too, which go past what they
+// override, unless they override Self as well.
 type Embeddable interface {
 	// Self returns the store whose methods Bind and Add are those of the receiver.
 	Self() store.MetricStore
@@ -111,8 +117,8 @@ func InfoOf(s store.MetricStore) store.Info {
 	return store.Info{}
 }
 
-// ForgetInterval returns how often a store looks for keys that are idle: ten times in the time after which they are dropped, within a
-// second and a minute.
+// ForgetInterval returns how often a store looks for keys that are idle: ten times in the time after which they are
+// dropped, within a second and a minute.
 func ForgetInterval(after time.Duration) time.Duration {
 	return min(max(after/10, time.Second), time.Minute)
 }

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package capability
 
 import (
@@ -5,7 +8,8 @@ import (
 	"sync"
 )
 
-// Listeners are those that a Forgetter tells what it has dropped. The zero value is ready; it is safe for concurrent use.
+// Listeners are those that a Forgetter tells what it has dropped. The zero value is ready; it is safe for concurrent
+// use.
 type Listeners struct {
 	// mu guards told, and is held while keys are dropped and told.
 	mu   sync.Mutex
@@ -37,7 +41,8 @@ func (l *Listeners) Drop(drop func() []string) []string {
 	return keys
 }
 
-// WithoutForgetting runs look while no key is dropped, so that each total is there as a key or as forgotten, and not as both.
+// WithoutForgetting runs look while no key is dropped, so that each total is there as a key or as forgotten, and not as
+// both.
 func (l *Listeners) WithoutForgetting(look func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

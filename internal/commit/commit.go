@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package commit makes counts durable: one flush of the store for all who wait when it begins.
 package commit
 
@@ -35,8 +38,8 @@ const (
 	mostBackoff  = time.Second
 )
 
-// Committer flushes a store in a goroutine of its own, when somebody waits for it. It tries again until the store has taken what was asked
-// for. It is safe for concurrent use.
+// Committer flushes a store in a goroutine of its own, when somebody waits for it. It tries again until the store has
+// taken what was asked for. It is safe for concurrent use.
 type Committer struct {
 	flush   func(context.Context) error
 	failed  func() // is called after each flush that has failed
@@ -48,8 +51,8 @@ type Committer struct {
 	works chan struct{} // closed while the last flush has not failed, and the present one has not stalled
 }
 
-// New returns a Committer for a store that can be durable; for another it returns an error. failed is called after each flush that has
-// failed.
+// New returns a Committer for a store that can be durable; for another it returns an error. failed is called after each
+// flush that has failed.
 func New(s store.MetricStore, failed func()) (*Committer, error) {
 	flusher, ok := s.(store.Flusher)
 	if !ok || !capability.InfoOf(s).Durable {
@@ -111,8 +114,8 @@ func (c *Committer) note(works bool) {
 	}
 }
 
-// Wait returns when everything that was added to the store before the call is durable, or with an error when ctx, or the
-// Committer, has ended before.
+// Wait returns when everything that was added to the store before the call is durable, or with an error when ctx, or
+// the Committer, has ended before.
 func (c *Committer) Wait(ctx context.Context) error {
 	err := c.flushes.Do(ctx)
 	if err == nil {
@@ -134,7 +137,8 @@ func (c *Committer) Works() bool {
 	}
 }
 
-// WaitUntilWorks returns when the store takes what it is given, or with an error when ctx, or the Committer, has ended before.
+// WaitUntilWorks returns when the store takes what it is given, or with an error when ctx, or the Committer, has ended
+// before.
 func (c *Committer) WaitUntilWorks(ctx context.Context) error {
 	working := c.working()
 	var reason error // to give up

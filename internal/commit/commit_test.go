@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package commit
 
 import (
@@ -67,7 +70,8 @@ func (s *slowStore) Flush(ctx context.Context) error {
 	return err
 }
 
-// Whoever waits without an error has everything durable that it added before, however flushes go, and nobody waits after Stop.
+// Whoever waits without an error has everything durable that it added before, however flushes go, and nobody waits
+// after Stop.
 func TestWaitsAgainstAModel(t *testing.T) {
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
@@ -158,7 +162,8 @@ func TestStalledFlushes(t *testing.T) {
 	}
 }
 
-// A Committer that stops lets go of a store that fails, or hangs, at once, and of one that is deaf when its time is over.
+// A Committer that stops lets go of a store that fails, or hangs, at once, and of one that is deaf when its time is
+// over.
 func TestStop(t *testing.T) {
 	for _, takes := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {

@@ -23,9 +23,9 @@ var mistakes = []string{
 	`flush_interval: 5s`, `stale_after: x`, `temporality: delta`, `temporality: {}`, `unknown: 1`, `? {a: b} : c`, "flush_interval: \"\x00\"",
 }
 
-// Fuzz checks with each YAML that cfg takes it or says what is wrong with it, and that a component which run makes of a valid one
-// starts or says why not, and ends. Nothing panics. run may change the configuration, for instance so that it listens to
-// nobody, or skip the test.
+// Fuzz checks with each YAML that cfg takes it or says what is wrong with it, and that a component which run makes of a
+// valid one starts or says why not, and ends. Nothing panics. run may change the configuration, for instance so that it
+// listens to nobody, or skip the test.
 func Fuzz(f *testing.F, defaults func() component.Config, run func(t *testing.T, cfg component.Config) (component.Component, error), seeds ...string) {
 	for _, yaml := range append(seeds, mistakes...) {
 		f.Add(yaml)

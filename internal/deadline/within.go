@@ -11,8 +11,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/recovered"
 )
 
-// Within calls f and returns its error, or its panic as an error; should ctx end first, that error at once. f is left alone then, and goes
-// on for as long as it likes: whoever calls it must not touch what f uses any more.
+// Within calls f and returns its error, or its panic as an error; should ctx end first, that error at once. f is left
+// alone then, and goes on for as long as it likes: whoever calls it must not touch what f uses any more.
 func Within(ctx context.Context, f func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- recovered.Call(func() error { return f(ctx) }) }()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -16,8 +19,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// BenchmarkEmission is an interval of a reader over many keys of which a part was counted since the one before: what it takes, and how much memory
-// the reader has for each key besides the store.
+// BenchmarkEmission is an interval of a reader over many keys of which a part was counted since the one before: what it
+// takes, and how much memory the reader has for each key besides the store.
 func BenchmarkEmission(b *testing.B) {
 	const keys = 100_000
 	next, _ := consumer.NewMetrics(func(context.Context, pmetric.Metrics) error { return nil })
@@ -57,8 +60,8 @@ func BenchmarkEmission(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle is an interval of a Reader over many keys none of which was counted since the one before, in a store as it is used. A delta
-// sends nothing then; a cumulative Reader sends all of them.
+// BenchmarkIdle is an interval of a Reader over many keys none of which was counted since the one before, in a store as
+// it is used. A delta sends nothing then; a cumulative Reader sends all of them.
 func BenchmarkIdle(b *testing.B) {
 	const keys = 500_000
 	store := memory.New()

@@ -22,12 +22,12 @@ type Settings struct {
 	// Delta makes it emit what was added since the last emission, instead of totals.
 	Delta bool
 
-	// StaleAfter is how long a cumulative series goes on unchanged before it is stale: one point without a recorded value says
-	// so, and then nothing is sent until it changes. 0 = it never is while the store has the key.
+	// StaleAfter is how long a cumulative series goes on unchanged before it is stale: one point without a recorded
+	// value says so, and then nothing is sent until it changes. 0 = it never is while the store has the key.
 	StaleAfter time.Duration
 
-	// Settle is how long a total may be lower than before without being reset: meanwhile it is not emitted. 0 = it is reset at
-	// once.
+	// Settle is how long a total may be lower than before without being reset: meanwhile it is not emitted. 0 = it is
+	// reset at once.
 	Settle time.Duration
 
 	// Metrics are the names of the metrics to emit; nil = all of the store.
@@ -41,8 +41,8 @@ type Settings struct {
 // Emitter emits the totals of one store. It remembers what the next consumer has accepted, so that a failed send loses
 // nothing. It is serial: not safe for concurrent use, and without a clock of its own.
 //
-// Keys that differ only in the kind of a value (200, "200", 200.0), or in an empty value, are one series, their sum: backends
-// such as Prometheus hold all values as text, and would keep one of them and drop the others.
+// Keys that differ only in the kind of a value (200, "200", 200.0), or in an empty value, are one series, their sum:
+// backends such as Prometheus hold all values as text, and would keep one of them and drop the others.
 type Emitter struct {
 	settings Settings
 	series   *hashmap.Map[*series] // by key; those of other metrics are not in it
@@ -70,8 +70,8 @@ func New(settings Settings) *Emitter {
 	}
 }
 
-// Collect returns what is to be sent of the totals, in a stable order. It is good until the next call. An error does not keep the good
-// part from being returned: the caller sends that and reports the error.
+// Collect returns what is to be sent of the totals, in a stable order. It is good until the next call. An error does
+// not keep the good part from being returned: the caller sends that and reports the error.
 func (e *Emitter) Collect(
 	totals iter.Seq2[store.Total, error], descriptions []store.Description, now time.Time,
 ) (*Collection, error) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -154,7 +157,8 @@ func TestOnePayloadFails(t *testing.T) {
 	assert.Equal(t, 3*maxPoints, received)
 }
 
-// The clock may go back a little, and two emissions may fall into one millisecond: the times of a series only go forward.
+// The clock may go back a little, and two emissions may fall into one millisecond: the times of a series only go
+// forward.
 func TestTimesGoForward(t *testing.T) {
 	e := New(Settings{Since: at(0)})
 	assert.Equal(t, []string{"map[s:x] m map[a:1] 10s-10s 0", "map[s:x] m map[a:1] 10s-10.001s 1"}, emit(t, e, 10, total(keyA, 1, 10)))

@@ -57,7 +57,8 @@ func (e *Emitter) describe(descriptions []store.Description) {
 	}
 }
 
-// arrange brings the order of the series up to date: those that are new to it take their places, the others stay where they are.
+// arrange brings the order of the series up to date: those that are new to it take their places, the others stay where
+// they are.
 func (e *Emitter) arrange() {
 	if e.gaps {
 		e.order = slices.DeleteFunc(e.order, func(s *series) bool { return !s.inOrder })

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -38,8 +41,8 @@ func anyKey(r *rand.Rand) serieskey.Key {
 	return k
 }
 
-// Whatever comes, goes, comes back and is refused, series are sent in one order, each under a key that the store has or had, and a series that
-// is gone leaves nothing behind.
+// Whatever comes, goes, comes back and is refused, series are sent in one order, each under a key that the store has or
+// had, and a series that is gone leaves nothing behind.
 func TestOrder(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 21))

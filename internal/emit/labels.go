@@ -34,8 +34,8 @@ func asLabels(list []serieskey.Attribute) []serieskey.Attribute {
 	return labels
 }
 
-// labelIndex finds series by their labels. It keeps hashes of these, which take a small part of the memory: a series that has the hash is
-// asked for its labels.
+// labelIndex finds series by their labels. It keeps hashes of these, which take a small part of the memory: a series
+// that has the hash is asked for its labels.
 type labelIndex struct {
 	hash     func(labels string) uint64
 	series   map[uint64]*series

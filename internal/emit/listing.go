@@ -17,8 +17,8 @@ import (
 
 var errForeignKeys = errors.New("store has keys that are not tally's")
 
-// lookahead is how many keys are looked up at once: of many series, nearly each is in no cache of the CPU, which waits for all
-// of them together.
+// lookahead is how many keys are looked up at once: of many series, nearly each is in no cache of the CPU, which waits
+// for all of them together.
 const lookahead = 64
 
 // listing has some totals of a store that are yet to be entered, and what finds their series.

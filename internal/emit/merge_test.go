@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -78,7 +81,8 @@ func (b *textBackend) add(labels string, p pmetric.NumberDataPoint) {
 	}
 }
 
-// Whatever kinds the values of keys have, in whatever order keys come, are dropped and come back, a backend that holds them as text has every record.
+// Whatever kinds the values of keys have, in whatever order keys come, are dropped and come back, a backend that holds
+// them as text has every record.
 func TestKindsOfOneText(t *testing.T) {
 	for seed := range uint64(evidence.Rounds(100, 20_000)) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -15,15 +15,16 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// A payload fits into a gRPC message of the default 4 MiB (google.golang.org/grpc, defaultServerMaxReceiveMessageSize), whatever
-// the keys are: maxSize is of an upper bound of its size in OTLP's protobuf encoding. A key alone may be larger, by configuration.
+// A payload fits into a gRPC message of the default 4 MiB (google.golang.org/grpc, defaultServerMaxReceiveMessageSize),
+// whatever the keys are: maxSize is of an upper bound of its size in OTLP's protobuf encoding. A key alone may be
+// larger, by configuration.
 const (
 	maxPoints = 4000
 	maxSize   = 2 << 20
 )
 
-// componentAttribute of the scope says which component emits: two that emit series of one name and the same attributes are no one
-// series. It is the Collector's own attribute for that.
+// componentAttribute of the scope says which component emits: two that emit series of one name and the same attributes
+// are no one series. It is the Collector's own attribute for that.
 const componentAttribute = "otelcol.component.id"
 
 // Collection is what is to be sent at one moment.
@@ -48,8 +49,8 @@ func (s *series) points() int {
 	return 1
 }
 
-// What a point takes besides the text of its key, at the most: times, value and flags, with its part of the message around it; and for each
-// value tags and lengths, and a number that is shorter as text.
+// What a point takes besides the text of its key, at the most: times, value and flags, with its part of the message
+// around it; and for each value tags and lengths, and a number that is shorter as text.
 const (
 	pointOverhead = 128
 	valueOverhead = 24
@@ -107,8 +108,8 @@ func (e *Emitter) build(list []*series) pmetric.Metrics {
 	return metrics
 }
 
-// together returns how many series are of one metric in the payload. A marker stands alone: contrib's Prometheus exporter takes no further
-// point of a metric after one.
+// together returns how many series are of one metric in the payload. A marker stands alone: contrib's Prometheus
+// exporter takes no further point of a metric after one.
 func together(list []*series) int {
 	n := 1
 	for list[0].emits != marker && n < len(list) && list[n].group == list[0].group && list[n].emits != marker {
@@ -197,8 +198,8 @@ func put(dst pcommon.Map, attributes []serieskey.Attribute) {
 	}
 }
 
-// Send hands the collection on, payload by payload, each made when it is its turn, and enters each that was accepted. What was refused
-// is part of the next collection.
+// Send hands the collection on, payload by payload, each made when it is its turn, and enters each that was accepted.
+// What was refused is part of the next collection.
 func (c *Collection) Send(ctx context.Context, next consumer.Metrics) error {
 	var errs []error
 	for list := range payloads(c.points) {

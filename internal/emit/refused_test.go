@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -21,8 +24,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// Whatever is refused, dropped, idle and comes back, no series falls or goes back in time, no labels have two series, and when the store
-// is empty nothing of it is left.
+// Whatever is refused, dropped, idle and comes back, no series falls or goes back in time, no labels have two series,
+// and when the store is empty nothing of it is left.
 func TestKindsWhileRefused(t *testing.T) {
 	for seed := range uint64(evidence.Rounds(500, 50_000)) {
 		r := rand.New(rand.NewPCG(seed, 7))

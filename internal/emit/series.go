@@ -13,12 +13,13 @@ import (
 // tick is the least time between two points of a series: Prometheus keeps times to the millisecond.
 const tick = int64(time.Millisecond)
 
-// slack is how far a point may be ahead of the clock so that it comes after the one before. A clock that has gone back further
-// was wrong before, and points have its new time.
+// slack is how far a point may be ahead of the clock so that it comes after the one before. A clock that has gone back
+// further was wrong before, and points have its new time.
 const slack = int64(time.Second)
 
-// series is what an Emitter knows of one series: of one key, as a rule, and else of all keys with the same labels. There may be a million of
-// them, so it has what cannot be found in the text of the key, and times as Unix time in nanoseconds.
+// series is what an Emitter knows of one series: of one key, as a rule, and else of all keys with the same labels.
+// There may be a million of them, so it has what cannot be found in the text of the key, and times as Unix time in
+// nanoseconds.
 type series struct {
 	text  string // of one of the keys; its values have the kinds that are emitted
 	group *group
@@ -47,8 +48,8 @@ type reading struct {
 	start int64
 }
 
-// next returns the time of the next point: now, or a tick after the last one should the clock have hardly moved, or have gone
-// back a little.
+// next returns the time of the next point: now, or a tick after the last one should the clock have hardly moved, or
+// have gone back a little.
 func (s *series) next(now int64) int64 {
 	next := now
 	for _, last := range [...]int64{s.start, s.sentTime} {
@@ -59,8 +60,8 @@ func (s *series) next(now int64) int64 {
 	return next
 }
 
-// zeroTime returns the time of a zero point before the first point of a series, so that what a backend takes for the increase has
-// the first records in it.
+// zeroTime returns the time of a zero point before the first point of a series, so that what a backend takes for the
+// increase has the first records in it.
 func (s *series) zeroTime() int64 {
 	if s.sentTime == 0 {
 		return s.start
@@ -68,8 +69,8 @@ func (s *series) zeroTime() int64 {
 	return max(s.start, s.sentTime+tick)
 }
 
-// seriesOf returns the series of a key that was not met before: that of another key with the same labels, or a new one. It returns
-// nil for what is no key.
+// seriesOf returns the series of a key that was not met before: that of another key with the same labels, or a new one.
+// It returns nil for what is no key.
 func (e *Emitter) seriesOf(text string) *series {
 	key, err := serieskey.Decode(text)
 	if err != nil {
@@ -103,7 +104,8 @@ func (e *Emitter) join(s *series, key serieskey.Key, text, labels string) {
 		}
 	}
 	known := s.state == live || s.state == stale
-	if known || text >= s.text { // else the least text stands for it, whatever the order of the listing is, so that each process emits the same
+	// else the least text stands for it, whatever the order of the listing is, so that each process emits the same
+	if known || text >= s.text {
 		return
 	}
 	if _, there := s.keys.totals[s.text]; !there {
@@ -161,16 +163,16 @@ func (e *Emitter) enterKey(s *series, key string, r reading) {
 	s.keys.totals[key] = keyTotal{r, e.number}
 }
 
-// leave keeps the total of a key that is gone in its series, which others go on, so that the series is not reset. The totals of a store
-// that settles come back by themselves.
+// leave keeps the total of a key that is gone in its series, which others go on, so that the series is not reset. The
+// totals of a store that settles come back by themselves.
 func (e *Emitter) leave(s *series, k keyTotal) {
 	if e.settings.Settle <= 0 {
 		s.keys.gone, _ = saturating.Add(s.keys.gone, k.value)
 	}
 }
 
-// whole returns the total of a series: what was read of it, and what there is of the keys that were not listed. complete says that
-// those are no longer in the store.
+// whole returns the total of a series: what was read of it, and what there is of the keys that were not listed.
+// complete says that those are no longer in the store.
 func (e *Emitter) whole(s *series, complete bool) reading {
 	r := s.read
 	if s.keys == nil {

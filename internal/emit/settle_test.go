@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -11,7 +14,8 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// TestLowerTotals: a total that is lower than before is not emitted while it may come back, and gets a new start time when it does not.
+// TestLowerTotals: a total that is lower than before is not emitted while it may come back, and gets a new start time
+// when it does not.
 func TestLowerTotals(t *testing.T) {
 	start := time.Unix(1000, 0)
 	now := start.Add(time.Hour)

@@ -44,8 +44,9 @@ type transition struct {
 	emits emission
 }
 
-// transitions say what follows in each state. When the next consumer has accepted a total, the series is live; when it has accepted a
-// marker, the series is stale, or forgotten if it is gone. What was refused changes no state, so the next collection has it again.
+// transitions say what follows in each state. When the next consumer has accepted a total, the series is live; when it
+// has accepted a marker, the series is stale, or forgotten if it is gone. What was refused changes no state, so the
+// next collection has it again.
 var transitions = [...][observations]transition{
 	unsent: {
 		counted: {unsent, first}, idle: {unsent, point}, expired: {unsent, marker},
@@ -65,8 +66,8 @@ var transitions = [...][observations]transition{
 	},
 }
 
-// delta is what a collection of deltas has instead of the emission of the table: what was added, of whatever state. A delta needs neither
-// a zero point nor a marker, and says nothing of what was not counted.
+// delta is what a collection of deltas has instead of the emission of the table: what was added, of whatever state. A
+// delta needs neither a zero point nor a marker, and says nothing of what was not counted.
 func delta(s *series, seen observation) emission {
 	switch {
 	case seen == gone:
@@ -139,8 +140,8 @@ func (e *Emitter) observe(s *series, total reading) observation {
 	return idle
 }
 
-// meet takes up a series of which only its listing is known. An earlier process has sent what was restored of it, and, if that was idle
-// for long, has marked it stale.
+// meet takes up a series of which only its listing is known. An earlier process has sent what was restored of it, and,
+// if that was idle for long, has marked it stale.
 func (e *Emitter) meet(s *series, total reading) {
 	restored, last := s.sent, s.changed // see series
 	s.origin, s.start = total.start, min(total.start, e.now)
@@ -177,13 +178,14 @@ func (e *Emitter) mayComeBack(s *series) bool {
 	return e.now-since < int64(e.settings.Settle)
 }
 
-// isExpired says whether an accepted total has not changed for StaleAfter. A series that was never counted does not expire.
+// isExpired says whether an accepted total has not changed for StaleAfter. A series that was never counted does not
+// expire.
 func (e *Emitter) isExpired(s *series) bool {
 	return e.settings.StaleAfter > 0 && !s.uncounted && e.now-s.changed >= int64(e.settings.StaleAfter)
 }
 
-// isNew says whether a zero point goes before the first point of a series. Only a key that was first counted since the settings' Since
-// gets one, if there is room between its start time and the point.
+// isNew says whether a zero point goes before the first point of a series. Only a key that was first counted since the
+// settings' Since gets one, if there is room between its start time and the point.
 func (e *Emitter) isNew(s *series) bool {
 	return s.value > 0 && s.start >= e.since && s.zeroTime() < s.next(e.now)
 }

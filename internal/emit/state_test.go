@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package emit
 
 import (
@@ -151,7 +154,8 @@ func TestTransitions(t *testing.T) {
 	})
 }
 
-// In each cell, what is refused is in the next collection, with the same start time and value, and leads to the same state.
+// In each cell, what is refused is in the next collection, with the same start time and value, and leads to the same
+// state.
 func TestTransitionsWhileRefused(t *testing.T) {
 	eachCell(t, func(t *testing.T, w *walk, from state, seen observation) {
 		want := w.accept(see[seen](w))

@@ -1,8 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package evidence is how the fault tests tell what they have shown: a figure each, to the log of the test, and to the file
-// that tools/evidencereport makes docs/reliability.md of.
+// Package evidence is how the fault tests tell what they have shown: a figure each, to the log of the test, and to the
+// file that tools/evidencereport makes docs/reliability.md of.
 package evidence
 
 import (
@@ -52,8 +52,8 @@ type Entry struct {
 
 var began = time.Now().UTC()
 
-// Report logs a figure, and appends it to the file when the test has ended. A fault that has not happened, and a loss or a
-// surplus, fail the test. A test may report several figures. One that was skipped has none.
+// Report logs a figure, and appends it to the file when the test has ended. A fault that has not happened, and a loss
+// or a surplus, fail the test. A test may report several figures. One that was skipped has none.
 func Report(t testing.TB, f Figure) {
 	t.Helper()
 	if t.Skipped() { // a deferred report of a test that the machine cannot run

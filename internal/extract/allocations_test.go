@@ -1,9 +1,12 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build !race
 
 package extract
 
-// Under the race detector a sync.Pool, ours and OTTL's, drops what it is given at random. `make test` runs these tests a
-// second time, without it.
+// Under the race detector a sync.Pool, ours and OTTL's, drops what it is given at random. `make test` runs these tests
+// a second time, without it.
 
 import (
 	"context"

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -10,8 +13,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// appendValues appends the values of a metric's attributes in compact form, and says whether none is missing. Of a metric
-// with globs it appends names as well.
+// appendValues appends the values of a metric's attributes in compact form, and says whether none is missing. Of a
+// metric with globs it appends names as well.
 func (x *Extractor) appendValues(
 	ctx context.Context, b *Batch, dst []byte, m *metric, r *recordContext,
 ) (_ []byte, found bool, err error) {

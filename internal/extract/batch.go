@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -29,7 +32,8 @@ type Batch struct {
 	extractor *Extractor
 
 	resources *aggregate.Table // compact names and values of each distinct resource; the count is of no use
-	counts    *aggregate.Table // metric number and whether the key is too long, resource number, attributes in compact form
+	// metric number and whether the key is too long, resource number, attributes in compact form
+	counts *aggregate.Table
 
 	lanes *lanes // the records at hand; nil when Extract is through
 
@@ -112,7 +116,8 @@ func (b *Batch) noteResource() {
 	}
 }
 
-// ResourceNames returns the names of the resource attributes to count by, without globs, sorted; the numbers of ResourceHas.
+// ResourceNames returns the names of the resource attributes to count by, without globs, sorted; the numbers of
+// ResourceHas.
 func (x *Extractor) ResourceNames() []string { return x.resourceNames }
 
 // ResourceHas says whether any resource of the batch has an attribute of ResourceNames.
@@ -213,8 +218,8 @@ func (b *Batch) Presence(metric int) iter.Seq2[int, bool] {
 	}
 }
 
-// Uncounted returns the attributes of a metric, by their numbers in AttributeNames, that kept records from being counted: those
-// that were missing, and those whose expressions failed.
+// Uncounted returns the attributes of a metric, by their numbers in AttributeNames, that kept records from being
+// counted: those that were missing, and those whose expressions failed.
 func (b *Batch) Uncounted(metric int) (missing, failed []int) {
 	m := &b.extractor.metrics[metric]
 	for i := range m.attributes {
@@ -256,8 +261,8 @@ func (b *Batch) Series(i int) Series {
 }
 
 // Identity returns what series i of a metric has in common with a series of another batch that has the same key: the
-// number of its resource in this batch, and its attributes in compact form, which are valid until Release. The resource is
-// the same if its compact form is.
+// number of its resource in this batch, and its attributes in compact form, which are valid until Release. The resource
+// is the same if its compact form is.
 func (b *Batch) Identity(i int) (resource int, attributes []byte) {
 	_, resource, attributes = b.split(i)
 	return resource, attributes

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -17,8 +20,8 @@ import (
 type Condition struct {
 	ottl *ottl.Condition[*ottllog.TransformContext]
 
-	// plain is the same condition, where it is plain enough to be evaluated without OTTL: that takes a tenth of the time
-	// and never fails. A fuzz test holds it against OTTL.
+	// plain is the same condition, where it is plain enough to be evaluated without OTTL: that takes a tenth of the
+	// time and never fails. A fuzz test holds it against OTTL.
 	plain *comparison
 }
 

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package extract turns log records into counts by series, folded for a whole batch. It reads the records and
 // touches nothing shared, so it runs on the caller's goroutine.
 package extract
@@ -20,8 +23,8 @@ import (
 type Settings struct {
 	Metrics []Metric
 
-	// ResourceAttributes are the names of the resource attributes that tell series apart, and globs for such names; nil = all
-	// of them.
+	// ResourceAttributes are the names of the resource attributes that tell series apart, and globs for such names; nil
+	// = all of them.
 	ResourceAttributes []string
 
 	// ValueLengthLimit is the longest string value in bytes; a longer one is cut. 0 = no limit.
@@ -55,12 +58,12 @@ type Amount struct {
 
 func (a Amount) isOne() bool { return !a.Bytes && a.Expression == nil }
 
-// Attribute is one dimension of a Metric: the value of Key in the record, else in its scope, else in its resource; with an
-// Expression, what that yields. If there is no value it is Default, or the series is one without this attribute if it
-// is Optional; else the record is not counted. An expression that fails yields no value.
+// Attribute is one dimension of a Metric: the value of Key in the record, else in its scope, else in its resource; with
+// an Expression, what that yields. If there is no value it is Default, or the series is one without this attribute if
+// it is Optional; else the record is not counted. An expression that fails yields no value.
 //
-// If Key is a Glob, each attribute of the record whose name matches it is a dimension of its own. It has no Expression, no
-// Default and is always Optional.
+// If Key is a Glob, each attribute of the record whose name matches it is a dimension of its own. It has no Expression,
+// no Default and is always Optional.
 type Attribute struct {
 	Key            string
 	Glob           bool
@@ -155,7 +158,8 @@ func (x *Extractor) planResource() {
 	slices.Sort(x.resourceNames)
 }
 
-// hashesFirst orders globs, of which the first that matches a name decides: what any of them is to hash must not be there as it is.
+// hashesFirst orders globs, of which the first that matches a name decides: what any of them is to hash must not be
+// there as it is.
 func hashesFirst(a, b attribute) int {
 	switch {
 	case a.hash == b.hash:

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -27,7 +30,8 @@ func asRegexp(glob string) *regexp.Regexp {
 	return regexp.MustCompile(`^(?s:` + strings.ReplaceAll(regexp.QuoteMeta(glob), `\*`, `.*`) + `)$`)
 }
 
-// The resource attributes that names and globs choose are those that a regular expression chooses, by name and each once.
+// The resource attributes that names and globs choose are those that a regular expression chooses, by name and each
+// once.
 func TestResourceAttributesByGlob(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

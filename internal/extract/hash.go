@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -25,8 +28,9 @@ func newHasher(key []byte) *hasher {
 	return &hasher{mac: hmac.New(sha256.New, key)}
 }
 
-// append appends the hash of a value's text in compact form: 64 hexadecimal digits, which no limit cuts. The text of a string is all of
-// it, at any length; that of a list, a map or bytes is serieskey.Text, which may be cut: then the hash counts as a cut value.
+// append appends the hash of a value's text in compact form: 64 hexadecimal digits, which no limit cuts. The text of a
+// string is all of it, at any length; that of a list, a map or bytes is serieskey.Text, which may be cut: then the hash
+// counts as a cut value.
 func (h *hasher) append(dst []byte, value string, wasCut bool) []byte {
 	h.mac.Reset()
 	for len(value) > 0 {

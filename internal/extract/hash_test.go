@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -10,7 +13,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// TestHasher has test cases 6 and 7 of RFC 4231, whose keys are long enough for the configuration, and texts around a chunk's length.
+// TestHasher has test cases 6 and 7 of RFC 4231, whose keys are long enough for the configuration, and texts around a
+// chunk's length.
 func TestHasher(t *testing.T) {
 	h := newHasher(bytes.Repeat([]byte{0xaa}, 131))
 	for text, want := range map[string]string{

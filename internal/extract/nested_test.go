@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -20,7 +23,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
-// onSmallStack runs f where a stack overflow comes with a fiftieth of the depth that Go's default allows. It ends the test process.
+// onSmallStack runs f where a stack overflow comes with a fiftieth of the depth that Go's default allows. It ends the
+// test process.
 func onSmallStack(f func()) {
 	defer debug.SetMaxStack(debug.SetMaxStack(20 << 20))
 	var wg sync.WaitGroup
@@ -36,7 +40,8 @@ func expression(t testing.TB, text string) Expression {
 	return e
 }
 
-// waysOfAValue are metrics that a value gets into in all ways: looked up, by a glob, from OTTL, hashed, as an amount and not at all.
+// waysOfAValue are metrics that a value gets into in all ways: looked up, by a glob, from OTTL, hashed, as an amount
+// and not at all.
 func waysOfAValue(t testing.TB) (metrics []Metric) {
 	for _, a := range []Attribute{
 		{Key: "a", Optional: true}, {Key: "a*", Glob: true}, {Key: "a", Optional: true, Hash: true}, {Key: "a*", Glob: true, Hash: true},
@@ -80,7 +85,8 @@ var places = []func(v valuetest.Bytes) valuetest.Record{
 	func(v valuetest.Bytes) valuetest.Record { return valuetest.Record{Body: v} },
 }
 
-// However deep a value is nested, and whatever else it holds, each metric counts its record or enters why not, within the limits.
+// However deep a value is nested, and whatever else it holds, each metric counts its record or enters why not, within
+// the limits.
 func TestAnyValueAnywhereIsCounted(t *testing.T) {
 	settings := Settings{Metrics: waysOfAValue(t), ValueLengthLimit: 64, HashKey: bytes.Repeat([]byte{1}, 32)}
 	bounded := New(settings)
@@ -128,7 +134,8 @@ func checkConserved(t require.TestingT, x *Extractor, ld plog.Logs, tooDeep bool
 	}
 }
 
-// What is left out of a value that is nested too deep is counted as cut, also of one that is hashed, and without a limit.
+// What is left out of a value that is nested too deep is counted as cut, also of one that is hashed, and without a
+// limit.
 func TestTooDeepIsCut(t *testing.T) {
 	for depth, want := range map[int]int64{serieskey.MaxDepth: 0, serieskey.MaxDepth + 1: 1} {
 		for _, hash := range []bool{false, true} {

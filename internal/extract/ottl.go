@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -57,8 +60,8 @@ func NewParser(settings component.TelemetrySettings) (*Parser, error) {
 
 const addMissingContext = true
 
-// FieldCalled returns how OTTL gets the field of the record that is called key: as text where it has such a way, or else as it is; empty =
-// there is no such field.
+// FieldCalled returns how OTTL gets the field of the record that is called key: as text where it has such a way, or
+// else as it is; empty = there is no such field.
 func (p *Parser) FieldCalled(key string) string {
 	if slices.Contains([]string{"true", "false", "nil"}, key) || key == "" || key[0] < 'a' || key[0] > 'z' {
 		return "" // a literal, or an attribute's name for sure
@@ -96,8 +99,8 @@ func (p *Parser) Expression(text string) (Expression, error) {
 // ErrPanicked is the error of a condition or expression that panicked on a record.
 var ErrPanicked = errors.New("OTTL panicked")
 
-// ErrTooDeep is the error of a condition or expression on a record that has a value, or whose scope or resource has one, that is
-// nested too deep for OTTL: it follows all of a value by recursion, and a stack overflow ends the process.
+// ErrTooDeep is the error of a condition or expression on a record that has a value, or whose scope or resource has
+// one, that is nested too deep for OTTL: it follows all of a value by recursion, and a stack overflow ends the process.
 var ErrTooDeep = fmt.Errorf("lists or maps are nested more than %d levels deep", serieskey.MaxDepth)
 
 // recordContext is one record with what it stands in. The OTTL context is made when first it is needed.
@@ -124,7 +127,8 @@ func (c *recordContext) transformContext() (*ottllog.TransformContext, error) {
 // anyTooDeep says whether a value is nested too deep for OTTL.
 func anyTooDeep(attributes pcommon.Map) bool {
 	for _, v := range attributes.All() {
-		if t := v.Type(); (t == pcommon.ValueTypeMap || t == pcommon.ValueTypeSlice) && serieskey.IsTooDeep(v) { // few are
+		// few are
+		if t := v.Type(); (t == pcommon.ValueTypeMap || t == pcommon.ValueTypeSlice) && serieskey.IsTooDeep(v) {
 			return true
 		}
 	}

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -12,11 +15,11 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// This file is the fast way through Extract, for metrics that count records by attributes that are only looked up. Records
-// come in groups of 64, each a lane, so that a set of them is the bits of a word. A column has what one attribute is in
-// each lane, looked up once however many metrics ask for it. The rows of values are summed as they are, and an identity is
-// made of each when the batch is through. The way of Extractor.count makes an identity of each record instead; a property
-// test holds the two against each other.
+// This file is the fast way through Extract, for metrics that count records by attributes that are only looked up.
+// Records come in groups of 64, each a lane, so that a set of them is the bits of a word. A column has what one
+// attribute is in each lane, looked up once however many metrics ask for it. The rows of values are summed as they are,
+// and an identity is made of each when the batch is through. The way of Extractor.count makes an identity of each
+// record instead; a property test holds the two against each other.
 
 // planColumns gives each attribute that plain metrics look up a column.
 func (x *Extractor) planColumns() {
@@ -262,8 +265,8 @@ func (l *lanes) readText(c *aggregate.Column, lane int, text string) {
 	l.rows.SetText(c, lane, text, wasCut)
 }
 
-// countPlain adds the records of the selected lanes, which meet the conditions of metric i, to their rows, or enters why
-// not.
+// countPlain adds the records of the selected lanes, which meet the conditions of metric i, to their rows, or enters
+// why not.
 func (x *Extractor) countPlain(b *Batch, i, resource int, selected uint64) {
 	m, l := &x.metrics[i], b.lanes
 	l.chosen = l.chosen[:0]

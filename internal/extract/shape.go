@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -21,8 +24,8 @@ func (x *Extractor) OnlyKey(metric int) string {
 	return key
 }
 
-// CanHave says whether records may have a key of a metric, by the names of its attributes, and whether it is an overflow key. Another
-// configuration counts by other names.
+// CanHave says whether records may have a key of a metric, by the names of its attributes, and whether it is an
+// overflow key. Another configuration counts by other names.
 func (x *Extractor) CanHave(metric int, key string) (possible, overflow bool) {
 	m := &x.metrics[metric]
 	possible = true
@@ -48,7 +51,8 @@ func (x *Extractor) CanHave(metric int, key string) (possible, overflow bool) {
 	return ok && possible && needed == 0, false
 }
 
-// Shape returns a text that two metrics have in common only if CanHave says the same of every key that begins with their name.
+// Shape returns a text that two metrics have in common only if CanHave says the same of every key that begins with
+// their name.
 func (x *Extractor) Shape(metric int) string {
 	all := x.settings.ResourceAttributes == nil
 	shape := fmt.Sprintf("%t %q", all, slices.Sorted(slices.Values(x.settings.ResourceAttributes)))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package extract
 
 import (
@@ -11,8 +14,8 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/ottlfuncs"
 )
 
-// maxXMLTags is the largest number of tags in a text that OTTL's functions for XML are given. Some of them follow elements inside one
-// another by recursion to any depth, and millions overflow the stack, which ends the process.
+// maxXMLTags is the largest number of tags in a text that OTTL's functions for XML are given. Some of them follow
+// elements inside one another by recursion to any depth, and millions overflow the stack, which ends the process.
 const maxXMLTags = 100_000
 
 var errXMLTags = errors.New("XML text has more than 100000 tags")

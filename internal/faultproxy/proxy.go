@@ -88,8 +88,8 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// DropReplies makes each piece of a reply be dropped with this probability, and its connection with it: the server has done
-// what it was asked, and the client does not know.
+// DropReplies makes each piece of a reply be dropped with this probability, and its connection with it: the server has
+// done what it was asked, and the client does not know.
 func (p *Proxy) DropReplies(probability float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,8 +117,8 @@ func (p *Proxy) CutIntoPieces(bytes int) {
 	p.pieces = bytes
 }
 
-// Delay makes each piece arrive later, in either direction, by d and up to jitter more, by chance, as if the target were far away: what comes
-// meanwhile is on its way as well.
+// Delay makes each piece arrive later, in either direction, by d and up to jitter more, by chance, as if the target
+// were far away: what comes meanwhile is on its way as well.
 func (p *Proxy) Delay(d, jitter time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,8 +172,8 @@ type piece struct {
 	due  time.Time
 }
 
-// onTheWay is how many pieces may be on their way in one direction of a connection: what is read while others wait arrives as late as
-// they do, not later.
+// onTheWay is how many pieces may be on their way in one direction of a connection: what is read while others wait
+// arrives as late as they do, not later.
 const onTheWay = 1024
 
 func (p *Proxy) forward(from, to net.Conn, reply bool) {
@@ -200,7 +200,8 @@ func (p *Proxy) forward(from, to net.Conn, reply bool) {
 	}
 }
 
-// arrive writes what is on the way, each piece when it is due, in the order in which they were read. When it ends, so do the connections.
+// arrive writes what is on the way, each piece when it is due, in the order in which they were read. When it ends, so
+// do the connections.
 func (p *Proxy) arrive(way <-chan piece, from, to net.Conn, reply bool) {
 	for next := range way {
 		if !p.wait(next.due) || !p.write(next.data, to, reply) {

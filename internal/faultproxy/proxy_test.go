@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package faultproxy
 
 import (
@@ -88,8 +91,8 @@ func TestFaults(t *testing.T) {
 	require.Error(t, err, "nobody is there")
 }
 
-// What is sent while other pieces are on their way does not wait for them: so distance is not bandwidth. It arrives in order, and all of it
-// is counted.
+// What is sent while other pieces are on their way does not wait for them: so distance is not bandwidth. It arrives in
+// order, and all of it is counted.
 func TestDistance(t *testing.T) {
 	const size, delay = 4 << 20, 50 * time.Millisecond
 	p := Start(t, echo(t), 1)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package hashmap finds values by keys of bytes, in a third of the memory that a Go map takes for a few words each.
 package hashmap
 
@@ -9,8 +12,8 @@ import (
 // minSlots is the size an Map starts with; a power of two, as every size is.
 const minSlots = 16
 
-// Map is a map from keys to values: a dense list of entries, and an open-addressed table that says which entry a key has.
-// A hash only finds the place; the key's own bytes decide. It can be read by several goroutines while none writes.
+// Map is a map from keys to values: a dense list of entries, and an open-addressed table that says which entry a key
+// has. A hash only finds the place; the key's own bytes decide. It can be read by several goroutines while none writes.
 //
 // The zero Map is not usable; make one with New.
 type Map[V any] struct {
@@ -25,7 +28,8 @@ type entry[V any] struct {
 	key   string
 }
 
-// slot has a part of the key's hash beside the number of its entry, so that an entry which is not meant is seldom looked at.
+// slot has a part of the key's hash beside the number of its entry, so that an entry which is not meant is seldom
+// looked at.
 type slot struct {
 	check uint32 // the upper half of the hash; the lower says where the search begins
 	entry uint32 // 1 + an index into entries, 0 = free
@@ -45,7 +49,8 @@ func NewWithHash[V any](hash func([]byte) uint64) *Map[V] {
 // Len returns the number of keys.
 func (x *Map[V]) Len() int { return len(x.entries) }
 
-// Get returns the value of a key, the key itself, which is safe to keep, and whether there is one. It keeps nothing of key.
+// Get returns the value of a key, the key itself, which is safe to keep, and whether there is one. It keeps nothing of
+// key.
 func (x *Map[V]) Get(key []byte) (value V, kept string, found bool) {
 	at, found := x.find(key)
 	if !found {
@@ -58,9 +63,9 @@ func (x *Map[V]) Get(key []byte) (value V, kept string, found bool) {
 // Hash returns the hash of a key, for Fetch and GetHashed.
 func (x *Map[V]) Hash(key []byte) uint64 { return x.hash(key) }
 
-// Fetch reads what GetHashed will need for some keys, whose hashes it is given, and appends to dst something of it. In a
-// large Map nearly each read is a miss of the CPU's caches, of which it can wait for many at once, if nothing else stands
-// between them.
+// Fetch reads what GetHashed will need for some keys, whose hashes it is given, and appends to dst something of it. In
+// a large Map nearly each read is a miss of the CPU's caches, of which it can wait for many at once, if nothing else
+// stands between them.
 func (x *Map[V]) Fetch(dst []uint32, hashes []uint64) []uint32 {
 	mask := len(x.slots) - 1
 	for _, h := range hashes {
@@ -150,8 +155,8 @@ func (x *Map[V]) findHashed(key []byte, h uint64) (at int, found bool) {
 	}
 }
 
-// free empties a slot, and moves back those behind it that a search would not come to any more (Knuth, The Art of Computer
-// Programming, volume 3, section 6.4, algorithm R).
+// free empties a slot, and moves back those behind it that a search would not come to any more (Knuth, The Art of
+// Computer Programming, volume 3, section 6.4, algorithm R).
 func (x *Map[V]) free(at int) {
 	mask := len(x.slots) - 1
 	for next := (at + 1) & mask; x.slots[next].entry != 0; next = (next + 1) & mask {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package intake lets calls in until it is closed, and then waits for them.
 package intake
 

@@ -1,5 +1,8 @@
-// Package labels names metrics and their labels in Prometheus: one rule for all that shows totals to it, which is the rule
-// of the Collector's Prometheus exporter with its default settings.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package labels names metrics and their labels in Prometheus: one rule for all that shows totals to it, which is the
+// rule of the Collector's Prometheus exporter with its default settings.
 package labels
 
 import (
@@ -23,7 +26,8 @@ type Label struct {
 	// see Prometheus for it, and else Prometheus. EscapeName of prometheus/common makes a valid name of it.
 	Name string
 
-	// Prometheus is the name that the exporter gives, of letters, digits and underscores. No two labels of a key share it.
+	// Prometheus is the name that the exporter gives, of letters, digits and underscores. No two labels of a key share
+	// it.
 	Prometheus string
 }
 
@@ -39,8 +43,8 @@ func NewNamer(reserved ...string) *Namer {
 	return n
 }
 
-// Name returns the name under which an attribute is shown, and enters it as taken: the name of the attribute, unless that
-// is taken or reserved; then with prefix before it, and a number after it should that be taken too.
+// Name returns the name under which an attribute is shown, and enters it as taken: the name of the attribute, unless
+// that is taken or reserved; then with prefix before it, and a number after it should that be taken too.
 func (n *Namer) Name(prefix, name string) Label {
 	candidate := name
 	for i := 1; ; i++ {
@@ -55,8 +59,8 @@ func (n *Namer) Name(prefix, name string) Label {
 	}
 }
 
-// prometheus returns the name that the exporter makes of the name of an attribute, and whether Prometheus takes it: names
-// that begin with two underscores, and those that exporters use for the scope, are reserved.
+// prometheus returns the name that the exporter makes of the name of an attribute, and whether Prometheus takes it:
+// names that begin with two underscores, and those that exporters use for the scope, are reserved.
 func prometheus(name string) (string, bool) {
 	namer := otlptranslator.LabelNamer{UnderscoreLabelSanitization: true} //nolint:staticcheck // the exporter's default
 	label, err := namer.Build(name)
@@ -66,8 +70,9 @@ func prometheus(name string) (string, bool) {
 	return label, true
 }
 
-// unlessEscapedOtherwise returns name if client_golang, which escapes it for clients that do not take UTF-8 names, makes
-// prometheus of it; and else prometheus. The parser of Prometheus takes no names with some of the characters that cannot be printed.
+// unlessEscapedOtherwise returns name if client_golang, which escapes it for clients that do not take UTF-8 names,
+// makes prometheus of it; and else prometheus. The parser of Prometheus takes no names with some of the characters that
+// cannot be printed.
 func unlessEscapedOtherwise(name, prometheus string) string {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	if model.EscapeName(name, model.UnderscoreEscaping) == prometheus && !strings.ContainsFunc(name, unprintable) {

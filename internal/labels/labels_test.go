@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package labels
 
 import (
@@ -15,7 +18,8 @@ func TestNamesStayApart(t *testing.T) {
 	for _, tt := range []struct{ prefix, name, want, prometheus string }{
 		{AttributePrefix, "http.route", "http.route", "http_route"},
 		{ResourcePrefix, "http.route", "resource.http.route", "resource_http_route"},
-		{ResourcePrefix, "http_route", "resource.http_route_2", "resource_http_route_2"}, // as Prometheus writes it, both names before are taken
+		// as Prometheus writes it, both names before are taken
+		{ResourcePrefix, "http_route", "resource.http_route_2", "resource_http_route_2"},
 		{AttributePrefix, "processor", "attribute.processor", "attribute_processor"},
 		{AttributePrefix, "__name__", "attribute_name_", "attribute_name_"},
 		{AttributePrefix, "otel.scope.name", "attribute.otel.scope.name", "attribute_otel_scope_name"},

@@ -1,4 +1,8 @@
-// Package ledger keeps the balance of records that workers count: how many were committed to them, and what became of those.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ledger keeps the balance of records that workers count: how many were committed to them, and what became of
+// those.
 package ledger
 
 import (
@@ -14,7 +18,8 @@ type Book struct {
 	closed    atomic.Bool
 }
 
-// Entry is what a Book has of a metric, in records. Pending are those that were committed and are neither counted nor failed.
+// Entry is what a Book has of a metric, in records. Pending are those that were committed and are neither counted nor
+// failed.
 type Entry struct{ Counted, Failed, Pending int64 }
 
 // New returns a Book for a number of workers and metrics.
@@ -53,8 +58,8 @@ func (b *Book) Read(metric int) Entry {
 	return sum
 }
 
-// Close closes all ledgers: what is pending afterwards is lost. It waits, no longer than patience, until workers have entered what they
-// are at.
+// Close closes all ledgers: what is pending afterwards is lost. It waits, no longer than patience, until workers have
+// entered what they are at.
 func (b *Book) Close(patience time.Duration) {
 	until := time.Now().Add(patience)
 	for _, l := range b.ledgers {
@@ -81,8 +86,8 @@ type Ledger struct {
 	seen   []Entry // the ledger as it was read last, by metric
 }
 
-// Open takes the ledger for several entries, unless it is closed: after the deadline the worker must not touch the store again. The worker
-// gives it back with Done, in microseconds.
+// Open takes the ledger for several entries, unless it is closed: after the deadline the worker must not touch the
+// store again. The worker gives it back with Done, in microseconds.
 func (l *Ledger) Open() bool {
 	l.mu.Lock()
 	if l.closed.Load() {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package ledger
 
 import (
@@ -23,7 +26,8 @@ func TestBookIsOfAllWorkers(t *testing.T) {
 	assert.Equal(t, Entry{33, 303, 1000 - 33 - 303}, b.Read(1))
 }
 
-// A worker that does not let go of its ledger holds Close no longer than its patience; what it enters later is not in the Book.
+// A worker that does not let go of its ledger holds Close no longer than its patience; what it enters later is not in
+// the Book.
 func TestStuckLedger(t *testing.T) {
 	b := New(2, 1)
 	b.Commit([]int64{10})

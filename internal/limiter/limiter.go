@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package limiter bounds how many keys a metric has without losing a count.
 package limiter
 
@@ -12,7 +15,8 @@ import (
 // Limit of those either, and then under one last key. So a metric has at most 2*Limit+1 keys, and a key, once
 // admitted, is never counted elsewhere until it is forgotten.
 //
-// Limiters of one metric may share its keys: each then admits keys for as long as there are fewer in all than its own limit.
+// Limiters of one metric may share its keys: each then admits keys for as long as there are fewer in all than its own
+// limit.
 //
 // A Limiter is safe for concurrent use.
 type Limiter struct {
@@ -79,8 +83,9 @@ func (l *Limiter) Reserve(n int) {
 	}
 }
 
-// Forget frees the place of a key, also of an overflow key, if isGone says so; it is then as one that was never counted. isGone is called
-// while the limiter answers nobody, and not before the calls of use that Lookup, Admit and Overflow make have returned.
+// Forget frees the place of a key, also of an overflow key, if isGone says so; it is then as one that was never
+// counted. isGone is called while the limiter answers nobody, and not before the calls of use that Lookup, Admit and
+// Overflow make have returned.
 func (l *Limiter) Forget(key string, isGone func(key string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,7 +107,8 @@ type Verdict struct {
 	Overflowed bool   // Key is an overflow key
 }
 
-// Use is what a caller does with a Verdict before the limiter can forget its key. It must not block, nor call the limiter. nil = nothing.
+// Use is what a caller does with a Verdict before the limiter can forget its key. It must not block, nor call the
+// limiter. nil = nothing.
 type Use func(Verdict)
 
 func (use Use) with(v Verdict) Verdict {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package meaning keeps apart the components that count a metric of one store: what they add up must be the same thing.
 package meaning
 
@@ -35,8 +38,8 @@ type claimed struct {
 	by      int // components
 }
 
-// Claim says that one more component counts a metric, until it calls release. shared is what all of them have in common, which begin has
-// made for the first. The error is ErrOther with details.
+// Claim says that one more component counts a metric, until it calls release. shared is what all of them have in
+// common, which begin has made for the first. The error is ErrOther with details.
 func (c *Claims) Claim(metric string, m Meaning, begin func() (shared any)) (shared any, release func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

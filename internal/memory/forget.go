@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memory
 
 import (
@@ -84,8 +87,8 @@ func (s *Store) forgetIdle(ctx context.Context) {
 	s.forget(ctx, func(_ string, t *total) bool { return s.idle(t, since) >= s.forgetAfter })
 }
 
-// Forget drops every key that gone says, as if it were idle, and returns how many that were. gone is called under a lock of the store, and
-// more than once for a key.
+// Forget drops every key that gone says, as if it were idle, and returns how many that were. gone is called under a
+// lock of the store, and more than once for a key.
 func (s *Store) Forget(gone func(key string) bool) (keys int) {
 	return s.forget(context.Background(), func(key string, _ *total) bool { return gone(key) })
 }
@@ -153,9 +156,9 @@ func (s *Store) changeForgotten(metric string, change func(*capability.Forgotten
 	s.forgotten[metric] = f
 }
 
-// idle returns for how long t was not counted while a store was open, since being how long this one is. A restored total
-// was idle for as long as the earlier store counted others after it, by what it last counted: the time between the two
-// stores does not age it.
+// idle returns for how long t was not counted while a store was open, since being how long this one is. A restored
+// total was idle for as long as the earlier store counted others after it, by what it last counted: the time between
+// the two stores does not age it.
 func (s *Store) idle(t *total, since time.Duration) time.Duration {
 	last := t.last.Load()
 	if t.counted.Load() {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memory
 
 import (
@@ -7,8 +10,9 @@ import (
 	"github.com/logtally/tallyprocessor/internal/serieskey"
 )
 
-// keyList remembers the keys of a Store by metric: components that start one after the other each ask for the keys of their
-// metrics, and to list a million keys takes most of a second. It is good until a key comes or goes, so it takes no memory for long.
+// keyList remembers the keys of a Store by metric: components that start one after the other each ask for the keys of
+// their metrics, and to list a million keys takes most of a second. It is good until a key comes or goes, so it takes
+// no memory for long.
 type keyList struct {
 	changes atomic.Uint64 // of the set of keys
 	latest  atomic.Pointer[listedKeys]

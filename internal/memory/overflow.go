@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memory
 
 import (
@@ -13,9 +16,9 @@ import (
 	"github.com/logtally/tallyprocessor/internal/capability"
 )
 
-// sketchSize is how many slots the sketch of a metric has, of which it uses three quarters. With that size no estimate is
-// further from the truth than 3.5/1024 of all that overflowed, 0.34 % (GetEpsilonFrequencyItemsSketch, after Anderson et
-// al., "A High-Performance Algorithm for Identifying Frequent Items in Data Streams", IMC 2017).
+// sketchSize is how many slots the sketch of a metric has, of which it uses three quarters. With that size no estimate
+// is further from the truth than 3.5/1024 of all that overflowed, 0.34 % (GetEpsilonFrequencyItemsSketch, after
+// Anderson et al., "A High-Performance Algorithm for Identifying Frequent Items in Data Streams", IMC 2017).
 const sketchSize = 1024
 
 // overflowKeeper is what a Store remembers of keys that are counted under an overflow key. The zero value is ready.
@@ -82,8 +85,8 @@ func (s *sketch) note(key string, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n <= math.MaxInt64-s.items.GetStreamLength() {
-		// It fails for a weight below 0 and for a table that a purge did not make smaller, which is a defect of the library:
-		// a note that is lost then costs detail, and no count.
+		// It fails for a weight below 0 and for a table that a purge did not make smaller, which is a defect of the
+		// library: a note that is lost then costs detail, and no count.
 		_ = s.items.UpdateMany(key, n)
 	}
 }
@@ -92,7 +95,8 @@ func (s *sketch) note(key string, n int64) {
 func (s *sketch) list() []capability.Overflow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Without a threshold of its own the library leaves out keys below the error, which the caller's limit does as well.
+	// Without a threshold of its own the library leaves out keys below the error, which the caller's limit does as
+	// well.
 	rows, err := s.items.GetFrequentItems(frequencies.ErrorTypeEnum.NoFalseNegatives)
 	if err != nil {
 		return nil

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memory
 
 import (
@@ -12,8 +15,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/capability"
 )
 
-// On each stream the sketch holds what it promises, checked against exact counts: no estimate is below the truth, none is
-// further above it than it says, none says more than 3.5/1024 of the stream, and no key above that share is missing.
+// On each stream the sketch holds what it promises, checked against exact counts: no estimate is below the truth, none
+// is further above it than it says, none says more than 3.5/1024 of the stream, and no key above that share is missing.
 func TestSketchAgainstExactCounts(t *testing.T) {
 	const notes = 200_000
 	streams := map[string]func(r *rand.Rand) func(i int) (string, int){

@@ -1,4 +1,8 @@
-// Package memory holds totals in memory: a map of counters under a lock a shard, with what can be done to it beyond counting.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package memory holds totals in memory: a map of counters under a lock a shard, with what can be done to it beyond
+// counting.
 package memory
 
 import (
@@ -20,11 +24,11 @@ import (
 // shardCount is how many locks the keys of a Store are spread over: enough that a few workers seldom meet.
 const shardCount = 64
 
-// Store is a MetricStore in memory, with all that is optional but Flusher. It is safe for concurrent use. The cardinality limit of the
-// processor is what bounds it, and WithForgetAfter: without that it never drops a key.
+// Store is a MetricStore in memory, with all that is optional but Flusher. It is safe for concurrent use. The
+// cardinality limit of the processor is what bounds it, and WithForgetAfter: without that it never drops a key.
 //
-// A type that embeds a Store and overrides some of its methods is counted in by Inc alone, unless it overrides Self too, and so says
-// that its Add and Bind are what they should be.
+// A type that embeds a Store and overrides some of its methods is counted in by Inc alone, unless it overrides Self
+// too, and so says that its Add and Bind are what they should be.
 type Store struct {
 	seed   maphash.Seed
 	opened time.Time
@@ -203,8 +207,8 @@ func (s *Store) shard(key string) *shard {
 	return &s.shards[maphash.String(s.seed, key)%shardCount]
 }
 
-// Now returns the time by the clock of the store: the time that it was opened at, and what has passed since. A step of the
-// wall clock does not move it.
+// Now returns the time by the clock of the store: the time that it was opened at, and what has passed since. A step of
+// the wall clock does not move it.
 func (s *Store) Now() time.Time { return s.opened.Add(time.Since(s.opened)) }
 
 // bind finds the counter of key or makes it.

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memory
 
 import (
@@ -52,7 +55,8 @@ func TestNothingIsNoKey(t *testing.T) {
 	}
 }
 
-// A key was counted last at the time of its last addition, to the millisecond, even where that is earlier than the one before.
+// A key was counted last at the time of its last addition, to the millisecond, even where that is earlier than the one
+// before.
 func TestTimeOfTheLastAddition(t *testing.T) {
 	s := New()
 	c, now := s.Bind("k"), s.Info().Opened

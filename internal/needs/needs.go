@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// AllVariable is the environment variable that makes a missing program a failure, if it is not empty: `make test` sets it, so that no
-// test is left out unnoticed.
+// AllVariable is the environment variable that makes a missing program a failure, if it is not empty: `make test` sets
+// it, so that no test is left out unnoticed.
 const AllVariable = "TALLY_TEST_ALL"
 
 // Program returns the path of a program, and skips the test when it is not installed.
@@ -24,8 +24,8 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
-// Missing ends the test because the machine does not have what it needs: skipped, or failed with AllVariable. The hint says how to
-// get it.
+// Missing ends the test because the machine does not have what it needs: skipped, or failed with AllVariable. The hint
+// says how to get it.
 func Missing(t testing.TB, what, hint string) {
 	t.Helper()
 	if os.Getenv(AllVariable) != "" {

@@ -84,8 +84,8 @@ func writePEM(t testing.TB, path, kind string, der []byte) {
 	}
 }
 
-// ServeTLS makes the server listen for TLS as well, with a certificate for ip, and returns where. The certificate holds from one time until
-// another. Called again, it changes the certificate, for connections that come from then on.
+// ServeTLS makes the server listen for TLS as well, with a certificate for ip, and returns where. The certificate holds
+// from one time until another. Called again, it changes the certificate, for connections that come from then on.
 func (s *Server) ServeTLS(a *Authority, ip string, from, until time.Time) (addr string) {
 	s.t.Helper()
 	certFile, keyFile := a.certify(s.t, ip, from, until)

@@ -11,8 +11,9 @@ import (
 	"github.com/logtally/tallyprocessor/internal/faultproxy"
 )
 
-// DistanceVariable is the environment variable that moves all servers away from their clients, such as "5ms" each way, and up to half as
-// much more by chance; empty = they are near. Clients find the others of a group at the same distance; servers and redis-cli do not.
+// DistanceVariable is the environment variable that moves all servers away from their clients, such as "5ms" each way,
+// and up to half as much more by chance; empty = they are near. Clients find the others of a group at the same
+// distance; servers and redis-cli do not.
 const DistanceVariable = "TALLY_TEST_DISTANCE"
 
 // Far says whether servers are away from their clients.

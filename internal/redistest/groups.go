@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package redistest
 
 import (
@@ -15,8 +18,8 @@ import (
 // MasterName is what Sentinels call the server that they watch.
 const MasterName = "totals"
 
-// StartSentinels starts three redis-sentinel processes that watch master, and returns their addresses. They take a master for
-// down after half a second.
+// StartSentinels starts three redis-sentinel processes that watch master, and returns their addresses. They take a
+// master for down after half a second.
 func StartSentinels(t testing.TB, master *Server) []string {
 	t.Helper()
 	binary := needs.Program(t, "redis-sentinel")
@@ -53,7 +56,8 @@ type Cluster struct {
 	Nodes []*Server
 }
 
-// StartCluster starts a Cluster of three masters with a replica each, made by redis-cli. A node is taken for down after a second.
+// StartCluster starts a Cluster of three masters with a replica each, made by redis-cli. A node is taken for down after
+// a second.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
 	return startCluster(t, Start, args...)
@@ -127,7 +131,8 @@ func (c *Cluster) ReplicasOf(master *Server) []*Server {
 	return replicas
 }
 
-// Reshard moves a number of slots from one master to another; a thirtieth of them if they are far away, since redis-cli goes there for each.
+// Reshard moves a number of slots from one master to another; a thirtieth of them if they are far away, since redis-cli
+// goes there for each.
 func (c *Cluster) Reshard(slots int, from, to *Server) {
 	c.t.Helper()
 	if Far() {
@@ -138,7 +143,8 @@ func (c *Cluster) Reshard(slots int, from, to *Server) {
 		"--cluster-slots", strconv.Itoa(slots), "--cluster-yes")
 }
 
-// WaitForAgreement waits until redis-cli finds that all nodes know the same of each other, without which it moves nothing.
+// WaitForAgreement waits until redis-cli finds that all nodes know the same of each other, without which it moves
+// nothing.
 func (c *Cluster) WaitForAgreement() {
 	c.t.Helper()
 	var out []byte

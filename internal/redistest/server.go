@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package redistest starts real Redis servers for tests: alone, with replicas, under Sentinel, and as a Cluster. They
-// listen on loopback, and end with their test. Where such a server is not installed the test is skipped, as package needs says.
+// listen on loopback, and end with their test. Where such a server is not installed the test is skipped, as package
+// needs says.
 package redistest
 
 import (
@@ -39,8 +40,8 @@ type Server struct {
 	front   *faultproxy.Proxy // what clients connect to instead; nil = the server itself
 }
 
-// Start starts redis-server, which keeps nothing on disk unless args say so. They follow the defaults, and are of the form
-// "--name", "value".
+// Start starts redis-server, which keeps nothing on disk unless args say so. They follow the defaults, and are of the
+// form "--name", "value".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, "redis-server", freePort(t), args...)
@@ -192,8 +193,8 @@ func (s *Server) Follow(host string, port int) {
 	s.Wait("master_link_status:up", "INFO", "replication")
 }
 
-// freePort returns a port that nobody listens on, and whose Cluster bus, 10,000 above, nobody listens on either. Both are below
-// those that the system gives to connections.
+// freePort returns a port that nobody listens on, and whose Cluster bus, 10,000 above, nobody listens on either. Both
+// are below those that the system gives to connections.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {

@@ -1,5 +1,8 @@
-// Package selfmetrics is what the processor tells operators about itself: its own metrics, the totals that it publishes beside them, and
-// log lines.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package selfmetrics is what the processor tells operators about itself: its own metrics, the totals that it publishes
+// beside them, and log lines.
 package selfmetrics
 
 import "sync/atomic"

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -6,15 +9,15 @@ import (
 	"github.com/logtally/tallyprocessor/internal/deadline"
 )
 
-// Exhibit is what a processor shows on the Collector's telemetry, also when it has ended: the Collector pushes its metrics a last time
-// after it has shut down its components, and the last counts are in that.
+// Exhibit is what a processor shows on the Collector's telemetry, also when it has ended: the Collector pushes its
+// metrics a last time after it has shut down its components, and the last counts are in that.
 type Exhibit struct {
 	Instruments *Instruments
 	Totals      *Totals // nil when the store is not the processor's own
 }
 
-// Freeze lets go of the store: what is shown stays as it is. It returns at the end of ctx at the latest; what a collection, or the store,
-// holds up is done when that ends.
+// Freeze lets go of the store: what is shown stays as it is. It returns at the end of ctx at the latest; what a
+// collection, or the store, holds up is done when that ends.
 func (x *Exhibit) Freeze(ctx context.Context) (err error) {
 	if x.Totals != nil {
 		err = x.Totals.Wait(ctx)

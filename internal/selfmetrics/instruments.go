@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -22,14 +25,15 @@ const (
 	reasonLabel = "reason"
 )
 
-// metricsPerGroup is how many metrics go through one set of instruments: with all reasons that stays below the SDK's own limit
-// of attribute sets an instrument (see pageCapacity).
+// metricsPerGroup is how many metrics go through one set of instruments: with all reasons that stays below the SDK's
+// own limit of attribute sets an instrument (see pageCapacity).
 const metricsPerGroup = 200
 
 // Instruments tell the Collector's telemetry what a processor does. They read its parts when they are collected.
 type Instruments struct {
-	builders []*metadata.TelemetryBuilder // one a group of metrics; the first also tells what is told once for a processor
-	whole    metric.MeasurementOption     // attributes of what is told once for a processor
+	// one a group of metrics; the first also tells what is told once for a processor
+	builders []*metadata.TelemetryBuilder
+	whole    metric.MeasurementOption // attributes of what is told once for a processor
 	metrics  []metricOptions
 	parts    atomic.Pointer[Parts]
 }
@@ -41,8 +45,8 @@ type metricOptions struct {
 	byReason [reasons]metric.MeasurementOption
 }
 
-// NewInstruments registers what reads the parts of a component, whose kind is label, and which counts metrics of some names. They are there
-// until Stop.
+// NewInstruments registers what reads the parts of a component, whose kind is label, and which counts metrics of some
+// names. They are there until Stop.
 func NewInstruments(set component.TelemetrySettings, label, id string, names []string, parts Parts) (*Instruments, error) {
 	own := attribute.String(label, id)
 	n := &Instruments{whole: metric.WithAttributeSet(attribute.NewSet(own)), metrics: make([]metricOptions, len(names))}
@@ -89,8 +93,8 @@ func (n *Instruments) record(histogram metric.Float64Histogram, d time.Duration)
 	histogram.Record(context.Background(), d.Seconds(), n.whole)
 }
 
-// addGroup registers what reads the numbers of some metrics, and of the processor itself if they are the first. Their meter differs from
-// every other's in its scope attributes, so that the SDK takes its instruments for different ones.
+// addGroup registers what reads the numbers of some metrics, and of the processor itself if they are the first. Their
+// meter differs from every other's in its scope attributes, so that the SDK takes its instruments for different ones.
 func (n *Instruments) addGroup(set component.TelemetrySettings, id attribute.KeyValue, from int) error {
 	group := len(n.builders)
 	set.MeterProvider = scopedProvider{set.MeterProvider, []attribute.KeyValue{id, attribute.Int("group", group)}}

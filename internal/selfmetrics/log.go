@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -75,7 +78,8 @@ type presence struct {
 	since atomic.Int64 // when the first record without it came, in nanoseconds; 0 = none did
 }
 
-// NewLog returns a Log about metrics of some names. attributePath returns the path of the option that counts by an attribute.
+// NewLog returns a Log about metrics of some names. attributePath returns the path of the option that counts by an
+// attribute.
 func NewLog(logger *zap.Logger, silent bool, names []string, x *extract.Extractor, attributePath func(metric int, name string) string) *Log {
 	e := &Log{logger: logger, began: time.Now(), silent: silent, metrics: make([]metricLines, len(names))}
 	e.resource = make([]presence, len(x.ResourceNames()))
@@ -97,8 +101,8 @@ func NewLog(logger *zap.Logger, silent bool, names []string, x *extract.Extracto
 // now returns the time since the Log began. It is positive.
 func (e *Log) now() time.Duration { return time.Since(e.began) + 1 }
 
-// NotCounted logs, sampled, that metric i does not count some records, and which of its attributes and expressions are to blame, if
-// the batch is known.
+// NotCounted logs, sampled, that metric i does not count some records, and which of its attributes and expressions are
+// to blame, if the batch is known.
 func (e *Log) NotCounted(i int, r Reason, records int64, b *extract.Batch) {
 	if e.silent && (r == ConditionError || r == ValueError) {
 		return

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -7,7 +10,8 @@ import (
 	"sync"
 
 	"github.com/prometheus/otlptranslator"
-	oldrpcconv "go.opentelemetry.io/otel/semconv/v1.37.0/rpcconv" // as otelgrpc has them, unless it is asked for the new ones
+	// as otelgrpc has them, unless it is asked for the new ones
+	oldrpcconv "go.opentelemetry.io/otel/semconv/v1.37.0/rpcconv"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/rpcconv"
 
@@ -29,8 +33,8 @@ type instrument interface {
 	Unit() string
 }
 
-// collectorInstruments are those of the Collector's own telemetry whose names do not begin with otelcol: its HTTP and gRPC servers and
-// clients have them, with `level: detailed`.
+// collectorInstruments are those of the Collector's own telemetry whose names do not begin with otelcol: its HTTP and
+// gRPC servers and clients have them, with `level: detailed`.
 var collectorInstruments = []instrument{
 	httpconv.ServerRequestDuration{},
 	httpconv.ServerActiveRequests{},
@@ -56,12 +60,12 @@ var collectorInstruments = []instrument{
 	oldrpcconv.ClientResponsesPerRPC{},
 }
 
-// takenPrefixes begin names of the Collector's own telemetry: of its components, of the page's handler, and of the OpenTelemetry
-// SDK about itself.
+// takenPrefixes begin names of the Collector's own telemetry: of its components, of the page's handler, and of the
+// OpenTelemetry SDK about itself.
 var takenPrefixes = []string{"otelcol_", "promhttp_", "otel_sdk_", "otel_scope_"}
 
-// takenNames are the other names of the Collector's own telemetry. A histogram has several, and which of them a counter may have
-// depends on the order in which a page is gathered: none.
+// takenNames are the other names of the Collector's own telemetry. A histogram has several, and which of them a counter
+// may have depends on the order in which a page is gathered: none.
 var takenNames = sync.OnceValue(func() map[string]bool {
 	taken := map[string]bool{otlptranslator.TargetInfoMetricName: true}
 	for _, unit := range []bool{false, true} {
@@ -94,8 +98,9 @@ func InstrumentNames() (names []string) {
 	return names
 }
 
-// ValidateNames wants names that Prometheus can tell apart, wherever the totals are shown, and, where that is the Collector's
-// own telemetry, names that are not taken there: one that is would break the whole page. Metrics without a name are left out.
+// ValidateNames wants names that Prometheus can tell apart, wherever the totals are shown, and, where that is the
+// Collector's own telemetry, names that are not taken there: one that is would break the whole page. Metrics without a
+// name are left out.
 func ValidateNames(metrics []store.Description, published bool) error {
 	owners := [3]map[string]string{{}, {}, {}} // by each of the forms
 	var errs []error

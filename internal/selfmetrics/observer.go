@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -13,8 +16,8 @@ type observer struct {
 	worst  capability.OverflowKeeper // nil = no key is to be logged
 }
 
-// NewObserver returns who tells log, and totals if it is not nil, of what happens to the keys of a store. logKeys says that keys may be
-// logged.
+// NewObserver returns who tells log, and totals if it is not nil, of what happens to the keys of a store. logKeys says
+// that keys may be logged.
 func NewObserver(log *Log, totals *Totals, s store.MetricStore, logKeys bool) apply.Observer {
 	o := &observer{log: log, totals: totals}
 	if logKeys {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -18,11 +21,12 @@ import (
 )
 
 // The OpenTelemetry SDK folds what exceeds its own limit, 2000 attribute sets an instrument by default
-// (go.opentelemetry.io/otel/sdk/metric, WithCardinalityLimit), the set to fold into among them, into an overflow series of
-// its own. Pages stay below, so that it never cuts a second time.
+// (go.opentelemetry.io/otel/sdk/metric, WithCardinalityLimit), the set to fold into among them, into an overflow series
+// of its own. Pages stay below, so that it never cuts a second time.
 const (
 	pageCapacity = 1990 // series
-	pageLoad     = 1600 // series on average when the limits are reached: hashes do not spread them so unevenly that a page is full
+	// series on average when the limits are reached: hashes do not spread them so unevenly that a page is full
+	pageLoad = 1600
 
 	pagesWithoutLimit = 256
 )
@@ -43,7 +47,8 @@ type page struct {
 }
 
 // pageFor returns the page for a new series. Its hash decides, since where the scope is shown the page is part of the
-// series' identity, which must not depend on when it came. Only where that page is full is it a page beyond the regular ones.
+// series' identity, which must not depend on when it came. Only where that page is full is it a page beyond the regular
+// ones.
 func (p *pageSet) pageFor(s seriesKey) (*page, error) {
 	regular := regularPages(p.metrics[s.metric].CardinalityLimit)
 	number := int(xxhash.Sum64String(s.labels) % uint64(regular))
@@ -105,8 +110,8 @@ func (pg *page) join(s *pageSeries, key string) {
 	s.keys = append(s.keys, pageKeyTotal{text: key})
 }
 
-// drop takes a key from a series, and says whether the series is gone since it was the last. Else the series keeps what it has shown of
-// the key, so that it does not fall.
+// drop takes a key from a series, and says whether the series is gone since it was the last. Else the series keeps what
+// it has shown of the key, so that it does not fall.
 func (pg *page) drop(s *pageSeries, key string) bool {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
@@ -141,7 +146,8 @@ func (pg *page) sum(s *pageSeries) int64 {
 	for i := range s.keys {
 		k := &s.keys[i]
 		if pg.store != nil {
-			k.shown = max(k.shown, int64(pg.store.Get(k.text))) // it falls only between its end in the store and that on the page
+			// it falls only between its end in the store and that on the page
+			k.shown = max(k.shown, int64(pg.store.Get(k.text)))
 		}
 		sum, _ = saturating.Add(sum, k.shown)
 	}

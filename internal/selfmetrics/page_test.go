@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -55,7 +58,8 @@ func pageKeys(n int) []string {
 	return keys
 }
 
-// Where scopes are shown the page is part of the series: it is the same in every process, in whichever order keys come and go.
+// Where scopes are shown the page is part of the series: it is the same in every process, in whichever order keys come
+// and go.
 func TestPagesDoNotDependOnArrival(t *testing.T) {
 	for _, limit := range []int{0, 1, 1000, 10_000} {
 		keys := pageKeys(min(3000, 2*limit+1))

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -29,8 +32,8 @@ type pageSet struct {
 	metrics  []store.Description
 	store    store.MetricStore
 
-	// mu guards the fields below. No callback of an instrument takes it, and nobody who counts: it is held while an instrument is made,
-	// and the SDK waits for the callbacks then.
+	// mu guards the fields below. No callback of an instrument takes it, and nobody who counts: it is held while an
+	// instrument is made, and the SDK waits for the callbacks then.
 	mu     sync.Mutex
 	series map[seriesKey]*pageSeries
 	pages  map[pageKey]*page // those that are needed so far
@@ -131,9 +134,9 @@ func (p *pageSet) stop() error {
 	return errors.Join(errs...)
 }
 
-// labels returns the labels of a key, and their text as Prometheus would show them, in an order and form that no other labels
-// have: the processor, the attributes under their own names, then the resource attributes under theirs, as far as labels.Namer
-// lets them. A label without a value is left out, as Prometheus has it.
+// labels returns the labels of a key, and their text as Prometheus would show them, in an order and form that no other
+// labels have: the processor, the attributes under their own names, then the resource attributes under theirs, as far
+// as labels.Namer lets them. A label without a value is left out, as Prometheus has it.
 func (p *pageSet) labels(k serieskey.Key) (list []attribute.KeyValue, text string) {
 	names := labels.NewNamer(ProcessorLabel)
 	list = []attribute.KeyValue{attribute.String(ProcessorLabel, p.id)}

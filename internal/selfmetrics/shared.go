@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -6,12 +9,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// pipelineAttributes are what the Collector says about the pipeline of a processor in its log lines and, with the feature gate
-// telemetry.newPipelineTelemetry, in the scope of its metrics.
+// pipelineAttributes are what the Collector says about the pipeline of a processor in its log lines and, with the
+// feature gate telemetry.newPipelineTelemetry, in the scope of its metrics.
 var pipelineAttributes = []string{"otelcol.signal", "otelcol.pipeline.id"}
 
-// WithoutPipeline returns settings for what several pipelines share: nothing that it tells is about one of them. The id of the
-// component stays.
+// WithoutPipeline returns settings for what several pipelines share: nothing that it tells is about one of them. The id
+// of the component stays.
 func WithoutPipeline(set component.TelemetrySettings) component.TelemetrySettings {
 	set.Logger = set.Logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return withoutInjected(core, pipelineAttributes)

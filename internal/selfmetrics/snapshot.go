@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -64,7 +67,8 @@ func (p *Parts) metric(i int) metricSnapshot {
 	return m
 }
 
-// frozen returns the parts of what has ended: they keep no store, and only calls that are still in progress change them.
+// frozen returns the parts of what has ended: they keep no store, and only calls that are still in progress change
+// them.
 func (p *Parts) frozen(metrics int) *Parts {
 	a := &frozenApplied{numbers: p.Applied.Numbers(), forgotten: p.Applied.Forgotten()}
 	for i := range metrics {

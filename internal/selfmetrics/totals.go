@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package selfmetrics
 
 import (
@@ -10,19 +13,21 @@ import (
 	"github.com/logtally/tallyprocessor/store"
 )
 
-// Totals publish the totals of a store, those of keys that they are told of, on the Collector's telemetry. They do so in a goroutine of
-// their own, which runs while there is something to do. An instrument is made under a lock of the SDK that a collection holds until its
-// end: nobody who counts waits for that.
+// Totals publish the totals of a store, those of keys that they are told of, on the Collector's telemetry. They do so
+// in a goroutine of their own, which runs while there is something to do. An instrument is made under a lock of the SDK
+// that a collection holds until its end: nobody who counts waits for that.
 //
-// A key is told before it is first counted. It is on the first page that is collected after the goroutine has come to it.
+// A key is told before it is first counted. It is on the first page that is collected after the goroutine has come to
+// it.
 type Totals struct {
 	pages  *pageSet
 	failed func(metric int, err error) // is told of a key that is counted and cannot be shown
 
 	// mu guards the fields below. It is held for a look at them, never while the SDK is called.
-	mu      sync.Mutex
-	waiting map[metricKey]change // what is to be done. A key is not in it twice, so it is no larger than what is shown and counted
-	idle    chan struct{}        // closed when the goroutine ends; nil = it does not run
+	mu sync.Mutex
+	// what is to be done. A key is not in it twice, so it is no larger than what is shown and counted
+	waiting map[metricKey]change
+	idle    chan struct{} // closed when the goroutine ends; nil = it does not run
 }
 
 // change is what is to be done with a key.
@@ -39,7 +44,8 @@ type metricKey struct {
 	text   string
 }
 
-// NewTotals returns Totals of a component id that counts metrics in own. failed is told of a key that is counted and cannot be shown.
+// NewTotals returns Totals of a component id that counts metrics in own. failed is told of a key that is counted and
+// cannot be shown.
 func NewTotals(
 	provider metric.MeterProvider, id string, metrics []store.Description, own store.MetricStore, failed func(metric int, err error),
 ) *Totals {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -14,8 +17,9 @@ import (
 
 var errNoText = errors.New("a value of an attribute has no text")
 
-// TextOf returns the text of a value that OTTL yields, a Go value or one of pdata, with the bounds of Text: times as RFC 3339, bytes
-// as base64, lists and maps as JSON, trace and span ids as hex. The error of one that has no text holds nothing of it.
+// TextOf returns the text of a value that OTTL yields, a Go value or one of pdata, with the bounds of Text: times as
+// RFC 3339, bytes as base64, lists and maps as JSON, trace and span ids as hex. The error of one that has no text holds
+// nothing of it.
 func TextOf(v any, limit int) (text string, wasCut bool, err error) {
 	switch v := v.(type) {
 	case string:

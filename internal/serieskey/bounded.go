@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -12,15 +15,16 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
-// MaxDepth is how many lists and maps a text shows inside one another. A sender can nest a value a million levels deep, and a
-// recursion over all of them overflows the stack, which ends the process.
+// MaxDepth is how many lists and maps a text shows inside one another. A sender can nest a value a million levels deep,
+// and a recursion over all of them overflows the stack, which ends the process.
 const MaxDepth = 64
 
-// Text returns the text of v: that of pdata's AsString, of which it takes at most limit bytes (0 = all), cut where a character
-// starts, and nothing from the first list or map on that is nested deeper than MaxDepth. wasCut says whether anything is missing.
+// Text returns the text of v: that of pdata's AsString, of which it takes at most limit bytes (0 = all), cut where a
+// character starts, and nothing from the first list or map on that is nested deeper than MaxDepth. wasCut says whether
+// anything is missing.
 //
-// The cost is bounded by limit, but for one look at each name of a map: whatever the text does not show is neither rendered, nor
-// sorted, nor copied.
+// The cost is bounded by limit, but for one look at each name of a map: whatever the text does not show is neither
+// rendered, nor sorted, nor copied.
 func Text(v pcommon.Value, limit int) (text string, wasCut bool) {
 	if v.Type() == pcommon.ValueTypeStr {
 		return Cut(v.Str(), limit)
@@ -37,7 +41,8 @@ func appendText(dst []byte, v pcommon.Value, limit int) (_ []byte, wasCut bool) 
 	return w.finish()
 }
 
-// IsTooDeep says whether v has lists and maps inside one another more than MaxDepth deep. It looks at all of v down to there.
+// IsTooDeep says whether v has lists and maps inside one another more than MaxDepth deep. It looks at all of v down to
+// there.
 func IsTooDeep(v pcommon.Value) bool { return isDeeper(v, MaxDepth) }
 
 func isDeeper(v pcommon.Value, depth int) bool {
@@ -241,8 +246,8 @@ type member[V any] struct {
 	value V
 }
 
-// first returns the n members whose names come first, sorted. Of members of one name it takes the last. It holds no more than 2n
-// at a time.
+// first returns the n members whose names come first, sorted. Of members of one name it takes the last. It holds no
+// more than 2n at a time.
 func first[V any](all iter.Seq2[string, V], n int) []member[V] {
 	list := make([]member[V], 0, n)
 	var bound string // with more than n names: those behind it are not wanted

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey_test
 
 import (
@@ -46,7 +49,8 @@ func TestTextOfWhatHoldsNoNumber(t *testing.T) {
 	})
 }
 
-// Up to MaxDepth a text is pdata's, and beyond it ends where the list or map begins that is too deep, whatever the limit.
+// Up to MaxDepth a text is pdata's, and beyond it ends where the list or map begins that is too deep, whatever the
+// limit.
 func TestTextIsNoDeeperThanMaxDepth(t *testing.T) {
 	for _, inMaps := range []bool{false, true} {
 		for _, depth := range []int{0, 1, serieskey.MaxDepth - 1, serieskey.MaxDepth, serieskey.MaxDepth + 1, 1000} {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -151,7 +154,8 @@ func TestCompactForm(t *testing.T) {
 	}
 }
 
-// A cut looks back for the start of a character as far as one is long, and no further; a text that is not UTF-8 is cut where the limit is.
+// A cut looks back for the start of a character as far as one is long, and no further; a text that is not UTF-8 is cut
+// where the limit is.
 func TestCutOfWhatIsNotUTF8(t *testing.T) {
 	for _, tt := range []struct {
 		text  string

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package serieskey gives every series one name: its key.
 //
 // A key has two forms. The text form leaves the process: it is what a MetricStore, a snapshot, Redis and the API
@@ -71,8 +74,8 @@ func (v Value) Double() float64 { return math.Float64frombits(v.bits) }
 // Bool returns the truth of a Bool value; its result has no meaning for another kind.
 func (v Value) Bool() bool { return v.bits != 0 }
 
-// AsString returns the text of the value for people and other systems, whatever its kind: that of pdata's AsString, `200` for the
-// double 200. AppendValue has the text for keys, which tells kinds apart.
+// AsString returns the text of the value for people and other systems, whatever its kind: that of pdata's AsString,
+// `200` for the double 200. AppendValue has the text for keys, which tells kinds apart.
 func (v Value) AsString() string {
 	switch v.kind {
 	case Int:

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -5,10 +8,10 @@ import (
 	"strings"
 )
 
-// Members yields the members of a text form as they stand in it: first those of the resource, then the attributes, name and
-// value each as JSON text, a part of text. It takes a small fraction of the time of Decode, allocates nothing, and is as exact
-// for canonical text; of other text it may take what Decode refuses. ok is false for what is no text of a key: what was yielded
-// before has no meaning then.
+// Members yields the members of a text form as they stand in it: first those of the resource, then the attributes, name
+// and value each as JSON text, a part of text. It takes a small fraction of the time of Decode, allocates nothing, and
+// is as exact for canonical text; of other text it may take what Decode refuses. ok is false for what is no text of a
+// key: what was yielded before has no meaning then.
 func Members(text string, yield func(resource bool, name, value string)) (ok bool) {
 	rest, ok := strings.CutPrefix(text, "[")
 	if !ok {
@@ -132,7 +135,8 @@ func plainString(text string) bool {
 	return true
 }
 
-// Shown returns the text of a value as Value.AsString has it, given its JSON text. What is no JSON text is returned as it is.
+// Shown returns the text of a value as Value.AsString has it, given its JSON text. What is no JSON text is returned as
+// it is.
 func Shown(text string) string {
 	switch {
 	case isDouble(text):

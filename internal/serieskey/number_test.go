@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey_test
 
 import (
@@ -15,7 +18,8 @@ import (
 	"github.com/logtally/tallyprocessor/internal/valuetest"
 )
 
-// Number texts are pdata's in all forms, but for negative zero, which is zero, and the infinities, which have a text in keys.
+// Number texts are pdata's in all forms, but for negative zero, which is zero, and the infinities, which have a text in
+// keys.
 func TestNumbersAreShownAsPdataDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := valuetest.Number(true).Draw(t, "number")

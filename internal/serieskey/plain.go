@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -5,8 +8,8 @@ import (
 	"strings"
 )
 
-// Split cuts the text form of a key into the JSON texts of its metric, its resource and its attributes, which are parts of it. ok is
-// false for what is no text of a key; of other than canonical text it may take what Decode refuses.
+// Split cuts the text form of a key into the JSON texts of its metric, its resource and its attributes, which are parts
+// of it. ok is false for what is no text of a key; of other than canonical text it may take what Decode refuses.
 func Split(text string) (metric, resource, attributes string, ok bool) {
 	ignore := func(bool, string, string) {}
 	rest, ok := strings.CutPrefix(text, "[")
@@ -30,7 +33,8 @@ func Split(text string) (metric, resource, attributes string, ok bool) {
 	return metric, resource, attributes[:len(attributes)-len(rest)], ok && rest == "]"
 }
 
-// Object appends the attributes of a JSON object, as Split returns it, to list. Their strings are parts of text where they can be.
+// Object appends the attributes of a JSON object, as Split returns it, to list. Their strings are parts of text where
+// they can be.
 func Object(list []Attribute, text string) (_ []Attribute, ok bool) {
 	return object(list, text, ParseValue)
 }
@@ -72,7 +76,8 @@ func plainValue(text string) (_ Value, ok bool) {
 	}
 }
 
-// decodePlain is Decode in a small part of its time, for text without escapes. ok is false for what it leaves to Decode.
+// decodePlain is Decode in a small part of its time, for text without escapes. ok is false for what it leaves to
+// Decode.
 func decodePlain(text string) (k Key, ok bool) {
 	metric, resource, attributes, ok := Split(text)
 	if !ok || strings.IndexByte(text, '\\') >= 0 {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -29,8 +32,8 @@ func anyAttributes(t *rapid.T, label string) (list []Attribute) {
 	return list
 }
 
-// Whatever a key is made of, its text is cut where its parts meet, and they read as Decode reads them; what was changed somewhere is read
-// in the same way by the fast decoder and the standard library's, or by neither.
+// Whatever a key is made of, its text is cut where its parts meet, and they read as Decode reads them; what was changed
+// somewhere is read in the same way by the fast decoder and the standard library's, or by neither.
 func TestSplitAndObject(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := Key{Metric: anyText().Draw(t, "metric"), Resource: anyAttributes(t, "resource"), Attributes: anyAttributes(t, "attributes")}

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -156,8 +159,8 @@ func decodeSlowly(text string) (Key, error) {
 	return k, nil
 }
 
-// MetricOf returns the metric of a text form, at a fraction of what Decode costs, which alone sees whether the rest of the
-// text is canonical. ok is false for a text that does not begin as a key does.
+// MetricOf returns the metric of a text form, at a fraction of what Decode costs, which alone sees whether the rest of
+// the text is canonical. ok is false for a text that does not begin as a key does.
 func MetricOf(text string) (metric string, ok bool) {
 	rest, ok := strings.CutPrefix(text, `["`)
 	if !ok {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serieskey
 
 import (
@@ -5,8 +8,8 @@ import (
 	"math"
 )
 
-// Wanted is a value that somebody writes to find keys by it. It finds the value in each kind: a number every number that equals it,
-// 7 the int 7 and the double 7.0, and any value every other that is shown as it is, 7 the string "7".
+// Wanted is a value that somebody writes to find keys by it. It finds the value in each kind: a number every number
+// that equals it, 7 the int 7 and the double 7.0, and any value every other that is shown as it is, 7 the string "7".
 type Wanted struct {
 	text   string
 	number Value // the zero Value if it is none

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package shown knows what numbers the OpenTelemetry SDK can show.
 package shown
 

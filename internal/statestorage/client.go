@@ -1,8 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package statestorage opens the storage extensions that stores keep their state in, and reads it: what is damaged, or of another, is told
-// apart in one way.
+// Package statestorage opens the storage extensions that stores keep their state in, and reads it: what is damaged, or
+// of another, is told apart in one way.
 package statestorage
 
 import (
@@ -32,8 +32,9 @@ var (
 // StartTimeout is how long a store waits for its storage when it starts, where the Collector gives no deadline.
 const StartTimeout = 30 * time.Second
 
-// Client keeps the state of one extension in a storage. Its calls end with their context, whatever the storage does: one that outlasts its
-// context is left behind, and the next waits for it, so that the storage has one at a time. A panic of the storage is an error.
+// Client keeps the state of one extension in a storage. Its calls end with their context, whatever the storage does:
+// one that outlasts its context is left behind, and the next waits for it, so that the storage has one at a time. A
+// panic of the storage is an error.
 type Client struct {
 	inner storage.Client
 	free  chan struct{} // holds a token while no call is in the storage
@@ -101,8 +102,8 @@ func (c *Client) call(ctx context.Context, f func() error) error {
 	return err
 }
 
-// guard calls a storage and returns its panic as an error: a damaged file makes some of them panic, or fault where the file is
-// mapped into memory and has become shorter.
+// guard calls a storage and returns its panic as an error: a damaged file makes some of them panic, or fault where the
+// file is mapped into memory and has become shorter.
 func guard(call func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

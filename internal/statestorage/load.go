@@ -27,7 +27,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Checksum returns the CRC-32C of data.
 func Checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
 
-// CheckVersion returns ErrNewer for a version of a format above newest, which is what the caller reads, and ErrDamaged for one below 1.
+// CheckVersion returns ErrNewer for a version of a format above newest, which is what the caller reads, and ErrDamaged
+// for one below 1.
 func CheckVersion(version, newest int) error {
 	switch {
 	case version > newest:
@@ -52,8 +53,9 @@ func (d Damage) SetAside() []*storage.Operation {
 	return []*storage.Operation{storage.SetOperation(d.Aside, d.value), storage.DeleteOperation(d.Name)}
 }
 
-// Load reads values by their names and gives each that is there to decode, with the place of its name. It returns those that decode calls
-// ErrDamaged, which stay as they are until the caller has done what SetAside says. Any other error of decode ends Load with ErrRefused.
+// Load reads values by their names and gives each that is there to decode, with the place of its name. It returns those
+// that decode calls ErrDamaged, which stay as they are until the caller has done what SetAside says. Any other error of
+// decode ends Load with ErrRefused.
 func (c *Client) Load(ctx context.Context, names []string, decode func(i int, value []byte) error) (damages []Damage, err error) {
 	ops := make([]*storage.Operation, len(names))
 	for i, name := range names {

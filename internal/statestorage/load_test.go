@@ -46,8 +46,8 @@ func clientOf(v values) *Client {
 	return c
 }
 
-// Whatever is there, each value is decoded once, what is damaged is set aside byte for byte and not found again, all else stays as it
-// is, and a value to be refused leaves everything as it was.
+// Whatever is there, each value is decoded once, what is damaged is set aside byte for byte and not found again, all
+// else stays as it is, and a value to be refused leaves everything as it was.
 func TestLoadAnything(t *testing.T) {
 	outcome := map[string]int{}
 	for seed := range uint64(500) {

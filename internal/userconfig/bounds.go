@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package userconfig
 
 import (
@@ -39,8 +42,8 @@ func UpTo(path string, found, most int, why string) error {
 	return Positive(path, found)
 }
 
-// LeastDuration is the shortest duration that makes sense in any configuration but 0, which means what its option says. What
-// is shorter is a number that somebody has written without a unit.
+// LeastDuration is the shortest duration that makes sense in any configuration but 0, which means what its option says.
+// What is shorter is a number that somebody has written without a unit.
 const LeastDuration = time.Millisecond
 
 // Duration wants a duration of at least LeastDuration, or 0. Whether it may be 0 or negative is for its option to say.

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package userconfig_test
 
 import (
@@ -101,7 +104,8 @@ func (o option) with(value any) map[string]any {
 	return value.(map[string]any)
 }
 
-// options returns what a component's YAML can set. In a map of sections it is that of one called `m`; lists of sections are left out.
+// options returns what a component's YAML can set. In a map of sections it is that of one called `m`; lists of sections
+// are left out.
 func options(t reflect.Type, path ...string) (list []option) {
 	for f := range t.Fields() {
 		name, flags, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")

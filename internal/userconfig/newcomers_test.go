@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package userconfig_test
 
 import (
@@ -147,7 +150,8 @@ var oddities = []any{
 	map[string]any{"a": map[string]any{"conditions": "true"}},
 }
 
-// newcomer returns a configuration as somebody writes it who has not read the docs: options with odd values, misspelled, at other places.
+// newcomer returns a configuration as somebody writes it who has not read the docs: options with odd values,
+// misspelled, at other places.
 func newcomer(random *rand.Rand, options []option) map[string]any {
 	values := map[string]any{}
 	for range 1 + random.IntN(4) {
@@ -200,11 +204,13 @@ func TestNewcomers(t *testing.T) {
 	}
 }
 
-// namesKey says whether a line names a key that was written, or one that the component has, since it may be what is missing. The
-// Collector's own validation puts it first; everything else puts it in backquotes.
+// namesKey says whether a line names a key that was written, or one that the component has, since it may be what is
+// missing. The Collector's own validation puts it first; everything else puts it in backquotes.
 func namesKey(name string, values map[string]any, line string) bool {
-	key, _, _ := strings.Cut(strings.TrimPrefix(line, "server::"), ": ") // the field of the console's struct that is squashed
-	if key == "netaddr" {                                                // and another, in which the transport alone can be invalid
+	// the field of the console's struct that is squashed
+	key, _, _ := strings.Cut(strings.TrimPrefix(line, "server::"), ": ")
+	// and another, in which the transport alone can be invalid
+	if key == "netaddr" {
 		key = "transport"
 	}
 	if _, rest, found := strings.Cut(line, "`"); found {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package userconfig
 
 import (
@@ -122,8 +125,8 @@ func (r *reader) list(path []string, t reflect.Type, value any) {
 	}
 }
 
-// isTorn says whether splitting at commas, as confmap splits a text where a list belongs, has cut through an expression, or has left spaces
-// in a name.
+// isTorn says whether splitting at commas, as confmap splits a text where a list belongs, has cut through an
+// expression, or has left spaces in a name.
 func isTorn(parts []string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool {
 		return strings.TrimSpace(part) != part || strings.Count(part, "(") != strings.Count(part, ")") || strings.Count(part, `"`)%2 == 1
@@ -168,7 +171,8 @@ func (r *reader) scalar(path []string, t reflect.Type, value any) {
 			r.wrong(path, "is %v: must be a number%s", value, unquoted(value))
 		}
 	}
-	// Text is for confmap to judge: of what comes from the environment it has the text, where this has what that is in YAML.
+	// Text is for confmap to judge: of what comes from the environment it has the text, where this has what that is in
+	// YAML.
 }
 
 // integer refuses what confmap would cut or wrap.

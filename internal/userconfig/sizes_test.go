@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package userconfig_test
 
 import (
@@ -62,8 +65,8 @@ func create(ctx context.Context, name string, cfg component.Config) (component.C
 // allowance is what a component may allocate from its making to its end, whatever its numbers are.
 const allowance = 512 << 20
 
-// Any integer in any option, as large as they come, is refused with a reason, or the component starts and stops with it: without a panic, and
-// without memory for what may never come. The largest that is not refused is tried, too.
+// Any integer in any option, as large as they come, is refused with a reason, or the component starts and stops with
+// it: without a panic, and without memory for what may never come. The largest that is not refused is tried, too.
 func TestLargeNumbers(t *testing.T) {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	found, refused := 0, 0

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package userconfig
 
 import (
@@ -14,12 +17,14 @@ var counted = map[string]bool{"spans": true, "spanevents": true, "metrics": true
 
 // renamed are options of other components that count, or of earlier versions of these, by what they are called here.
 var renamed = map[string]struct{ option, text string }{
-	"source_attribute": {"sum", "`sum`, with an OTTL expression such as Int(attributes[\"price\"])"}, // the sum connector
+	// the sum connector
+	"source_attribute": {"sum", "`sum`, with an OTTL expression such as Int(attributes[\"price\"])"},
 	"value":            {"sum", "`sum`, which is what the metric sums"},
 	"on_overflow":      {"on_full", "`on_full`"},
 }
 
-// Fixed are options that a component had once, at its top level, and the values that hold in their place; nil = none does.
+// Fixed are options that a component had once, at its top level, and the values that hold in their place; nil = none
+// does.
 type Fixed map[string]any
 
 // noOption says what has become of an option; nil = there never was one of that name.

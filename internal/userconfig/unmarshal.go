@@ -1,5 +1,8 @@
-// Package userconfig reads configurations as people write them: of each thing that is wrong it says where it is and what to
-// write instead, and of all of them at once.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package userconfig reads configurations as people write them: of each thing that is wrong it says where it is and
+// what to write instead, and of all of them at once.
 package userconfig
 
 import (
@@ -13,9 +16,9 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 )
 
-// Unmarshal reads conf into cfg, a pointer to the struct of a component, whose method Unmarshal calls it. What is null keeps its
-// default. If anything is wrong it also validates what could be read, so that the error has all mistakes. conf loses the values
-// that are null or at fault. fixed may have options that cfg had once.
+// Unmarshal reads conf into cfg, a pointer to the struct of a component, whose method Unmarshal calls it. What is null
+// keeps its default. If anything is wrong it also validates what could be read, so that the error has all mistakes.
+// conf loses the values that are null or at fault. fixed may have options that cfg had once.
 func Unmarshal(conf *confmap.Conf, cfg any, fixed ...Fixed) error {
 	r := reader{root: reflect.TypeOf(cfg).Elem(), fixed: fixed}
 	r.fields(nil, r.root, conf.ToStringMap())
@@ -33,8 +36,8 @@ func Unmarshal(conf *confmap.Conf, cfg any, fixed ...Fixed) error {
 	return nil
 }
 
-// explain words what mapstructure says of single values as this package does, unless that is told already. What it cannot, it
-// leaves as it is. Sections that read themselves have errors of their own below path.
+// explain words what mapstructure says of single values as this package does, unless that is told already. What it
+// cannot, it leaves as it is. Sections that read themselves have errors of their own below path.
 func (r *reader) explain(path string, err error) error {
 	if list, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error

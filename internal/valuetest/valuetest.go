@@ -1,5 +1,8 @@
-// Package valuetest makes attribute values for tests as a sender can: from OTLP bytes, nested to any depth, with names that a map
-// holds twice, and with strings that are not UTF-8.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package valuetest makes attribute values for tests as a sender can: from OTLP bytes, nested to any depth, with names
+// that a map holds twice, and with strings that are not UTF-8.
 package valuetest
 
 import (
@@ -64,7 +67,8 @@ func all(tag byte, messages [][]byte) []byte {
 	return list
 }
 
-// Nested returns a 1 that stands in so many lists, or in maps whose one member is "a". It is written back to front, in linear time.
+// Nested returns a 1 that stands in so many lists, or in maps whose one member is "a". It is written back to front, in
+// linear time.
 func Nested(depth int, inMaps bool) Bytes {
 	text := make([]byte, 24*depth+16)
 	start := len(text)
@@ -134,7 +138,8 @@ func Number(finite bool) *rapid.Generator[float64] {
 	return rapid.OneOf(rapid.Float64(), whole, rapid.SampledFrom(odd))
 }
 
-// Any draws values of any kind, whose lists and maps are nested no deeper than depth. If finite, each number in it is one.
+// Any draws values of any kind, whose lists and maps are nested no deeper than depth. If finite, each number in it is
+// one.
 func Any(depth int, finite bool) *rapid.Generator[Bytes] {
 	return rapid.Custom(func(t *rapid.T) Bytes {
 		kinds := 8

@@ -234,8 +234,8 @@ func testFlusher(t *testing.T, s store.MetricStore) {
 	assert.Equal(t, 1, s.Get("a"))
 }
 
-// testForgetter counts keys and lets the store forget them, if it has a method ForgetIdle to be told so: nothing is lost
-// between what it lists and what it has forgotten.
+// testForgetter counts keys and lets the store forget them, if it has a method ForgetIdle to be told so: nothing is
+// lost between what it lists and what it has forgotten.
 func testForgetter(t *testing.T, s store.MetricStore) {
 	f, ok := s.(capability.Forgetter)
 	if !ok {

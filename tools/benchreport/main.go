@@ -1,5 +1,9 @@
-// Benchreport writes a report on the benchmarks in folder bench: Markdown with the figures of a file in Go benchmark format
-// held against their targets, and a chart. What is not a figure is in benchmarks.md.tmpl, which is edited by hand.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Benchreport writes a report on the benchmarks in folder bench: Markdown with the figures of a file in Go benchmark
+// format held against their targets, and a chart. What is not a figure is in benchmarks.md.tmpl, which is edited by
+// hand.
 package main
 
 import (

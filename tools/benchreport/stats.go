@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -21,7 +24,8 @@ func hasInterval(s benchmath.Summary) bool {
 	return !math.IsInf(s.Lo, 0) && !math.IsInf(s.Hi, 0)
 }
 
-// ratios returns a/b round by round: what disturbs a round disturbs both. A round that only one of them has is left out.
+// ratios returns a/b round by round: what disturbs a round disturbs both. A round that only one of them has is left
+// out.
 func ratios(a, b []float64) []float64 {
 	return pairs(a, b, func(a, b float64) float64 { return a / b })
 }

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// randomSource writes a Go file with comments of any width: running text, lists, directives, code, and those after code.
+// randomSource writes a Go file with comments of any width: running text, lists, directives, code, and those after
+// code.
 func randomSource(random *rand.Rand) string {
 	var s strings.Builder
 	s.WriteString("package p\n")
@@ -32,7 +33,8 @@ func randomSource(random *rand.Rand) string {
 	return s.String()
 }
 
-// parts returns the words of the comments of each declaration, those above it and that behind it, and the code without comments.
+// parts returns the words of the comments of each declaration, those above it and that behind it, and the code without
+// comments.
 func parts(t *testing.T, source string) (words, code []string) {
 	t.Helper()
 	var above []string
@@ -49,8 +51,8 @@ func parts(t *testing.T, source string) (words, code []string) {
 	return append(words, above...), code
 }
 
-// Whatever the comments are: afterwards none is too wide, each word is at its declaration still, the code is what it was, and a second run changes
-// nothing.
+// Whatever the comments are: afterwards none is too wide, each word is at its declaration still, the code is what it
+// was, and a second run changes nothing.
 func TestWrap(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // it keeps no secrets
 	wrapped := 0

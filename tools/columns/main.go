@@ -1,7 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command columns finds comments of Go, YAML and shell files that are wider than 120 columns, and breaks them with -fix.
+// Command columns finds comments of Go, YAML and shell files that are wider than 120 columns, and breaks them with
+// -fix.
 package main
 
 import (

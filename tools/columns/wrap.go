@@ -83,8 +83,8 @@ func leading(l language, source []byte) comments {
 
 func indentOf(line string) string { return line[:len(line)-len(strings.TrimLeft(line, " \t"))] }
 
-// tooWide returns the lines with a comment that goes beyond the width, unless that cannot be broken: a word is too long for the line, or
-// the comment is a directive or an example.
+// tooWide returns the lines with a comment that goes beyond the width, unless that cannot be broken: a word is too long
+// for the line, or the comment is a directive or an example.
 func (l language) tooWide(source []byte) (wide []int) {
 	all := l.comments(l, source)
 	for n, line := range strings.Split(string(source), "\n") {
@@ -101,8 +101,8 @@ func (l language) words(text string) string {
 	return strings.TrimLeft(strings.TrimPrefix(text, l.marker), " ")
 }
 
-// wrap returns a source whose comments are broken where they are too wide. What does not fit goes before the next line of the same
-// paragraph. A comment after code that does not fit is put on lines of its own above it.
+// wrap returns a source whose comments are broken where they are too wide. What does not fit goes before the next line
+// of the same paragraph. A comment after code that does not fit is put on lines of its own above it.
 func (l language) wrap(source []byte) []byte {
 	w := wrapper{language: l}
 	all := l.comments(l, source)

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Command evidencereport writes docs/reliability.md from what the fault tests have reported.
 package main
 

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -66,8 +69,8 @@ type outcome struct {
 	Reason        string // of a skip
 }
 
-// readOutcomes returns how each fault test has ended that is not part of another, from the output of go test -json; the last end
-// where a test was run again.
+// readOutcomes returns how each fault test has ended that is not part of another, from the output of go test -json; the
+// last end where a test was run again.
 func readOutcomes(path string) ([]outcome, error) {
 	file, err := os.Open(path)
 	if err != nil {

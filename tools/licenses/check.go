@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -14,8 +17,8 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// allowed are the licenses, by their SPDX identifier, under which a binary may be passed on by who also passes on the notices:
-// permissive ones, and the weak copyleft of MPL-2.0, which ends at the file.
+// allowed are the licenses, by their SPDX identifier, under which a binary may be passed on by who also passes on the
+// notices: permissive ones, and the weak copyleft of MPL-2.0, which ends at the file.
 var allowed = map[string]bool{
 	"0BSD": true, "Apache-2.0": true, "BSD-2-Clause": true, "BSD-3-Clause": true, "ISC": true, "MIT": true, "MPL-2.0": true,
 	"Unlicense": true,
@@ -33,8 +36,8 @@ var (
 // licenseName matches the names of license files.
 var licenseName = regexp.MustCompile(`(?i)^(un)?licen[cs]e([-._].*)?$|^copying([-._].*)?$`)
 
-// licensesOf returns the licenses of a module: of the file in its root, which there must be, and of those below it, which
-// are of code that it has taken over from others.
+// licensesOf returns the licenses of a module: of the file in its root, which there must be, and of those below it,
+// which are of code that it has taken over from others.
 func licensesOf(m module) ([]string, error) {
 	var ids []string
 	var errs []error

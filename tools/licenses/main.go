@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Licenses checks the licenses of all that is in the distribution: every Go module that its binary was linked from, the
 // standard library, and files of others that this project carries, such as those of a web page. It needs no network.
 package main

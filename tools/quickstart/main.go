@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Quickstart starts a Collector, prints the totals that its console shows whenever they have changed, and
 // ends when the Collector does. Ctrl-C ends the Collector, which drains first.
 package main
@@ -85,8 +88,8 @@ type watcher struct {
 	said          bool // that the console is waited for
 }
 
-// watch prints the totals whenever they have changed and then been the same for one poll, until the Collector exits. If the console
-// never answers it ends the Collector.
+// watch prints the totals whenever they have changed and then been the same for one poll, until the Collector exits. If
+// the console never answers it ends the Collector.
 func (w *watcher) watch() error {
 	began := time.Now()
 	tick := time.NewTicker(pollInterval)
@@ -118,7 +121,8 @@ func (w *watcher) signal(s os.Signal) error {
 	return nil
 }
 
-// poll prints the totals if they are new. Its error is that of a console that has not answered for too long since the start.
+// poll prints the totals if they are new. Its error is that of a console that has not answered for too long since the
+// start.
 func (w *watcher) poll(waited time.Duration) error {
 	table, err := w.scrape()
 	switch {

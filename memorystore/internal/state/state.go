@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package state is the format in which tally_memory keeps its totals in a storage extension.
 //
 // The totals are spread over Buckets sections by the hash of their key; one more section, Meta, holds what is not a
@@ -59,7 +62,8 @@ type Blob struct {
 	Generations  [Buckets]uint64 // of Meta: those of the buckets when it was written; 0 = never written
 	Descriptions []Description   // of Meta: ascending by metric
 	Forgotten    []Forgotten     // of Meta: ascending by metric
-	Erasure      Erasure         // of Meta: the last that was done; the zero Erasure = none, or none was asked for since
+	// of Meta: the last that was done; the zero Erasure = none, or none was asked for since
+	Erasure Erasure
 }
 
 // Entry is the total of one key.

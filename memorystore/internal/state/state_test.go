@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package state
 
 import (
@@ -58,7 +61,8 @@ func metaBlob() Blob {
 
 func TestRoundTrip(t *testing.T) {
 	for _, b := range []Blob{
-		bucketBlob(), metaBlob(), {Owner: "", Section: 0, Generation: 1, Entries: []Entry{}},
+		bucketBlob(), metaBlob(),
+		{Owner: "", Section: 0, Generation: 1, Entries: []Entry{}},
 		{Section: Meta, Generation: 1, Descriptions: []Description{}, Forgotten: []Forgotten{}},
 	} {
 		got, err := Decode(Encode(b), b.Owner, b.Section)
@@ -248,8 +252,8 @@ func TestErasureIsOneOrNone(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// FuzzDecode: it never panics, and whatever decodes encodes to the same bytes, but for the older version. The fuzzer cannot guess a checksum, so
-// the input is tried with a right one as well, and as a body behind a right header.
+// FuzzDecode: it never panics, and whatever decodes encodes to the same bytes, but for the older version. The fuzzer
+// cannot guess a checksum, so the input is tried with a right one as well, and as a body behind a right header.
 func FuzzDecode(f *testing.F) {
 	for _, b := range []Blob{bucketBlob(), metaBlob()} {
 		data := Encode(b)

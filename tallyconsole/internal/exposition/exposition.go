@@ -1,5 +1,8 @@
-// Package exposition writes totals as Prometheus and OpenMetrics text. It goes from row to row: however many series there are,
-// a few hundred are in memory as such at a time.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package exposition writes totals as Prometheus and OpenMetrics text. It goes from row to row: however many series
+// there are, a few hundred are in memory as such at a time.
 package exposition
 
 import (
@@ -144,8 +147,8 @@ func (w *Writer) Close() error {
 	return w.err
 }
 
-// names returns what the metrics are called: as the Prometheus exporter does it, with suffixes. Where that makes one of two, the
-// name is the first one's, and the others get a number that no name has. The order of list decides.
+// names returns what the metrics are called: as the Prometheus exporter does it, with suffixes. Where that makes one of
+// two, the name is the first one's, and the others get a number that no name has. The order of list decides.
 func (w *Writer) names(list []Family) []string {
 	names := make([]string, len(list))
 	for number := 1; slices.Contains(names, ""); number++ {

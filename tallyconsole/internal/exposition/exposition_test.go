@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package exposition
 
 import (
@@ -136,7 +139,8 @@ func TestNames(t *testing.T) {
 	assert.Contains(t, got, `{"a.b_total",`+labels[1:])
 }
 
-// FuzzLabels: whatever keys there are, every client can read the page, no two series have the same labels, and the sums are right.
+// FuzzLabels: whatever keys there are, every client can read the page, no two series have the same labels, and the sums
+// are right.
 func FuzzLabels(f *testing.F) {
 	f.Add("a.b", "1", "a_b", "x", "m", "a.b")
 	f.Add("__name__", "", "le", "\x00\xff\u2028", "", "日本")
@@ -219,7 +223,8 @@ func inUse() uint64 {
 	return m.HeapAlloc
 }
 
-// TestMemoryOfAPage: 100,000 series are streamed. What is in use while they are written is far below what they would take.
+// TestMemoryOfAPage: 100,000 series are streamed. What is in use while they are written is far below what they would
+// take.
 func TestMemoryOfAPage(t *testing.T) {
 	var totals []one
 	for i := range 100_000 {

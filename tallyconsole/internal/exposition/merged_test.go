@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package exposition
 
 import (
@@ -16,8 +19,8 @@ import (
 // kinds are values that are one for Prometheus, and none.
 var kinds = [][]string{{`200`, `"200"`, `200.0`}, {`true`, `"true"`}, {`""`}}
 
-// Keys of which any number are one series, as those that a sender makes who changes the kinds of values, are their sums, and the page is there before
-// anybody gives up waiting.
+// Keys of which any number are one series, as those that a sender makes who changes the kinds of values, are their
+// sums, and the page is there before anybody gives up waiting.
 func TestManyKeysOfOneSeries(t *testing.T) {
 	r := evidence.Random(evidence.Seed(t))
 	for range evidence.Rounds(1, 50) {

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package exposition
 
 import (
@@ -12,8 +15,9 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// seriesSet is the rows of a metric as Prometheus has them: labels are text, and their names have underscores, so rows whose labels
-// are the same then are one, their sum. That holds for clients that take any name too: what they see does not depend on it.
+// seriesSet is the rows of a metric as Prometheus has them: labels are text, and their names have underscores, so rows
+// whose labels are the same then are one, their sum. That holds for clients that take any name too: what they see does
+// not depend on it.
 type seriesSet struct {
 	metric *table.Metric
 	shapes [][]seriesLabel

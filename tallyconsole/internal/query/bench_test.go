@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package query
 
 import (
@@ -8,7 +11,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/table"
 )
 
-// million is a metric of a million keys: a tenant of ten thousand, a route, a status, and a user of which there are a million.
+// million is a metric of a million keys: a tenant of ten thousand, a route, a status, and a user of which there are a
+// million.
 func million(keys int, total func(i int) int) *table.Snapshot {
 	b := table.NewBuilder(100_000)
 	b.Begin()

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package query
 
 import (
@@ -13,7 +16,8 @@ import (
 // Scope says where an attribute is looked for.
 type Scope int
 
-// The scopes. A name without a scope is that of an attribute if any key of the metric has it, and else of a resource attribute.
+// The scopes. A name without a scope is that of an attribute if any key of the metric has it, and else of a resource
+// attribute.
 const (
 	AnyScope Scope = iota
 	Attributes

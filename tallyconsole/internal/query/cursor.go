@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package query
 
 import (
@@ -25,8 +28,8 @@ func number(text string) uint64 {
 	return h.Sum64()
 }
 
-// Cursor returns the text from which ParseCursor reads a position again: for the same query, until it has expired. Queries are
-// the same if their texts are, which hold all that must not change from page to page.
+// Cursor returns the text from which ParseCursor reads a position again: for the same query, until it has expired.
+// Queries are the same if their texts are, which hold all that must not change from page to page.
 func Cursor(p *Position, query string, now time.Time) string {
 	c := cursor{number(query), now.Unix(), p.Rate, p.Total, p.Tuple}
 	text, err := json.Marshal(c)
@@ -36,8 +39,8 @@ func Cursor(p *Position, query string, now time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// ParseCursor reads a position in the answer to a query that groups by so many attributes. Its errors are ErrCursor, ErrExpired
-// and ErrOther.
+// ParseCursor reads a position in the answer to a query that groups by so many attributes. Its errors are ErrCursor,
+// ErrExpired and ErrOther.
 func ParseCursor(text, query string, groupBy int, now time.Time, lifetime time.Duration) (*Position, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {

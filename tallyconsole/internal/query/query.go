@@ -1,5 +1,8 @@
-// Package query answers queries about the totals of one metric: which keys, grouped by what, in which order, how many of
-// them. It reads a table.Metric, which does not change, and has no state.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package query answers queries about the totals of one metric: which keys, grouped by what, in which order, how many
+// of them. It reads a table.Metric, which does not change, and has no state.
 package query
 
 import (

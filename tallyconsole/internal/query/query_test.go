@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package query
 
 import (
@@ -72,8 +75,8 @@ func ask(t testing.TB, where, by []string, order string, limit int) ([]string, *
 	return items, res
 }
 
-// A number finds the values that equal it, of any kind, and the string that is shown as it is; in quotes it finds the string alone. A
-// part is one of the text that is shown.
+// A number finds the values that equal it, of any kind, and the string that is shown as it is; in quotes it finds the
+// string alone. A part is one of the text that is shown.
 func TestWhereByValue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.OneOf(rapid.IntRange(-3, 3), rapid.IntRange(-1<<53, 1<<53)).Draw(t, "number")

@@ -1,8 +1,12 @@
-// Package rates keeps how fast totals grow: over ten seconds, a minute and five minutes, for a bounded number of keys, in a
-// bounded number of bytes for each.
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rates keeps how fast totals grow: over ten seconds, a minute and five minutes, for a bounded number of keys,
+// in a bounded number of bytes for each.
 //
-// A window is a ring of buckets that begin and end with samples. A rate is what the buckets hold divided by the time that they
-// cover, which is the window or, where samples do not fall on its edge, somewhat more. All is serial and has no clock.
+// A window is a ring of buckets that begin and end with samples. A rate is what the buckets hold divided by the time
+// that they cover, which is the window or, where samples do not fall on its edge, somewhat more. All is serial and has
+// no clock.
 package rates
 
 import "time"

@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package table
 
 import (
@@ -126,9 +129,9 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// grown returns by how much a total has grown since the sample before. A key that began since then has grown from nothing; so
-// has one whose total has fallen, which began anew. Of a key that is older and was not there the growth is not known. Of a key that the
-// store lists again, it is what has come since.
+// grown returns by how much a total has grown since the sample before. A key that began since then has grown from
+// nothing; so has one whose total has fallen, which began anew. Of a key that is older and was not there the growth is
+// not known. Of a key that the store lists again, it is what has come since.
 func (b *Builder) grown(m *metricBuilder, row uint32, value int, start time.Time) int {
 	before, listed := m.values[row], m.nextValues[row]
 	switch {
@@ -153,8 +156,8 @@ func (b *Builder) count(m *metricBuilder, row uint32, grown int) {
 	}
 }
 
-// End ends a sample at now. complete says that the store has listed everything: a key that was not in the listing is gone then,
-// and else it is as it was.
+// End ends a sample at now. complete says that the store has listed everything: a key that was not in the listing is
+// gone then, and else it is as it was.
 func (b *Builder) End(now time.Time, complete bool) *Snapshot {
 	s := &Snapshot{
 		Number: b.number, Taken: now, Metrics: make(map[string]*Metric, len(b.metrics)), Rates: b.tracker.Sample(now), Foreign: b.foreign,

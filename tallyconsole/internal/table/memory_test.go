@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package table
 
 import (
@@ -10,7 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestMemoryOfKeys: what a Builder and its newest Snapshot take for each key, besides the text, which a store in memory shares.
+// TestMemoryOfKeys: what a Builder and its newest Snapshot take for each key, besides the text, which a store in memory
+// shares.
 func TestMemoryOfKeys(t *testing.T) {
 	const n = 200_000
 	keys := make([]string, n)
@@ -35,7 +39,8 @@ func TestMemoryOfKeys(t *testing.T) {
 	assert.Equal(t, n, s.Tracked)
 }
 
-// TestMemoryOfNames: a sender that makes up names of attributes makes the console take a bounded multiple of what the names have themselves.
+// TestMemoryOfNames: a sender that makes up names of attributes makes the console take a bounded multiple of what the
+// names have themselves.
 func TestMemoryOfNames(t *testing.T) {
 	const keys, each = 5000, 20
 	before := inUse()

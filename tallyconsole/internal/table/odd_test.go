@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package table
 
 import (
@@ -12,8 +15,8 @@ import (
 	"github.com/logtally/tallyprocessor/tallyconsole/internal/rates"
 )
 
-// Whatever a store says of its keys (totals below 0, no times, a key several times in a listing), each is there once, with
-// a total of 0 or more.
+// Whatever a store says of its keys (totals below 0, no times, a key several times in a listing), each is there once,
+// with a total of 0 or more.
 func TestOddTotals(t *testing.T) {
 	r := evidence.Random(evidence.Seed(t))
 	values := []int{0, 1, 7, -1, -2, -3, math.MinInt, math.MaxInt >> 20}

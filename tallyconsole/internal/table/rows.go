@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package table
 
 import (
@@ -122,7 +125,8 @@ func (c *columnBuilder) cell(text string) (uint32, bool) {
 	return number, true
 }
 
-// maxSearched is how many values are searched one by one. A map takes more memory than they do, and a sender may make up names without end.
+// maxSearched is how many values are searched one by one. A map takes more memory than they do, and a sender may make
+// up names without end.
 const maxSearched = 8
 
 func (c *columnBuilder) find(text string) (uint32, bool) {

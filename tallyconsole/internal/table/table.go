@@ -1,9 +1,12 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package table holds the totals of a store as one sample found them, in columns, ready to be filtered and grouped.
 //
-// A Builder, which is serial, makes one Snapshot a sample. What does not change from one to the next, the keys and what is in
-// them, is shared between Snapshots: columns only ever grow at their end, which a Snapshot does not look at, so it can be read
-// by any number of goroutines while the next is made. A value of an attribute is a number into a list of the distinct values of
-// that attribute, so to filter and to group compares numbers.
+// A Builder, which is serial, makes one Snapshot a sample. What does not change from one to the next, the keys and what
+// is in them, is shared between Snapshots: columns only ever grow at their end, which a Snapshot does not look at, so
+// it can be read by any number of goroutines while the next is made. A value of an attribute is a number into a list of
+// the distinct values of that attribute, so to filter and to group compares numbers.
 package table
 
 import (

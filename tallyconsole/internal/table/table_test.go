@@ -1,3 +1,6 @@
+// Copyright The tally Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package table
 
 import (
@@ -110,7 +113,8 @@ func TestGrowth(t *testing.T) {
 	assert.Equal(t, 4., rate(s, "m", keyA), "a key that the store had dropped begins anew")
 }
 
-// The store's clock is a day behind, or ahead: what a key that is new has counted is growth all the same, and of an old one it is not.
+// The store's clock is a day behind, or ahead: what a key that is new has counted is growth all the same, and of an old
+// one it is not.
 func TestGrowthByAnotherClock(t *testing.T) {
 	for _, ahead := range []time.Duration{-24 * time.Hour, 0, 24 * time.Hour} {
 		b := NewBuilder(10)

@@ -108,8 +108,8 @@ func valueOf(t *testing.T, o options.Option) any {
 	return ""
 }
 
-// Each option is found out to be what it is, from each of its sections on, and as part of a component and of a configuration; misspelled
-// it is none.
+// Each option is found out to be what it is, from each of its sections on, and as part of a component and of a
+// configuration; misspelled it is none.
 func TestEveryPartIsFoundOut(t *testing.T) {
 	s, found := project(t), 0
 	for _, c := range s.components {

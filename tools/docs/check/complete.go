@@ -25,8 +25,8 @@ var bare = map[string]map[string]any{
 	"memory_limiter":          {"check_interval": "1s", "limit_mib": 100},
 }
 
-// complete returns a configuration with all that a page leaves out: components that are only named, a pipeline, and the options
-// that a component cannot do without.
+// complete returns a configuration with all that a page leaves out: components that are only named, a pipeline, and the
+// options that a component cannot do without.
 func (s *site) complete(config map[string]any, kinds kinds) (map[string]any, error) {
 	if config == nil {
 		return nil, errNoPart

@@ -1,12 +1,13 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command check finds what is wrong in the pages of the project: links that lead nowhere, YAML that the built Collector does not
-// take, and names of options, metrics, make targets and tests that do not exist. It prints each with file and line.
+// Command check finds what is wrong in the pages of the project: links that lead nowhere, YAML that the built Collector
+// does not take, and names of options, metrics, make targets and tests that do not exist. It prints each with file and
+// line.
 //
-// A block of YAML is a configuration or a part of one. Which part it is follows from its top keys: sections of the Collector,
-// ids of components, or options. Where that is not so, a comment on the line before says it: `<!-- part: processors::tally -->`,
-// or `<!-- part: none -->` for YAML of something else.
+// A block of YAML is a configuration or a part of one. Which part it is follows from its top keys: sections of the
+// Collector, ids of components, or options. Where that is not so, a comment on the line before says it: `<!-- part:
+// processors::tally -->`, or `<!-- part: none -->` for YAML of something else.
 package main
 
 import (

@@ -24,7 +24,8 @@ var (
 // tellsThePast says whether a page has names of earlier versions.
 func tellsThePast(path string) bool { return path == "CHANGELOG.md" || path == "docs/migrating.md" }
 
-// checkNames wants each option and each metric that a page names to exist, and each other word with an underscore to be one of the project.
+// checkNames wants each option and each metric that a page names to exist, and each other word with an underscore to be
+// one of the project.
 func (s *site) checkNames(p page) {
 	if tellsThePast(p.path) {
 		return

@@ -38,7 +38,8 @@ var elsewhere = []string{
 	"apiVersion", "dist", "providers", "replaces", "scrape_configs", "remote_write", "otlp", "groups", "services", "global",
 }
 
-// isForOthers says whether YAML with these top keys is no part of a configuration: that of ocb, Prometheus, Kubernetes or Compose.
+// isForOthers says whether YAML with these top keys is no part of a configuration: that of ocb, Prometheus, Kubernetes
+// or Compose.
 func isForOthers(value map[string]any) bool {
 	for key, v := range value {
 		if slices.Contains(elsewhere, key) {

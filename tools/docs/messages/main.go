@@ -1,8 +1,8 @@
 // Copyright The tally Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command messages prints all texts that users read outside the pages: errors, log lines, descriptions of metrics, and the texts
-// of the console, each with its place, so that their wording can be looked at in one go.
+// Command messages prints all texts that users read outside the pages: errors, log lines, descriptions of metrics, and
+// the texts of the console, each with its place, so that their wording can be looked at in one go.
 package main
 
 import (

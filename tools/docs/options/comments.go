@@ -25,8 +25,8 @@ func isOurs(t reflect.Type) bool {
 type comment struct {
 	text string
 
-	// valid is the line "Valid: ...": which values the option takes. fallback is the line "Default: ...": what holds when the
-	// field is empty.
+	// valid is the line "Valid: ...": which values the option takes. fallback is the line "Default: ...": what holds
+	// when the field is empty.
 	valid, fallback string
 }
 

@@ -35,7 +35,8 @@ func (c Component) Title() string {
 	return fmt.Sprintf("%s `%s`", c.Section[:len(c.Section)-1], c.ID)
 }
 
-// Components returns all components with their options. root is the folder of the project, whose comments describe them.
+// Components returns all components with their options. root is the folder of the project, whose comments describe
+// them.
 func Components(root string) ([]Component, error) {
 	store := map[string]any{"store": "tally_memory"}
 	list := []Component{

@@ -63,7 +63,8 @@ func (c Component) with(o Option, value any) map[string]any {
 	return values
 }
 
-// validate reads and validates a configuration as the Collector does. Options that a component does not have are left out.
+// validate reads and validates a configuration as the Collector does. Options that a component does not have are left
+// out.
 func (c Component) validate(values map[string]any) error {
 	values = maps.Clone(values)
 	maps.DeleteFunc(values, func(key string, _ any) bool { return !c.has(key) })

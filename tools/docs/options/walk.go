@@ -16,8 +16,8 @@ import (
 
 // Option is an option of a component, or a row of several that are described elsewhere.
 type Option struct {
-	// Path are the YAML keys from the component's section on; `<name>` stands for any name and `<n>` for an item of a list. It is
-	// that of the section where the options are Elsewhere.
+	// Path are the YAML keys from the component's section on; `<name>` stands for any name and `<n>` for an item of a
+	// list. It is that of the section where the options are Elsewhere.
 	Path []string
 
 	Type    string
