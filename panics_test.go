@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -157,16 +156,15 @@ func TestForgettingStoresThatBlock(t *testing.T) {
 			g := &gate{name: name, deaf: true, released: make(chan struct{})}
 			l := &storeLife{gate: g, store: storesBehind(g)[4], early: early, limit: 50 * time.Millisecond}
 			done := make(chan struct{})
-			var p component.Component
+			p := l.make(t)
 			go func() { // what nobody waits for may block
 				defer close(done)
-				p = l.make(t)
 				g.shut.Store(early)
 				began := time.Now()
 				if err := l.withLimit(func(ctx context.Context) error { return p.Start(ctx, componenttest.NewNopHost()) }); err == nil {
-					go l.send(p.(processor.Logs))
+					go l.send(p)
 					g.shut.Store(true)
-					go l.send(p.(processor.Logs))
+					go l.send(p)
 					go l.forget()
 					time.Sleep(20 * time.Millisecond)
 				}

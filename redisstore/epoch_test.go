@@ -319,7 +319,7 @@ func TestDamagedState(t *testing.T) {
 // TestStateFormat: what a version has written, later ones read. Each file is as the first of its version wrote it; a
 // new format gets another.
 func TestStateFormat(t *testing.T) {
-	l, s := restoreGolden(t, "testdata/state-v1.json")
+	_, s := restoreGolden(t, "testdata/state-v1.json")
 	assert.Equal(t, "WRITER", s.name)
 	assert.Equal(t, "GENERATION.1.2", s.generation)
 	assert.Equal(t, []any{int64(3), int64(7), "LIFE.6", int64(1795563788774)}, []any{s.epoch, s.sequence, s.acked, s.seen})
@@ -333,7 +333,7 @@ func TestStateFormat(t *testing.T) {
 	assert.Equal(t, []any{"b", int64(0)}, []any{s.places[1].key(), s.places[1].value.Load()})
 	assert.Equal(t, []uint32{1, 2, 2}, []uint32{e.tenant, s.places[1].tenant, s.tenants})
 
-	l, s = restoreGolden(t, "testdata/state-v2.json")
+	l, s := restoreGolden(t, "testdata/state-v2.json")
 	require.Len(t, s.places, 4)
 	e = s.places[3]
 	assert.Equal(t, []any{"a", uint32(9), int64(50), int64(30), int64(5), int64(2), int64(7)},

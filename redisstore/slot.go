@@ -153,7 +153,7 @@ func (s *slot) place(e *entry) {
 		e.place = len(s.places)
 		s.places = append(s.places, e)
 	}
-	s.tenants += uint32(min(1, math.MaxUint32-s.tenants))
+	s.tenants += min(1, math.MaxUint32-s.tenants)
 	e.tenant = s.tenants
 }
 

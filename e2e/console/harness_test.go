@@ -129,15 +129,6 @@ func (r *running) get(t *testing.T, path string) (int, http.Header, []byte) {
 	return response.StatusCode, response.Header, body
 }
 
-// ask returns the body of an answer that must be 200.
-func ask[T any](t *testing.T, r *running, path string) (body T) {
-	t.Helper()
-	code, _, text := r.get(t, path)
-	require.Equal(t, http.StatusOK, code, "%s: %s", path, text)
-	require.NoError(t, json.Unmarshal(text, &body))
-	return body
-}
-
 // totalsPath is a question for the totals of http.requests; parameters are name=value.
 func totalsPath(parameters ...string) string {
 	values := url.Values{"metric": {"http.requests"}}

@@ -5,7 +5,6 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -234,7 +233,7 @@ func failOneStart(t *testing.T) {
 		Metrics: []store.Description{{Metric: "m", Sum: sumOfRecords}, {Metric: "other", Sum: sumOfRecords}},
 	})
 	err := second.Introduce(t.Context())
-	require.Truef(t, errors.Is(err, ErrOtherMeaning), "%v", err)
+	require.ErrorIs(t, err, ErrOtherMeaning)
 	left := 0
 	for total := range s.Totals(t.Context()) {
 		if strings.HasPrefix(total.Key, `["m"`) {

@@ -149,7 +149,7 @@ func TestStalledFlushes(t *testing.T) {
 				go func() { waiting <- c.Wait(context.Background()) }()
 				time.Sleep(StalledAfter - 2)
 				assert.True(t, c.Works())
-				time.Sleep(3)
+				time.Sleep(3 * time.Nanosecond)
 				synctest.Wait()
 				assert.Equal(t, takes <= StalledAfter+1 && failure == nil, c.Works(), "%v", takes)
 				require.NoError(t, c.WaitUntilWorks(context.Background()))
