@@ -172,7 +172,7 @@ func (v *saver) settle(ctx context.Context, logger *zap.Logger) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", v.request.options, err)
 	}
-	logger.Info(fmt.Sprintf("Keys are erased from the totals; remove %s from the configuration", v.request.options),
+	logger.Info(fmt.Sprintf("Series are erased from the totals; remove %s from the configuration", v.request.options),
 		zap.Int("keys", keys)) // and not which: that would keep them in the log
 	return nil
 }

@@ -42,7 +42,7 @@ func TestEraseIsDoneOnce(t *testing.T) {
 		{request, false},
 	} {
 		i := start(t, d, tt.change)
-		assert.Equal(t, tt.erased, i.said("Keys are erased"), "start %d", n)
+		assert.Equal(t, tt.erased, i.said("Series are erased"), "start %d", n)
 		assert.Equal(t, n > 0 && tt.erased, i.memory.Get(alice) == 0 && n > 0, "start %d", n)
 		i.store.Add(alice, 1)
 		require.NoError(t, i.Shutdown(t.Context()))
@@ -206,7 +206,7 @@ func (m *starts) crash(t *testing.T, request, budget int, torn bool) {
 // start is a whole life, after which all that was counted is in the storage.
 func (m *starts) start(t *testing.T, request int, r *rand.Rand) (outcome string) {
 	i := start(t, m.disk, requests[request])
-	erased, already := i.said("Keys are erased"), i.said("Already erased")
+	erased, already := i.said("Series are erased"), i.said("Already erased")
 	switch {
 	case request == 0:
 		assert.False(t, erased || already)
