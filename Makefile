@@ -43,7 +43,7 @@ test: setup build .tools/telemetrygen $(AXE) generated tidy lint ## Pass all tes
 
 # Left out is what moves the servers away itself, what chooses the order of requests itself, and one test of many round
 # trips, one after the other.
-FAR := TALLY_TEST_DISTANCE=5ms go test -timeout 10m -run '^Test' -skip 'Far|_far_|_any_order|_any_clock|_leaving|TestContract/.*/concurrent' ./redisstore
+FAR := TALLY_TEST_DISTANCE=5ms go test -timeout 20m -run '^Test' -skip 'Far|_far_|_any_order|_any_clock|_leaving|_forgetting|Exhaustive|PortIsTheScript|DefectsAreFound|TestLimits|TestContract/.*/concurrent' ./redisstore
 
 .PHONY: far
 far: setup ## Run the tests of the fleet store with its servers 5 ms away
